@@ -1,0 +1,58 @@
+// The only reader of process.env: every setting of the process, checked before anything starts.
+
+export interface Config {
+  readonly port: number;
+  readonly host: string;
+  /** Undefined: the embedded Postgres in `directory`. */
+  readonly databaseUrl: string | undefined;
+  /** Where the embedded Postgres and the service's own keys live. */
+  readonly directory: string;
+  /** Undefined: made at first start and kept in `directory`. */
+  readonly adminKey: string | undefined;
+  /** The issuer of tokens, without a slash at its end. */
+  readonly publicUrl: string;
+  /** Encrypts secrets at rest. Undefined: made at first start and kept in `directory`. */
+  readonly secret: string | undefined;
+  readonly logLevel: string;
+}
+
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
+const SECRET_MIN_LENGTH = 16;
+
+/** Throws an Error that names the variable. */
+export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
+  const port = parsePort(env.PORT ?? '8080');
+  const host = env.HOST ?? '127.0.0.1';
+  const logLevel = env.LOG_LEVEL ?? 'info';
+  if (!LOG_LEVELS.includes(logLevel)) throw new Error(`LOG_LEVEL must be one of ${LOG_LEVELS.join(', ')}`);
+  return {
+    port,
+    host,
+    databaseUrl: env.DATABASE_URL || undefined,
+    directory: env.IMID_DATA_DIR || '.data',
+    adminKey: parseSecret('IMID_ADMIN_KEY', env.IMID_ADMIN_KEY),
+    publicUrl: parseUrl(env.IMID_PUBLIC_URL || `http://localhost:${port}`),
+    secret: parseSecret('IMID_SECRET', env.IMID_SECRET),
+    logLevel,
+  };
+}
+
+function parsePort(text: string): number {
+  const port = Number(text);
+  if (!/^\d+$/.test(text) || port > 65535) throw new Error('PORT must be a number from 0 to 65535');
+  return port;
+}
+
+function parseUrl(text: string): string {
+  const url = URL.parse(text);
+  if (!url || !/^https?:$/.test(url.protocol) || url.search || url.hash)
+    throw new Error('IMID_PUBLIC_URL must be an http or https URL without query and fragment');
+  return url.href.replace(/\/+$/, '');
+}
+
+function parseSecret(variable: string, text: string | undefined): string | undefined {
+  if (!text) return undefined;
+  if (text.length < SECRET_MIN_LENGTH || !/^[\x21-\x7e]+$/.test(text))
+    throw new Error(`${variable} must be at least ${SECRET_MIN_LENGTH} visible ASCII characters`);
+  return text;
+}

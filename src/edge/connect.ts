@@ -1,0 +1,165 @@
+// The socket: GET /v1/connect, subprotocol imid.v1. Turns a WebSocket into a peer of a session, and knows nothing of
+// what is said on it. No socket exists without a checked token: a bad one is refused while it is still HTTP.
+
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
+import type { WebSocket } from 'ws';
+import { closeCodes, ImidError, type CloseReason } from '../errors.ts';
+import type { Router } from '../routing/router.ts';
+import type { ConnectRequest, Peer } from '../routing/session.ts';
+import { createFrameReader } from './frames.ts';
+import { DeviceId, problems, Seq } from './shapes.ts';
+import { invalid } from './validation.ts';
+
+export const SUBPROTOCOL = 'imid.v1';
+/** A frame beyond this is a protocol error: the content it may carry, escaped as badly as JSON allows, is smaller. */
+export const FRAME_MAX_BYTES = 128 * 1024;
+/** What is read of a frame at all, so that one that is too long can still be told so. */
+export const SOCKET_MAX_PAYLOAD_BYTES = 2 * 1024 * 1024;
+
+const PING_MS = 12_000;
+const DRAINED_BYTES = 64 * 1024;
+const DRAIN_TIMEOUT_MS = 10_000;
+const CLOSE_GRACE_MS = 2_000;
+
+const Query = Type.Object(
+  {
+    device: Type.Optional({ ...DeviceId, description: 'Without one the connection is a device of its own.' }),
+    state: Type.Optional(
+      Type.Unsafe<'foreground' | 'background'>(Type.String({ enum: ['foreground', 'background'], default: 'foreground' })),
+    ),
+    after: Type.Optional({ ...Seq, description: 'The last seq that the client has: resume behind it.' }),
+    epoch: Type.Optional(Type.String({ format: 'text', maxLength: 64, description: 'The epoch of `after`.' })),
+  },
+  { additionalProperties: false },
+);
+
+export const connect: FastifyPluginAsyncTypebox<{ router: Router; isDraining: () => boolean }> = async (
+  app,
+  { router, isDraining },
+) => {
+  const readFrame = createFrameReader();
+
+  app.route({
+    method: 'GET',
+    url: '/connect',
+    schema: {
+      operationId: 'connect',
+      summary: 'Open a socket',
+      description:
+        'A WebSocket with the subprotocol `imid.v1`. The token comes as `Authorization: Bearer`, or, from browsers, as ' +
+        'a second subprotocol `bearer.<token>`. Frames and close codes are described in the README.',
+      tags: ['Socket'],
+      querystring: Query,
+      response: {
+        101: Type.Null({ description: 'Switching protocols.' }),
+        ...problems(
+          'invalid_request',
+          'unauthorized',
+          'token_expired',
+          'token_revoked',
+          'forbidden',
+          'scheme_disabled',
+          'unavailable',
+        ),
+      },
+    },
+    preHandler: async (request) => {
+      if (isDraining()) throw new ImidError('unavailable', 'The service is shutting down.');
+      refuseOtherProtocols(request);
+      refuseOtherDevice(request, request.query.device);
+    },
+    handler: async () => {
+      throw new ImidError('invalid_request', 'This is a WebSocket: connect with "Upgrade: websocket".');
+    },
+    wsHandler: (socket, request) => {
+      const query = request.query as { state?: ConnectRequest['state']; after?: number; epoch?: string; device?: string };
+      const peer = createPeer(socket);
+      const { session, started } = router.open(peer, request.admitted, {
+        deviceId: query.device ?? request.admitted.claims.deviceId,
+        state: query.state ?? 'foreground',
+        after: query.after,
+        epoch: query.epoch,
+      });
+      let isReady = false;
+      const receive = (data: Buffer, isBinary: boolean): void => {
+        if (isBinary || data.length > FRAME_MAX_BYTES) return session.close('protocolError');
+        const read = readFrame(data.toString());
+        if ('frame' in read) session.receive(read.frame);
+        else session.fail(read.error, read.id);
+      };
+      // Attached before anything is awaited, or frames would be lost; what comes early waits for the welcome.
+      socket.on('message', (data, isBinary) => {
+        if (isReady) receive(data as Buffer, isBinary);
+        else void started.then(() => receive(data as Buffer, isBinary));
+      });
+      socket.on('close', () => session.onClosed());
+      socket.on('error', () => socket.terminate());
+      socket.pause();
+      void started.then(() => {
+        isReady = true;
+        socket.resume();
+      });
+    },
+  });
+
+  const pinging = setInterval(() => {
+    for (const socket of app.websocketServer.clients) checkAlive(socket);
+  }, PING_MS);
+  pinging.unref();
+  app.addHook('onClose', async () => clearInterval(pinging));
+};
+
+function refuseOtherProtocols(request: FastifyRequest): void {
+  const offered = request.headers['sec-websocket-protocol']?.split(',').map((protocol) => protocol.trim());
+  if (offered && !offered.includes(SUBPROTOCOL))
+    throw invalid([{ in: 'header', pointer: '#/sec-websocket-protocol', detail: `must offer ${SUBPROTOCOL}` }]);
+}
+
+function refuseOtherDevice(request: FastifyRequest, device: string | undefined): void {
+  const bound = request.admitted.claims.deviceId;
+  if (bound !== undefined && device !== undefined && device !== bound)
+    throw new ImidError('forbidden', 'The token is bound to another device.');
+}
+
+const silent = new WeakSet<WebSocket>();
+
+/** Pings; one that has not answered the ping before is dead. */
+function checkAlive(socket: WebSocket): void {
+  if (silent.has(socket)) return socket.terminate();
+  silent.add(socket);
+  socket.once('pong', () => silent.delete(socket));
+  socket.ping();
+}
+
+function createPeer(socket: WebSocket): Peer {
+  let waiting: (() => void)[] = [];
+  const onWritten = (): void => {
+    if (waiting.length === 0 || socket.bufferedAmount > DRAINED_BYTES) return;
+    for (const resolve of waiting) resolve();
+    waiting = [];
+  };
+  return {
+    send: (text) => socket.send(text, onWritten),
+    close(reason: CloseReason) {
+      const { code, reason: words } = closeCodes[reason];
+      socket.resume();
+      socket.close(code, words);
+      setTimeout(() => socket.terminate(), CLOSE_GRACE_MS).unref();
+    },
+    get buffered() {
+      return socket.bufferedAmount;
+    },
+    drained() {
+      if (socket.bufferedAmount <= DRAINED_BYTES) return Promise.resolve(true);
+      const { promise, resolve } = Promise.withResolvers<boolean>();
+      const timer = setTimeout(() => resolve(false), DRAIN_TIMEOUT_MS);
+      waiting.push(() => {
+        clearTimeout(timer);
+        resolve(true);
+      });
+      return promise;
+    },
+  };
+}

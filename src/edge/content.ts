@@ -1,0 +1,21 @@
+// Opaque JSON that is kept as text: bounded here, never looked into.
+
+import { ImidError, type FieldFault } from '../errors.ts';
+
+export const CONTENT_MAX_BYTES = 16 * 1024;
+export const CONTACT_DATA_MAX_BYTES = 4 * 1024;
+
+/** The JSON text of a value. Throws `payload_too_large`, naming the field, beyond `maxBytes`. */
+export function toJsonText(
+  value: unknown,
+  maxBytes: number,
+  field: { in: FieldFault['in']; pointer: string },
+): string {
+  const text = JSON.stringify(value);
+  const bytes = Buffer.byteLength(text);
+  if (bytes <= maxBytes) return text;
+  const detail = `is ${bytes} bytes of JSON; at most ${maxBytes} are taken`;
+  throw new ImidError('payload_too_large', `${field.pointer.slice(2).replaceAll('/', '.')} ${detail}.`, {
+    errors: [{ ...field, detail }],
+  });
+}

@@ -1,0 +1,57 @@
+// Reads the frames that clients send: from text to a checked frame. One bad frame costs one error, never more.
+
+import type { ValidateFunction } from 'ajv';
+import { Type } from 'typebox';
+import { ImidError } from '../errors.ts';
+import type { ClientFrame } from '../routing/frames.ts';
+import { CONTENT_MAX_BYTES, toJsonText } from './content.ts';
+import { Address, ClientId, PushText, ref, Seq } from './shapes.ts';
+import { compileSchema, faultsOf, invalid } from './validation.ts';
+
+const frame = (type: string, fields: Parameters<typeof Type.Object>[0]) =>
+  Type.Object({ type: Type.Literal(type), ...fields }, { additionalProperties: false });
+
+const frameSchemas: Record<ClientFrame['type'], object> = {
+  send: frame('send', { id: ClientId, to: ref(Address), content: Type.Unknown(), push: Type.Optional(ref(PushText)) }),
+  ack: frame('ack', { seq: Seq }),
+  state: frame('state', { state: Type.String({ enum: ['foreground', 'background'] }) }),
+  token: frame('token', { token: Type.String({ maxLength: 8192 }) }),
+};
+
+/** A frame that was read, or what to tell the client, with the id of the send it is about if it has one. */
+export type ReadFrame = { frame: ClientFrame } | { error: ImidError; id?: string };
+
+export type FrameReader = (text: string) => ReadFrame;
+
+export function createFrameReader(): FrameReader {
+  const validators = new Map<string, ValidateFunction>(
+    Object.entries(frameSchemas).map(([type, schema]) => [type, compileSchema(schema, 'frame')]),
+  );
+
+  return (text) => {
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch {
+      return { error: new ImidError('invalid_request', 'The frame is not JSON.') };
+    }
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      return { error: new ImidError('invalid_request', 'The frame is not a JSON object.') };
+    const { type, id } = value as { type?: unknown; id?: unknown };
+    const about = typeof id === 'string' && id.length <= 128 ? { id } : {};
+    const validate = typeof type === 'string' ? validators.get(type) : undefined;
+    if (!validate) {
+      const detail = `must be one of ${[...validators.keys()].join(', ')}`;
+      return { error: invalid([{ in: 'frame', pointer: '#/type', detail }]), ...about };
+    }
+    if (!validate(value)) return { error: invalid(faultsOf(validate.errors ?? [], 'frame')), ...about };
+    if (type !== 'send') return { frame: value as ClientFrame };
+    try {
+      const send = value as { type: 'send'; id: string; to: object; content: unknown };
+      const content = toJsonText(send.content, CONTENT_MAX_BYTES, { in: 'frame', pointer: '#/content' });
+      return { frame: { ...send, content } };
+    } catch (error) {
+      return { error: error as ImidError, ...about };
+    }
+  };
+}

@@ -1,0 +1,216 @@
+// Identities: registering userIds, looking users up in either scheme, renaming and erasing them.
+
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
+import { ImidError } from '../errors.ts';
+import type { Name as NameText } from '../ids.ts';
+import { describe, type AppSchemes } from '../identity/schemes.ts';
+import type { Found, Registry } from '../identity/registry.ts';
+import type { Router } from '../routing/router.ts';
+import { readNumberCursor, toPage } from './paging.ts';
+import { AppPath, Cursor, Limit, list, Name, problems, SchemeName, Timestamp, UserPath } from './shapes.ts';
+import { invalid } from './validation.ts';
+
+export const identityFields = {
+  imId: Type.String({ examples: ['im_01jcn3x5t8e4v9k2m6q7r8s9t0'] }),
+  scheme: SchemeName,
+  uid: Type.Optional(Type.String({ description: 'Of a composed user.' })),
+  userId: Type.Optional(Type.String({ description: 'Of a registered user.' })),
+};
+
+const Identity = Type.Object({
+  ...identityFields,
+  createdAt: Type.Optional({ ...Timestamp, description: 'Absent while nothing is stored of a composed user.' }),
+  formerName: Type.Optional(Type.String({ description: 'In answers to `?formerName=`.' })),
+  heldFrom: Type.Optional({ ...Timestamp, description: 'Since when it had the former name, if it got it by a renaming.' }),
+  heldUntil: Type.Optional({ ...Timestamp, description: 'Until when it had the former name.' }),
+});
+
+const Registered = Type.Object({ ...identityFields, createdAt: Timestamp });
+
+export function toAnswer(app: AppSchemes, user: Found) {
+  return { ...describe(app, user), ...(user.createdAt && { createdAt: user.createdAt.toISOString() }) };
+}
+
+const tags = ['Identities'];
+
+export const identities: FastifyPluginAsyncTypebox<{ registry: Registry; router: Router }> = async (
+  app,
+  { registry, router },
+) => {
+  app.post(
+    '/identities',
+    {
+      config: { scope: 'identities' },
+      schema: {
+        operationId: 'registerIdentity',
+        summary: 'Register a userId and get its imId',
+        description:
+          'The same userId always gets the same imId, also under a race. If the userId is in use as a uid, that user ' +
+          'is adopted: one user, one inbox, reached by either scheme from that instant, nobody logged out. ' +
+          '`adopt: false` refuses that; `adopt: {uid}` adopts another user and gives it this name.',
+        tags,
+        params: AppPath,
+        body: Type.Object(
+          {
+            userId: Name,
+            adopt: Type.Optional(
+              Type.Unsafe<boolean | { uid: NameText }>({
+                type: ['boolean', 'object'],
+                properties: { uid: Name },
+                required: ['uid'],
+                additionalProperties: false,
+                default: true,
+              }),
+            ),
+          },
+          { additionalProperties: false, examples: [{ userId: 'bob' }] },
+        ),
+        response: {
+          200: { ...Registered, description: 'It was registered before.' },
+          201: { ...Registered, description: 'Registered now.' },
+          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'conflict', 'scheme_disabled', 'unavailable'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { userId, adopt = true } = request.body;
+      const { user, created } = await registry.register(request.tenant, userId, adopt);
+      return reply
+        .code(created ? 201 : 200)
+        .send({ ...describe(request.tenant, user), createdAt: user.createdAt.toISOString() });
+    },
+  );
+
+  app.get(
+    '/identities',
+    {
+      config: { scope: 'read' },
+      schema: {
+        operationId: 'listIdentities',
+        summary: 'List the users, or find one',
+        description:
+          '`userId` finds the registered user of that name; `formerName` finds those who had a name before, with times.',
+        tags,
+        params: AppPath,
+        querystring: Type.Object(
+          {
+            userId: Type.Optional(Name),
+            formerName: Type.Optional(Name),
+            limit: Type.Optional(Limit),
+            cursor: Type.Optional(Cursor),
+          },
+          { additionalProperties: false },
+        ),
+        response: {
+          200: { ...list(Identity), description: 'A page.' },
+          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'scheme_disabled', 'unavailable'),
+        },
+      },
+    },
+    async ({ tenant, query: { userId, formerName, limit = 100, cursor } }) => {
+      if (userId !== undefined && formerName !== undefined)
+        throw invalid([{ in: 'query', pointer: '#/formerName', detail: 'can’t be asked for together with userId' }]);
+      if (userId !== undefined) {
+        const [found] = await registry.lookUp(tenant, [{ userId }]);
+        if (!(found instanceof ImidError)) return { items: [toAnswer(tenant, found!)] };
+        if (found.code !== 'not_found') throw found;
+        return { items: [] };
+      }
+      if (formerName !== undefined) {
+        const holders = await registry.formerHolders(tenant.id, formerName);
+        return {
+          items: holders.map(({ user, name, heldFrom, heldUntil }) => ({
+            ...toAnswer(tenant, user),
+            formerName: name,
+            ...(heldFrom && { heldFrom: heldFrom.toISOString() }),
+            heldUntil: heldUntil.toISOString(),
+          })),
+        };
+      }
+      const users = await registry.list(tenant.id, readNumberCursor(cursor), limit + 1);
+      return toPage(
+        users,
+        limit,
+        (user) => user.id,
+        (user) => toAnswer(tenant, user),
+      );
+    },
+  );
+
+  app.get(
+    '/identities/:imId',
+    {
+      config: { scope: 'read' },
+      schema: {
+        operationId: 'getIdentity',
+        summary: 'Look an imId up, in either scheme',
+        tags,
+        params: UserPath,
+        response: {
+          200: { ...Identity, description: 'The user as it is called now.' },
+          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'scheme_disabled', 'unavailable'),
+        },
+      },
+    },
+    async ({ tenant, params }) => toAnswer(tenant, await registry.find(tenant, { imId: params.imId })),
+  );
+
+  app.patch(
+    '/identities/:imId',
+    {
+      config: { scope: 'identities' },
+      schema: {
+        operationId: 'renameIdentity',
+        summary: 'Rename a user',
+        description:
+          'Give the new `userId` of a registered user, the new `uid` of a composed one. Inbox and tokens stay; a ' +
+          'registered imId stays as well, a composed one follows. The former name is free for a new user.',
+        tags,
+        params: UserPath,
+        body: Type.Object(
+          { userId: Type.Optional(Name), uid: Type.Optional(Name) },
+          { minProperties: 1, maxProperties: 1, additionalProperties: false, examples: [{ userId: 'bobby' }] },
+        ),
+        response: {
+          200: { ...Identity, description: 'The user as it is called now.' },
+          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'conflict', 'scheme_disabled', 'unavailable'),
+        },
+      },
+    },
+    async ({ tenant, params, body }) => {
+      const user = await registry.find(tenant, { imId: params.imId });
+      const field = describe(tenant, user).scheme === 'registered' ? 'userId' : 'uid';
+      const name = body[field];
+      if (name === undefined)
+        throw invalid([{ in: 'body', pointer: `#/${field}`, detail: `is missing: the user is ${field === 'uid' ? 'composed' : 'registered'}` }]);
+      return toAnswer(tenant, await registry.rename(tenant, user, name, field));
+    },
+  );
+
+  app.delete(
+    '/identities/:imId',
+    {
+      config: { scope: 'identities' },
+      schema: {
+        operationId: 'eraseIdentity',
+        summary: 'Erase a user',
+        description:
+          'Its inbox, devices, contacts and tokens go, its sockets close, its name is free. Messages that others got ' +
+          'from it stay with them, with the sender shown as erased.',
+        tags,
+        params: UserPath,
+        response: {
+          204: Type.Null({ description: 'Erased.' }),
+          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'scheme_disabled', 'unavailable'),
+        },
+      },
+    },
+    async ({ tenant, params }, reply) => {
+      const user = await registry.find(tenant, { imId: params.imId });
+      const { id } = await registry.erase(tenant, user);
+      router.disconnect(id);
+      return reply.code(204).send(null);
+    },
+  );
+};

@@ -1,0 +1,104 @@
+// API keys of an app: several may live at once, so that one can be rotated without a gap.
+
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
+import { ImidError } from '../errors.ts';
+import { scopes, type ApiKey, type ApiKeys, type Scope } from '../tokens/api_keys.ts';
+import { readCursor, toPage } from './paging.ts';
+import { AppIdText, Cursor, Label, Limit, list, problems, Timestamp } from './shapes.ts';
+
+const Scopes = Type.Array(Type.Unsafe<Scope>(Type.String({ enum: [...scopes] })), {
+  minItems: 1,
+  uniqueItems: true,
+  description: 'What the key may do. Needed of a key that changes apps or keys: all of them.',
+});
+
+const keyFields = {
+  keyId: Type.String(),
+  name: Type.String(),
+  scopes: Type.Array(Type.String()),
+  createdAt: Timestamp,
+};
+
+const toAnswer = (key: ApiKey) => ({
+  keyId: key.id,
+  name: key.name,
+  scopes: key.scopes,
+  createdAt: key.createdAt.toISOString(),
+});
+
+const tags = ['Keys'];
+
+export const keys: FastifyPluginAsyncTypebox<{ apiKeys: ApiKeys }> = async (app, { apiKeys }) => {
+  app.post(
+    '/keys',
+    {
+      schema: {
+        operationId: 'createKey',
+        summary: 'Create an API key',
+        description: 'The key is shown this once.',
+        tags,
+        body: Type.Object(
+          { name: Label, scopes: Type.Optional(Scopes) },
+          { additionalProperties: false, examples: [{ name: 'from May on', scopes: [...scopes] }] },
+        ),
+        response: {
+          201: Type.Object(
+            { ...keyFields, apiKey: Type.String({ examples: ['imk_…'] }) },
+            { description: 'Created.' },
+          ),
+          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'unavailable'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const wanted = request.body.scopes ?? scopes;
+      const beyond = wanted.find((scope) => !request.granted.includes(scope));
+      if (beyond) throw new ImidError('forbidden', `A key can't give a scope that it lacks: ${beyond}.`);
+      const key = await apiKeys.create(request.tenant.id, { name: request.body.name, scopes: wanted });
+      return reply.code(201).send({ ...toAnswer(key), apiKey: key.apiKey });
+    },
+  );
+
+  app.get(
+    '/keys',
+    {
+      config: { scope: 'read' },
+      schema: {
+        operationId: 'listKeys',
+        summary: 'List the API keys, without their secrets',
+        tags,
+        querystring: Type.Object(
+          { limit: Type.Optional(Limit), cursor: Type.Optional(Cursor) },
+          { additionalProperties: false },
+        ),
+        response: {
+          200: { ...list(Type.Object(keyFields)), description: 'A page.' },
+          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'unavailable'),
+        },
+      },
+    },
+    async ({ tenant, query: { limit = 100, cursor } }) =>
+      toPage(await apiKeys.list(tenant.id, readCursor(cursor) ?? '', limit + 1), limit, (key) => key.id, toAnswer),
+  );
+
+  app.delete(
+    '/keys/:keyId',
+    {
+      schema: {
+        operationId: 'deleteKey',
+        summary: 'Delete an API key',
+        tags,
+        params: Type.Object({ appId: AppIdText, keyId: Type.String({ pattern: '^[0-9a-f]{16}$' }) }),
+        response: {
+          204: Type.Null({ description: 'Deleted; it is refused from now on.' }),
+          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'unavailable'),
+        },
+      },
+    },
+    async (request, reply) => {
+      await apiKeys.remove(request.tenant.id, request.params.keyId);
+      return reply.code(204).send(null);
+    },
+  );
+};

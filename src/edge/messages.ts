@@ -1,0 +1,168 @@
+// Messages for backends: sending as any user, and reading any inbox, for audit and support.
+
+import { randomUUID } from 'node:crypto';
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
+import { ImidError } from '../errors.ts';
+import type { App } from '../identity/apps.ts';
+import type { Registry } from '../identity/registry.ts';
+import { describe } from '../identity/schemes.ts';
+import type { Router } from '../routing/router.ts';
+import type { InboxEntry } from '../store/messages.ts';
+import { CONTENT_MAX_BYTES, toJsonText } from './content.ts';
+import {
+  Address,
+  AppPath,
+  ClientId,
+  ImIdText,
+  ItemError,
+  Limit,
+  list,
+  Message,
+  problems,
+  PushText,
+  ref,
+  Seq,
+  Timestamp,
+} from './shapes.ts';
+
+const LIST_MAX = 1000;
+
+const Sent = Type.Object({
+  messageId: Type.String({ format: 'uuid' }),
+  seq: { ...Seq, description: 'In the recipient’s inbox.' },
+  at: Timestamp,
+});
+
+const SentOrError = Type.Object({
+  messageId: Type.Optional(Sent.properties.messageId),
+  seq: Type.Optional(Sent.properties.seq),
+  at: Type.Optional(Sent.properties.at),
+  error: Type.Optional(ref(ItemError)),
+});
+
+export const inboxFields = {
+  epoch: Type.String({ description: 'Of the sequence numbers: with another epoch, start over from 0.' }),
+};
+
+const tags = ['Messages'];
+
+export const messages: FastifyPluginAsyncTypebox<{ registry: Registry; router: Router }> = async (
+  app,
+  { registry, router },
+) => {
+  app.post(
+    '/messages',
+    {
+      config: { scope: 'messages' },
+      schema: {
+        operationId: 'sendMessage',
+        summary: 'Send a message as a user',
+        description:
+          'Answered when the message is on disk. `to` may be a list: then each recipient has its own result, in order. ' +
+          'With an `id`, sending again stores nothing and answers the same.',
+        tags,
+        params: AppPath,
+        body: Type.Object(
+          {
+            from: ref(Address),
+            to: Type.Union([ref(Address), Type.Array(ref(Address), { minItems: 1, maxItems: LIST_MAX })]),
+            content: Type.Unknown({ description: `Any JSON, at most ${CONTENT_MAX_BYTES} bytes.` }),
+            id: Type.Optional(ClientId),
+            push: Type.Optional(ref(PushText)),
+          },
+          {
+            additionalProperties: false,
+            examples: [{ from: { uid: 'alice' }, to: { uid: 'bob' }, content: { text: 'hello' } }],
+          },
+        ),
+        response: {
+          201: Type.Union(
+            [Sent, Type.Object({ results: Type.Array(SentOrError) }, { additionalProperties: false })],
+            { description: 'Stored.' },
+          ),
+          ...problems(
+            'invalid_request',
+            'unauthorized',
+            'forbidden',
+            'not_found',
+            'scheme_disabled',
+            'payload_too_large',
+            'unknown_recipient',
+            'unavailable',
+          ),
+        },
+      },
+    },
+    async ({ tenant, body }, reply) => {
+      const content = toJsonText(body.content, CONTENT_MAX_BYTES, { in: 'body', pointer: '#/content' });
+      const to = Array.isArray(body.to) ? body.to : [body.to];
+      const outcome = await router.send(tenant, {
+        from: body.from,
+        to,
+        content,
+        id: body.id ?? randomUUID(),
+        push: body.push,
+      });
+      const results = outcome.map((stored) =>
+        stored instanceof ImidError
+          ? stored
+          : { messageId: stored.messageId, seq: stored.recipientSeq, at: stored.at.toISOString() },
+      );
+      if (Array.isArray(body.to))
+        return reply.code(201).send({
+          results: results.map((result) =>
+            result instanceof ImidError ? { error: { code: result.code, detail: result.message } } : result,
+          ),
+        });
+      const [result] = results;
+      if (result instanceof ImidError)
+        throw new ImidError(result.code, result.message, {
+          errors: [{ in: 'body', pointer: '#/to', detail: result.message }],
+        });
+      return reply.code(201).send(result!);
+    },
+  );
+
+  app.get(
+    '/messages',
+    {
+      config: { scope: 'read' },
+      schema: {
+        operationId: 'readInbox',
+        summary: 'Read a user’s inbox',
+        tags,
+        params: AppPath,
+        querystring: Type.Object(
+          { imId: ImIdText, after: Type.Optional(Seq), limit: Type.Optional(Limit) },
+          { additionalProperties: false },
+        ),
+        response: {
+          200: { ...list(ref(Message), inboxFields), description: 'Messages behind `after`, by seq.' },
+          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'scheme_disabled', 'unavailable'),
+        },
+      },
+    },
+    async ({ tenant, query: { imId, after = 0, limit = 100 } }) => {
+      const user = await registry.find(tenant, { imId });
+      const entries = user.id === undefined ? [] : await router.readInbox(tenant.id, user.id, after, limit);
+      return { items: entries.map((entry) => toMessage(tenant, entry)), epoch: router.epoch };
+    },
+  );
+};
+
+function toMessage(app: App, entry: InboxEntry) {
+  const called = (party: InboxEntry['from']) => {
+    if (!party) return { erased: true };
+    const { scheme: _scheme, ...forms } = describe(app, party);
+    return forms;
+  };
+  return {
+    seq: entry.seq,
+    messageId: entry.messageId,
+    from: called(entry.from),
+    to: called(entry.to),
+    content: JSON.parse(entry.content) as unknown,
+    at: entry.at.toISOString(),
+  };
+}

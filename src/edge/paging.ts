@@ -1,0 +1,35 @@
+// Cursors: where a list goes on. Opaque to callers; here the last key of the page before.
+
+import { invalid } from './validation.ts';
+
+/** Throws `invalid_request` for a cursor that isn't one of ours. */
+export function readCursor(cursor: string | undefined): string | undefined {
+  if (cursor === undefined) return undefined;
+  const [, key] = /^after:([\w-]+)$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? [];
+  if (key === undefined) throw invalid([{ in: 'query', pointer: '#/cursor', detail: 'is not a cursor of this list' }]);
+  return key;
+}
+
+/** As `readCursor`, where the key is a number; 0 without a cursor. */
+export function readNumberCursor(cursor: string | undefined): number {
+  const key = Number(readCursor(cursor) ?? 0);
+  if (!Number.isSafeInteger(key))
+    throw invalid([{ in: 'query', pointer: '#/cursor', detail: 'is not a cursor of this list' }]);
+  return key;
+}
+
+/** A page out of `limit + 1` rows: the cursor is there if there is more. */
+export function toPage<Row, Item>(
+  rows: readonly Row[],
+  limit: number,
+  keyOf: (row: Row) => string | number,
+  toItem: (row: Row) => Item,
+): { items: Item[]; nextCursor?: string } {
+  const shown = rows.slice(0, limit);
+  const last = shown.at(-1);
+  const hasMore = rows.length > limit && last !== undefined;
+  return {
+    items: shown.map(toItem),
+    ...(hasMore ? { nextCursor: Buffer.from(`after:${keyOf(last)}`).toString('base64url') } : {}),
+  };
+}

@@ -1,0 +1,65 @@
+// Prints every error as a problem document (RFC 9457), from the one table in errors.ts. Tells nothing internal.
+
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
+import fp from 'fastify-plugin';
+import type { ErrorObject } from 'ajv';
+import { asImidError, errorCodes, ImidError, type FieldFault } from '../errors.ts';
+import { faultsOf, invalid } from './validation.ts';
+
+const PARTS: Record<string, FieldFault['in']> = {
+  body: 'body',
+  querystring: 'query',
+  params: 'path',
+  headers: 'header',
+};
+
+export const problems = fp(
+  async (app) => {
+    app.setErrorHandler((error: FastifyError, request, reply) => sendProblem(toImidError(error), request, reply));
+    app.setNotFoundHandler((request, reply) =>
+      sendProblem(new ImidError('not_found', `There is no ${request.method} ${pathOf(request)}.`), request, reply),
+    );
+  },
+  { name: 'problems' },
+);
+
+export function sendProblem(error: ImidError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const { status, title } = errorCodes[error.code];
+  if (status >= 500) request.log.error({ err: error.cause ?? error }, error.message);
+  if (status === 401) reply.header('www-authenticate', challengeOf(error));
+  if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds);
+  return reply
+    .code(status)
+    .type('application/problem+json')
+    .serializer(JSON.stringify)
+    .send({
+      type: `urn:imid:error:${error.code}`,
+      title,
+      status,
+      detail: error.message,
+      code: error.code,
+      ...(error.errors && { errors: error.errors }),
+    });
+}
+
+/** RFC 6750 section 3: no error code when there was no credential at all. */
+function challengeOf(error: ImidError): string {
+  return error.code === 'unauthorized' && error.cause === 'none'
+    ? 'Bearer realm="imid"'
+    : 'Bearer realm="imid", error="invalid_token"';
+}
+
+/** Fastify's own errors are about the request, unless they are not. */
+export function toImidError(error: FastifyError | Error): ImidError {
+  if (!('statusCode' in error) && !('validation' in error)) return asImidError(error);
+  if ('validation' in error && error.validation)
+    return invalid(faultsOf(error.validation as unknown as ErrorObject[], PARTS[error.validationContext ?? ''] ?? 'body'));
+  const status = Number(error.statusCode);
+  if (status === 413) return new ImidError('payload_too_large', 'The body is too large.');
+  if (status >= 400 && status < 500) return new ImidError('invalid_request', error.message, { cause: error });
+  return asImidError(error);
+}
+
+function pathOf(request: FastifyRequest): string {
+  return request.url.split('?', 1)[0]!;
+}

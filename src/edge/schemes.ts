@@ -1,0 +1,91 @@
+// The two schemes side by side: how far each is used, and what addresses of either lead to.
+
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
+import { ImidError } from '../errors.ts';
+import { describe } from '../identity/schemes.ts';
+import type { Registry } from '../identity/registry.ts';
+import type { Router } from '../routing/router.ts';
+import { identityFields } from './identities.ts';
+import { Address, AppPath, ItemError, problems, ref } from './shapes.ts';
+
+const SchemeUse = Type.Object({
+  enabled: Type.Boolean(),
+  users: Type.Integer({ description: 'Users with a row: without an imId for composed, with one for registered.' }),
+  connections: Type.Integer(),
+});
+
+const Resolved = Type.Object({
+  imId: Type.Optional(Type.String()),
+  scheme: Type.Optional(identityFields.scheme),
+  uid: identityFields.uid,
+  userId: identityFields.userId,
+  error: Type.Optional(ref(ItemError)),
+});
+
+const tags = ['Schemes'];
+
+export const schemeUse: FastifyPluginAsyncTypebox<{ registry: Registry; router: Router }> = async (
+  app,
+  { registry, router },
+) => {
+  app.get(
+    '/schemes',
+    {
+      config: { scope: 'read' },
+      schema: {
+        operationId: 'getSchemes',
+        summary: 'Show both schemes side by side',
+        description: 'The users of composed are those without an imId: how far a move to registered is.',
+        tags,
+        params: AppPath,
+        response: {
+          200: Type.Object({ composed: SchemeUse, registered: SchemeUse }, { description: 'Both schemes.' }),
+          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'unavailable'),
+        },
+      },
+    },
+    async ({ tenant }) => {
+      const users = await registry.count(tenant.id);
+      const connections = router.connections(tenant.id);
+      const useOf = (scheme: 'composed' | 'registered') => ({
+        enabled: tenant.schemes.includes(scheme),
+        users: users[scheme],
+        connections: connections[scheme],
+      });
+      return { composed: useOf('composed'), registered: useOf('registered') };
+    },
+  );
+
+  app.post(
+    '/resolve',
+    {
+      config: { scope: 'read' },
+      schema: {
+        operationId: 'resolve',
+        summary: 'Resolve up to 1000 addresses',
+        description: 'The results stand in the order of the addresses.',
+        tags,
+        params: AppPath,
+        body: Type.Object(
+          { addresses: Type.Array(ref(Address), { maxItems: 1000 }) },
+          { additionalProperties: false, examples: [{ addresses: [{ uid: 'alice' }, { userId: 'bob' }] }] },
+        ),
+        response: {
+          200: Type.Object({ results: Type.Array(Resolved) }, { description: 'One result per address.' }),
+          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'unavailable'),
+        },
+      },
+    },
+    async ({ tenant, body }) => {
+      const found = await registry.lookUp(tenant, body.addresses);
+      return {
+        results: found.map((user) =>
+          user instanceof ImidError
+            ? { error: { code: user.code, detail: user.message } }
+            : describe(tenant, user),
+        ),
+      };
+    },
+  );
+};

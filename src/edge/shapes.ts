@@ -1,0 +1,190 @@
+// The shapes that requests and answers share: JSON Schema, TypeScript type and OpenAPI component in one.
+
+import { Type, type Static, type TSchema } from 'typebox';
+import { errorCodes, type ErrorCode } from '../errors.ts';
+import type { ImId, Name as NameText, Scheme as SchemeText } from '../ids.ts';
+
+const text = (options: Type.TStringOptions) => Type.String(options);
+
+export const Name = Type.Unsafe<NameText>(
+  text({
+    format: 'name',
+    minLength: 1,
+    maxLength: 128,
+    description:
+      'The customer’s own id of a user: 1 to 128 bytes of UTF-8, compared byte for byte; no characters of the ' +
+      'categories Cc, Cf, Cs, Zl, Zp, no white space at its ends.',
+  }),
+);
+
+export const ImIdText = Type.Unsafe<ImId>(
+  text({
+    format: 'im-id',
+    minLength: 3,
+    maxLength: 145,
+    description: '`<appId>:<uid>` in the composed scheme, `im_` and 26 characters in the registered one.',
+  }),
+);
+
+export const AppIdText = text({ format: 'app-id', description: 'A positive integer.', examples: ['1'] });
+/** The path of a route about one app. */
+export const AppPath = Type.Object({ appId: AppIdText });
+/** The path of a route about one user of an app. */
+export const UserPath = Type.Object({ appId: AppIdText, imId: ImIdText });
+export const SchemeName = Type.Unsafe<SchemeText>(Type.String({ enum: ['composed', 'registered'] }));
+export const Timestamp = text({ format: 'date-time' });
+export const Label = text({ format: 'text', minLength: 1, maxLength: 100 });
+export const DeviceId = text({ format: 'name', minLength: 1, maxLength: 128, examples: ['alices-phone'] });
+export const Limit = Type.Integer({ minimum: 1, maximum: 1000, default: 100 });
+export const Cursor = text({ maxLength: 200, description: 'The `nextCursor` of the page before.' });
+export const Seq = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+/** What a sender calls a message, so that a repeat is known. */
+export const ClientId = text({
+  format: 'name',
+  minLength: 1,
+  maxLength: 128,
+  description: 'The sender’s own id of the message. The same id again answers the same and stores nothing.',
+});
+
+const addressFields = {
+  uid: Type.Optional(Name),
+  userId: Type.Optional(Name),
+  imId: Type.Optional(ImIdText),
+};
+const EXACTLY_ONE = [{ required: ['uid'] }, { required: ['userId'] }, { required: ['imId'] }];
+
+/** An object that names a user beside its other fields. */
+export function addressed<T extends Record<string, TSchema>>(fields: T, options: object = {}) {
+  return Type.Object({ ...addressFields, ...fields }, { ...options, oneOf: EXACTLY_ONE, additionalProperties: false });
+}
+
+export const Address = Type.Object(addressFields, {
+  $id: 'Address',
+  minProperties: 1,
+  maxProperties: 1,
+  additionalProperties: false,
+  description: 'Names a user: exactly one of `uid`, `userId`, `imId`.',
+  examples: [{ uid: 'bob' }],
+});
+
+export const Party = Type.Object(
+  {
+    imId: Type.Optional(Type.String()),
+    uid: Type.Optional(Type.String()),
+    userId: Type.Optional(Type.String()),
+    erased: Type.Optional(Type.Boolean()),
+  },
+  {
+    $id: 'Party',
+    description:
+      'A user as it is called now. Backends are shown every form known; clients the form of their own scheme; ' +
+      '`{"erased": true}` stands for a user that was erased.',
+    examples: [{ imId: '1:bob', uid: 'bob' }],
+  },
+);
+
+export const Message = Type.Object(
+  {
+    seq: Seq,
+    messageId: Type.String({ format: 'uuid' }),
+    from: ref(Party),
+    to: ref(Party),
+    content: Type.Unknown({ description: 'Any JSON.' }),
+    at: Timestamp,
+  },
+  {
+    $id: 'Message',
+    examples: [
+      {
+        seq: 1,
+        messageId: '019af3c2-5c1e-7000-8a2b-3c4d5e6f7a8b',
+        from: { imId: '1:alice', uid: 'alice' },
+        to: { imId: '1:bob', uid: 'bob' },
+        content: { text: 'hello' },
+        at: '2026-11-25T10:00:00.000Z',
+      },
+    ],
+  },
+);
+
+export const PushText = Type.Object(
+  { title: Type.Optional(text({ format: 'text', maxLength: 200 })), body: Type.Optional(text({ format: 'text', maxLength: 1000 })) },
+  { $id: 'PushText', additionalProperties: false, description: 'What a push shows.' },
+);
+
+export const ItemError = Type.Object(
+  { code: Type.String({ enum: Object.keys(errorCodes) }), detail: Type.String() },
+  { $id: 'ItemError', description: 'Why one item of a list came to nothing.', examples: [{ code: 'not_found', detail: 'Nobody in this app has this address.' }] },
+);
+
+export const Problem = Type.Object(
+  {
+    type: Type.String({ description: '`urn:imid:error:<code>`' }),
+    title: Type.String(),
+    status: Type.Integer(),
+    detail: Type.String({ description: 'For people; never parse it.' }),
+    code: Type.String({ enum: Object.keys(errorCodes), description: 'Stable.' }),
+    errors: Type.Optional(
+      Type.Array(
+        Type.Object({
+          in: Type.String({ enum: ['body', 'query', 'path', 'header'] }),
+          pointer: Type.String({ description: 'A JSON pointer, RFC 6901 section 6.' }),
+          detail: Type.String(),
+        }),
+      ),
+    ),
+  },
+  { $id: 'Problem', description: 'RFC 9457.' },
+);
+
+export const sharedShapes = [Address, Party, Message, PushText, ItemError, Problem] as const;
+
+/** A reference to a shared shape, with its type. */
+export function ref<T extends TSchema>(shape: T & { $id?: string }) {
+  return Type.Unsafe<Static<T>>({ $ref: `${shape.$id}#` });
+}
+
+export function list<T extends TSchema>(item: T, more: Record<string, TSchema> = {}) {
+  return Type.Object({
+    items: Type.Array(item),
+    nextCursor: Type.Optional(Type.String({ description: 'Absent at the end.' })),
+    ...more,
+  });
+}
+
+/** The `response` schemas of the errors an operation may answer, one per status. */
+export function problems(...codes: ErrorCode[]): Record<number, TSchema> {
+  const byStatus = new Map<number, ErrorCode[]>();
+  for (const code of codes) {
+    const { status } = errorCodes[code];
+    byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
+  }
+  return Object.fromEntries(
+    [...byStatus].map(([status, ofStatus]) => [status, problemResponse(status, ofStatus)]),
+  );
+}
+
+function problemResponse(status: number, codes: ErrorCode[]) {
+  return Type.Unsafe<Static<typeof Problem>>({
+    description: codes.map((each) => `\`${each}\`: ${errorCodes[each].title}`).join('; '),
+    content: {
+      'application/problem+json': {
+        schema: { $ref: 'Problem#' },
+        examples: Object.fromEntries(
+          codes.map((each) => [
+            each,
+            {
+              value: {
+                type: `urn:imid:error:${each}`,
+                title: errorCodes[each].title,
+                status,
+                detail: `${errorCodes[each].title}.`,
+                code: each,
+              },
+            },
+          ]),
+        ),
+      },
+    },
+  });
+}

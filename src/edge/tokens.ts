@@ -1,0 +1,77 @@
+// Tokens for clients, issued at the request of their backend.
+
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
+import { composeImId, type ImId } from '../ids.ts';
+import type { App } from '../identity/apps.ts';
+import type { Registry } from '../identity/registry.ts';
+import { nobody, readAddress, schemeOfAddress, type Address } from '../identity/schemes.ts';
+import { TTL_DEFAULT_SECONDS, TTL_MAX_SECONDS, type Tokens } from '../tokens/tokens.ts';
+import { addressed, AppPath, DeviceId, problems, SchemeName, Timestamp } from './shapes.ts';
+
+export const tokenIssue: FastifyPluginAsyncTypebox<{ tokens: Tokens; registry: Registry }> = async (
+  app,
+  { tokens, registry },
+) => {
+  app.post(
+    '/tokens',
+    {
+      config: { scope: 'tokens' },
+      schema: {
+        operationId: 'issueToken',
+        summary: 'Issue a token for a user',
+        description:
+          'The token has the scheme of the address: composed for a uid, registered for a userId or an `im_…`. It acts, ' +
+          'as long as it lives, as the user who had the name when it was issued. Bound to `deviceId`, it connects no ' +
+          'other device.',
+        tags: ['Tokens'],
+        params: AppPath,
+        body: addressed(
+          {
+            ttlSeconds: Type.Optional(
+              Type.Integer({ minimum: 1, maximum: TTL_MAX_SECONDS, default: TTL_DEFAULT_SECONDS }),
+            ),
+            deviceId: Type.Optional(DeviceId),
+          },
+          { examples: [{ uid: 'alice', ttlSeconds: 3600 }] },
+        ),
+        response: {
+          201: Type.Object(
+            {
+              token: Type.String({ examples: ['eyJ…'] }),
+              tokenType: Type.Literal('Bearer'),
+              imId: Type.String({ examples: ['1:alice'] }),
+              scheme: SchemeName,
+              expiresAt: Timestamp,
+            },
+            { description: 'Issued.' },
+          ),
+          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'scheme_disabled', 'unavailable'),
+        },
+      },
+    },
+    async ({ tenant, body }, reply) => {
+      const { ttlSeconds, deviceId, ...address } = body;
+      const imId = await subjectOf(registry, tenant, address);
+      const issued = await tokens.issue({ appId: tenant.id, imId, ttlSeconds, deviceId });
+      return reply.code(201).send({
+        token: issued.token,
+        tokenType: 'Bearer' as const,
+        imId: issued.imId,
+        scheme: issued.scheme,
+        expiresAt: issued.expiresAt.toISOString(),
+      });
+    },
+  );
+};
+
+/** The imId in the scheme of the address: composed without any I/O, registered by looking the user up. */
+async function subjectOf(registry: Registry, app: App, address: Address): Promise<ImId> {
+  if (schemeOfAddress(address) === 'composed') {
+    const target = readAddress(app, address);
+    if (target.by === 'name') return composeImId(app.id, target.name);
+  }
+  const user = await registry.find(app, address);
+  if (user.imId === undefined) throw nobody();
+  return user.imId;
+}

@@ -1,0 +1,95 @@
+// Checks what comes in against its schema, and says in words which field is bad and why.
+// Refuses what isn't known rather than dropping it. JSON is taken as it is; query and path, which are text, are coerced.
+
+import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
+import { ImidError, type FieldFault } from '../errors.ts';
+import { faultOfName, parseAppId, parseImId } from '../ids.ts';
+
+/** Words for a value that its format refuses; undefined when it is good. */
+const formats: Record<string, (text: string) => string | undefined> = {
+  name: faultOfName,
+  'im-id': faultOfImId,
+  'app-id': (text) => (parseAppId(text) === undefined ? 'must be a positive integer in decimal digits' : undefined),
+  text: (text) => (/[\p{Cc}\p{Cs}]/u.test(text) ? 'must not hold control or surrogate characters' : undefined),
+};
+
+function faultOfImId(text: string): string | undefined {
+  if (parseImId(text)) return undefined;
+  const uid = /^[1-9]\d{0,15}:(.*)$/su.exec(text)?.[1];
+  const fault = uid === undefined ? undefined : faultOfName(uid);
+  return fault ? `holds a uid that ${fault}` : 'must be an appId, ":" and a uid, or "im_" and 26 characters';
+}
+
+function createAjv(coerceTypes: boolean): Ajv {
+  const ajv = new Ajv({
+    allErrors: true,
+    verbose: true,
+    removeAdditional: false,
+    useDefaults: true,
+    coerceTypes: coerceTypes ? 'array' : false,
+    strictTypes: false,
+    strictRequired: false,
+  });
+  for (const [name, faultOf] of Object.entries(formats)) ajv.addFormat(name, (text: string) => !faultOf(text));
+  ajv.addFormat('date-time', true);
+  return ajv;
+}
+
+const strict = createAjv(false);
+const coercing = createAjv(true);
+
+/** For Fastify; also what frames are checked with. */
+export function compileSchema(schema: object, part: FieldFault['in'] | 'params' | 'querystring' | undefined): ValidateFunction {
+  return (part === 'body' || part === 'frame' ? strict : coercing).compile(schema);
+}
+
+/** Lets `{ $ref: 'Name#' }` be found; done once for each shared schema. */
+export function addSharedSchema(schema: { $id: string }): void {
+  for (const ajv of [strict, coercing]) if (!ajv.getSchema(schema.$id)) ajv.addSchema(schema);
+}
+
+const MAX_FAULTS = 20;
+
+/** One fault for each bad field, at most twenty. */
+export function faultsOf(errors: readonly ErrorObject[], part: FieldFault['in']): FieldFault[] {
+  const faults = new Map<string, FieldFault>();
+  for (const error of dropOtherBranches(errors)) {
+    const pointer = `#${error.instancePath}${memberOf(error)}`;
+    if (!faults.has(pointer)) faults.set(pointer, { in: part, pointer, detail: detailOf(error) });
+    if (faults.size === MAX_FAULTS) break;
+  }
+  return [...faults.values()];
+}
+
+export function invalid(faults: FieldFault[]): ImidError {
+  const [first] = faults;
+  const where = first ? `${first.pointer.slice(2).replaceAll('/', '.') || 'It'} ${first.detail}.` : 'It is ill-formed.';
+  return new ImidError('invalid_request', where, { errors: faults });
+}
+
+/** Of a value that may have one of two shapes, keeps what is wrong in the one it was meant to have. */
+function dropOtherBranches(errors: readonly ErrorObject[]): ErrorObject[] {
+  const choices = new Set(errors.filter((error) => error.keyword === 'anyOf').map((error) => error.instancePath));
+  if (choices.size === 0) return [...errors];
+  const kept = errors.filter(
+    (error) => !choices.has(error.instancePath) || (error.keyword !== 'type' && error.keyword !== 'anyOf'),
+  );
+  return kept.length > 0 ? kept : errors.filter((error) => error.keyword === 'anyOf');
+}
+
+function memberOf(error: ErrorObject): string {
+  const member: unknown = error.params['missingProperty'] ?? error.params['additionalProperty'];
+  return typeof member === 'string' ? `/${member.replaceAll('~', '~0').replaceAll('/', '~1')}` : '';
+}
+
+function detailOf(error: ErrorObject): string {
+  const { keyword, params } = error;
+  if (keyword === 'format') return formats[String(params['format'])]?.(String(error.data)) ?? error.message ?? '';
+  if (keyword === 'required') return 'is missing';
+  if (keyword === 'additionalProperties') return 'is not a known field';
+  if (keyword === 'enum') return `must be one of ${(params['allowedValues'] as unknown[]).join(', ')}`;
+  if (keyword === 'oneOf' || keyword === 'minProperties' || keyword === 'maxProperties')
+    return 'must have exactly one of uid, userId, imId';
+  if (keyword === 'anyOf') return 'must be an address or a list of addresses';
+  return error.message ?? 'is ill-formed';
+}

@@ -1,0 +1,55 @@
+// Apps as everything else sees them: read often, changed rarely. A change made on another process is seen within
+// a second, one made here at once.
+
+import { ImidError } from '../errors.ts';
+import type { AppId, Scheme } from '../ids.ts';
+import { deleteApp, findApp, findApps, insertApp, updateApp, type App } from '../store/apps.ts';
+import type { Database } from '../store/database.ts';
+import { createFresh } from '../store/fresh.ts';
+
+export type { App } from '../store/apps.ts';
+
+const MAX_AGE_MS = 1_000;
+
+export type Apps = ReturnType<typeof createApps>;
+
+export function createApps({ kysely }: Database) {
+  const fresh = createFresh(MAX_AGE_MS, (id: AppId) => findApp(kysely, id));
+
+  return {
+    find: (id: AppId): Promise<App | undefined> => fresh.get(id),
+
+    /** Throws `not_found`. */
+    async resolve(id: AppId): Promise<App> {
+      const app = await fresh.get(id);
+      if (!app) throw noSuchApp();
+      return app;
+    },
+
+    create: (app: { name: string; schemes: readonly Scheme[] }): Promise<App> => insertApp(kysely, app),
+
+    list: (afterId: number, limit: number): Promise<App[]> => findApps(kysely, afterId, limit),
+
+    /** Throws `not_found`. */
+    async change(
+      id: AppId,
+      change: { name?: string | undefined; schemes?: readonly Scheme[] | undefined },
+    ): Promise<App> {
+      const app = await updateApp(kysely, id, change);
+      fresh.forget(id);
+      if (!app) throw noSuchApp();
+      return app;
+    },
+
+    /** Deletes the app with everything in it. Throws `not_found`. */
+    async remove(id: AppId): Promise<void> {
+      const found = await deleteApp(kysely, id);
+      fresh.forget(id);
+      if (!found) throw noSuchApp();
+    },
+  };
+}
+
+function noSuchApp(): ImidError {
+  return new ImidError('not_found', 'There is no such app.');
+}

@@ -1,0 +1,126 @@
+// Every id of the service: what it looks like, how it is made and taken apart. Pure, no I/O.
+// Invariant: composing is injective, and no registered imId reads as a composed one, so an imId says of itself
+// which scheme it is of (an appId is digits only, so the first ':' separates; a registered imId has no ':').
+
+import { randomFillSync } from 'node:crypto';
+
+declare const brand: unique symbol;
+type Branded<T, B extends string> = T & { readonly [brand]: B };
+
+/** A tenant: a positive integer, written as a decimal string on the wire. */
+export type AppId = Branded<number, 'AppId'>;
+/** The customer's own id of a user: a uid or a userId, one value space. */
+export type Name = Branded<string, 'Name'>;
+/** `<appId>:<uid>`. */
+export type ComposedId = Branded<string, 'ComposedId'>;
+/** `im_` and 26 characters. */
+export type RegisteredId = Branded<string, 'RegisteredId'>;
+export type ImId = ComposedId | RegisteredId;
+export type Scheme = 'composed' | 'registered';
+
+/** An imId taken apart. */
+export type ParsedImId =
+  | { scheme: 'composed'; imId: ComposedId; appId: AppId; uid: Name }
+  | { scheme: 'registered'; imId: RegisteredId };
+
+export const NAME_MAX_BYTES = 128;
+
+const FORBIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
+const EDGE_SPACE = /^[\p{White_Space}\uFEFF]|[\p{White_Space}\uFEFF]$/u;
+
+/** Why `text` can't be a uid or userId, in words that end a sentence about it; undefined when it can. */
+export function faultOfName(text: string): string | undefined {
+  if (text === '') return 'must not be empty';
+  if (Buffer.byteLength(text) > NAME_MAX_BYTES) return `must be at most ${NAME_MAX_BYTES} bytes of UTF-8`;
+  if (FORBIDDEN.test(text))
+    return 'must not hold control, format, surrogate or line separator characters (Cc, Cf, Cs, Zl, Zp)';
+  if (EDGE_SPACE.test(text)) return 'must not begin or end with white space';
+  return undefined;
+}
+
+export function isName(text: string): text is Name {
+  return faultOfName(text) === undefined;
+}
+
+/** Undefined for anything but the canonical decimal of a positive integer below 2^53. */
+export function parseAppId(text: string): AppId | undefined {
+  if (!/^[1-9]\d{0,15}$/.test(text)) return undefined;
+  const value = Number(text);
+  return Number.isSafeInteger(value) ? (value as AppId) : undefined;
+}
+
+export function composeImId(appId: AppId, uid: Name): ComposedId {
+  return `${appId}:${uid}` as ComposedId;
+}
+
+/** Takes an imId of either scheme apart; undefined when it is neither. */
+export function parseImId(text: string): ParsedImId | undefined {
+  if (isRegisteredId(text)) return { scheme: 'registered', imId: text };
+  const colon = text.indexOf(':');
+  if (colon < 0) return undefined;
+  const appId = parseAppId(text.slice(0, colon));
+  const uid = text.slice(colon + 1);
+  if (appId === undefined || !isName(uid)) return undefined;
+  return { scheme: 'composed', imId: text as ComposedId, appId, uid };
+}
+
+// A registered imId is a TypeID (https://github.com/jetify-com/typeid/tree/main/spec, version 0.3): the prefix, '_' and the
+// 128 bits of a UUIDv7 in Crockford's base32, lower case, two zero bits in front (so the first digit is at most 7).
+const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
+const REGISTERED = /^im_[0-7][0-9a-hjkmnp-tv-z]{25}$/;
+
+export function isRegisteredId(text: string): text is RegisteredId {
+  return REGISTERED.test(text);
+}
+
+export function uuidToRegisteredId(uuid: string): RegisteredId {
+  let bits = BigInt(`0x${uuid.replaceAll('-', '')}`);
+  let digits = '';
+  for (let i = 0; i < 26; i++) {
+    digits = ALPHABET.charAt(Number(bits & 31n)) + digits;
+    bits >>= 5n;
+  }
+  return `im_${digits}` as RegisteredId;
+}
+
+export function registeredIdToUuid(imId: RegisteredId): string {
+  let bits = 0n;
+  for (const digit of imId.slice(3)) bits = (bits << 5n) | BigInt(ALPHABET.indexOf(digit));
+  return hexToUuid(bits.toString(16).padStart(32, '0'));
+}
+
+let lastMs = 0;
+let sequence = 0;
+
+/**
+ * A UUIDv7 (RFC 9562 section 5.7) of the given time, rising within this process: 48 bits of milliseconds, 12 bits
+ * that count within a millisecond (method 1 of section 6.2), 62 random bits.
+ */
+export function makeUuid(now: Date): string {
+  const ms = Math.max(now.getTime(), lastMs);
+  sequence = ms === lastMs ? sequence + 1 : Math.floor(Math.random() * 0x400);
+  lastMs = ms;
+  if (sequence > 0xfff) {
+    lastMs += 1;
+    sequence = 0;
+  }
+  const random = randomFillSync(Buffer.allocUnsafe(8));
+  random[0] = (random[0]! & 0x3f) | 0x80;
+  const head = lastMs.toString(16).padStart(12, '0') + (0x7000 | sequence).toString(16);
+  return hexToUuid(head + random.toString('hex'));
+}
+
+/** The time a UUIDv7 was made at, to the millisecond. */
+export function timeOfUuid(uuid: string): Date {
+  return new Date(Number.parseInt(uuid.slice(0, 8) + uuid.slice(9, 13), 16));
+}
+
+const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
+export function isUuidV7(text: string): boolean {
+  return UUID_V7.test(text);
+}
+
+function hexToUuid(hex: string): string {
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}

@@ -1,0 +1,278 @@
+// Routes: from whom a client or backend means to the inboxes, and from the inboxes to the open connections.
+// Invariant: a message is acknowledged only when it is committed, and shown only after that.
+
+import { LRUCache } from 'lru-cache';
+import { asImidError, ImidError } from '../errors.ts';
+import type { AppId, Scheme } from '../ids.ts';
+import type { App, Apps } from '../identity/apps.ts';
+import type { Registry, User } from '../identity/registry.ts';
+import { readAddress, requireScheme, type Address } from '../identity/schemes.ts';
+import type { Database } from '../store/database.ts';
+import { findDevices, markSeen, openDevice } from '../store/devices.ts';
+import { findPositions, findUser } from '../store/identities.ts';
+import { findInboxEntries, findLastSeq, type InboxEntry } from '../store/messages.ts';
+import { findEpoch } from '../store/service.ts';
+import { createAcks, type Acks } from './acks.ts';
+import type { PushText } from './frames.ts';
+import { Hub } from './hub.ts';
+import { Session, type Admitted, type ConnectRequest, type Peer, type Routes } from './session.ts';
+import { Writer, type Located, type Outcome, type Unit } from './writer.ts';
+
+export interface Presence {
+  online: boolean;
+  foreground: boolean;
+  devices: { deviceId: string; connected: boolean; state?: 'foreground' | 'background'; lastSeenAt?: Date }[];
+  lastSeenAt?: Date;
+}
+
+export interface RouterOptions {
+  database: Database;
+  apps: Apps;
+  registry: Registry;
+  /** Checks a token and finds whom it acts for. */
+  admit: (token: string) => Promise<Admitted>;
+  log: (message: string, error: unknown) => void;
+}
+
+export interface SendRequest {
+  from: Address;
+  to: readonly Address[];
+  /** JSON text. */
+  content: string;
+  id: string;
+  push?: PushText | undefined;
+}
+
+const POSITION_CHECK_MS = 1_000;
+const MAX_HINTS = 100_000;
+
+export type Router = Awaited<ReturnType<typeof createRouter>>;
+
+export async function createRouter({ database, apps, registry, admit, log }: RouterOptions) {
+  const { kysely, pool, clock } = database;
+  const epoch = await findEpoch(kysely);
+  const hub = new Hub();
+  const acks: Acks = createAcks(database, log);
+  const writer = new Writer(database, (identityId, entry) => {
+    for (const session of hub.of(identityId)) session.onEntry(entry);
+  });
+  /** Where a name or an imId led to last time. Only a hint: storing a message checks it under the inbox's lock. */
+  const hints = new LRUCache<string, Located>({ max: MAX_HINTS });
+
+  /** What is being written down about connections that have ended. */
+  const leaving = new Set<Promise<void>>();
+
+  const checking = setInterval(() => void checkPositions(), POSITION_CHECK_MS);
+  checking.unref();
+  let isChecking = false;
+
+  /** Makes good what was not announced here, and closes the connections of users that are gone. */
+  async function checkPositions(): Promise<void> {
+    if (isChecking) return;
+    isChecking = true;
+    try {
+      const sessions = [...hub.all()];
+      if (sessions.length === 0) return;
+      const rows = sessions.map((session) => ({ appId: session.appId, id: session.identityId }));
+      const positions = await findPositions(kysely, rows);
+      for (const session of sessions) {
+        const seq = positions.get(session.identityId);
+        if (seq === undefined) session.close('tokenRevoked');
+        else session.onPosition(seq);
+      }
+    } catch (error) {
+      log('positions could not be checked', error);
+    } finally {
+      isChecking = false;
+    }
+  }
+
+  /** Finds whom addresses mean; `anew` looks past the hints. */
+  async function locate(
+    app: App,
+    addresses: readonly Address[],
+    anew: boolean,
+  ): Promise<(Located | ImidError)[]> {
+    const found = addresses.map((address) => (anew ? undefined : readHint(app, address)));
+    const open = addresses.filter((_, i) => found[i] === undefined);
+    if (open.length === 0) return found as (Located | ImidError)[];
+    const users = await registry.claim(app, open);
+    let next = 0;
+    return found.map((hint, i) => {
+      if (hint) return hint;
+      const user = users[next++]!;
+      if (user instanceof ImidError) return user;
+      const located = { id: user.id, expectedName: isByName(app, addresses[i]!) ? user.name : undefined };
+      hints.set(hintKey(app, addresses[i]!), located);
+      return located;
+    });
+  }
+
+  function readHint(app: App, address: Address): Located | ImidError | undefined {
+    try {
+      readAddress(app, address); // the schemes may have changed since
+    } catch (error) {
+      return asImidError(error);
+    }
+    return hints.get(hintKey(app, address));
+  }
+
+  async function prepare(
+    app: App,
+    findSender: (anew: boolean) => Promise<Located>,
+    to: readonly Address[],
+    message: { id: string; content: string; push?: PushText | undefined },
+  ): Promise<Unit> {
+    const find = async (anew: boolean) => {
+      const sender = await findSender(anew);
+      const recipients = (await locate(app, to, anew)).map(asRecipientError);
+      return { sender, recipients };
+    };
+    return {
+      appId: app.id,
+      clientId: message.id,
+      content: message.content,
+      push: message.push && JSON.stringify(message.push),
+      ...(await find(false)),
+      relocate: () => find(true),
+    };
+  }
+
+  const routes: Routes = {
+    epoch,
+    acks,
+    admit,
+    now: () => clock.now(),
+    write: (unit) => writer.write(unit),
+    readInbox: (appId, identityId, after, limit) => findInboxEntries(pool, appId, identityId, after, limit),
+
+    async openDevice({ appId, identityId }, deviceId) {
+      if (deviceId !== undefined) await acks.settle(identityId, deviceId);
+      const device = deviceId === undefined ? undefined : await openDevice(kysely, appId, identityId, deviceId);
+      const lastSeq = await findLastSeq(pool, appId, identityId);
+      if (lastSeq === undefined || (deviceId !== undefined && !device)) return undefined;
+      return { lastSeq, acked: device?.acked ?? lastSeq, isKnown: device !== undefined && !device.isNew };
+    },
+
+    async prepareSend(session, frame) {
+      const app = await apps.resolve(session.appId);
+      requireScheme(app, session.scheme);
+      const findSender = async (anew: boolean): Promise<Located> => {
+        if (anew && !(await findUser(kysely, app.id, session.identityId)))
+          throw new ImidError('token_revoked', 'The user of this connection is gone.');
+        return { id: session.identityId, expectedName: undefined };
+      };
+      const unit = await prepare(app, findSender, [frame.to], frame);
+      if (unit.recipients[0] instanceof ImidError) throw unit.recipients[0];
+      return unit;
+    },
+
+    leave(session) {
+      hub.remove(session);
+      const deviceId = session.isAnonymous ? undefined : session.deviceId;
+      const left = markSeen(kysely, session.appId, session.identityId, deviceId)
+        .catch((error: unknown) => log('when a user was seen last could not be written', error))
+        .finally(() => leaving.delete(left));
+      leaving.add(left);
+    },
+
+    note(error, session) {
+      if (error.code === 'unavailable')
+        log(`connection ${session.connectionId}: ${error.message}`, error.cause ?? error);
+    },
+  };
+
+  return {
+    epoch,
+    readInbox: routes.readInbox,
+    connections: (appId: AppId): Record<Scheme, number> => hub.count(appId),
+
+    /** Opens a connection; it ends when the peer does, or with a close code. */
+    open(peer: Peer, admitted: Admitted, request: ConnectRequest): { session: Session; started: Promise<void> } {
+      const session = new Session(routes, peer, admitted, request);
+      if (!session.isAnonymous)
+        for (const other of hub.of(session.identityId))
+          if (other.deviceId === session.deviceId) other.close('replaced');
+      hub.add(session);
+      const started = session.start().catch((error: unknown) => {
+        log('a connection could not be opened', error);
+        session.close('unavailable');
+      });
+      return { session, started };
+    },
+
+    /** Closes every connection of a user that is gone. */
+    disconnect(identityId: number): void {
+      for (const session of hub.of(identityId)) session.close('tokenRevoked');
+    },
+
+    /** Closes every connection of an app that is gone. */
+    disconnectApp(appId: AppId): void {
+      for (const session of hub.all()) if (session.appId === appId) session.close('tokenRevoked');
+    },
+
+    /** Sends for a backend. Throws where the sender can't be found; recipients have an outcome each. */
+    async send(app: App, request: SendRequest): Promise<Outcome> {
+      const findSender = async (anew: boolean): Promise<Located> => {
+        const [sender] = await locate(app, [request.from], anew);
+        if (!(sender instanceof ImidError)) return sender!;
+        const errors = [{ in: 'body' as const, pointer: '#/from', detail: sender.message }];
+        throw new ImidError(sender.code, sender.message, { errors });
+      };
+      return writer.write(await prepare(app, findSender, request.to, request));
+    },
+
+    async presence(appId: AppId, users: readonly User[]): Promise<Presence[]> {
+      const stored = await findDevices(
+        kysely,
+        appId,
+        users.map((user) => user.id),
+      );
+      return users.map((user) => {
+        const sessions = [...hub.of(user.id)];
+        const devices: Presence['devices'] = sessions.map(({ deviceId, state }) => ({
+          deviceId,
+          connected: true,
+          state,
+        }));
+        for (const device of stored.get(user.id)?.devices ?? [])
+          if (!sessions.some((session) => session.deviceId === device.id))
+            devices.push({ deviceId: device.id, connected: false, lastSeenAt: device.lastSeenAt });
+        const lastSeenAt = sessions.length > 0 ? clock.now() : stored.get(user.id)?.lastSeenAt;
+        return {
+          online: sessions.length > 0,
+          foreground: sessions.some((session) => session.state === 'foreground'),
+          devices,
+          ...(lastSeenAt ? { lastSeenAt } : {}),
+        };
+      });
+    },
+
+    /** Finishes what is being stored, then closes every connection for a restart. */
+    async drain(): Promise<void> {
+      clearInterval(checking);
+      await writer.drain();
+      for (const session of hub.all()) session.close('draining');
+      await writer.drain();
+      await acks.settleAll();
+      await Promise.all(leaving);
+    },
+  };
+}
+
+function isByName(app: App, address: Address): boolean {
+  return readAddress(app, address).by === 'name';
+}
+
+function hintKey(app: App, address: Address): string {
+  // A userId must not lead to a user that is a uid only, so the two have hints of their own.
+  if (address.uid !== undefined) return `${app.id}:u:${address.uid}`;
+  if (address.userId !== undefined) return `${app.id}:r:${address.userId}`;
+  return `${app.id}:i:${address.imId}`;
+}
+
+/** What is not found when it is looked up is an unknown recipient when it is sent to. */
+function asRecipientError(located: Located | ImidError): Located | ImidError {
+  if (!(located instanceof ImidError) || located.code !== 'not_found') return located;
+  return new ImidError('unknown_recipient', located.message);
+}

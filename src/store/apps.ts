@@ -1,0 +1,134 @@
+// Apps (tenants) and the API keys of their backends.
+
+import type { Selectable } from 'kysely';
+import type { AppId, Scheme } from '../ids.ts';
+import type { Executor } from './database.ts';
+import type { Tables } from './tables.ts';
+
+export interface App {
+  id: AppId;
+  name: string;
+  schemes: Scheme[];
+  createdAt: Date;
+}
+
+export interface ApiKey {
+  id: string;
+  appId: AppId;
+  name: string;
+  scopes: string[];
+  secretHash: Buffer;
+  createdAt: Date;
+}
+
+export async function insertApp(db: Executor, app: { name: string; schemes: readonly Scheme[] }): Promise<App> {
+  const row = await db
+    .insertInto('app')
+    .values({ name: app.name, ...schemeColumns(app.schemes) })
+    .returningAll()
+    .executeTakeFirstOrThrow();
+  return toApp(row);
+}
+
+export async function findApp(db: Executor, id: AppId): Promise<App | undefined> {
+  const row = await db.selectFrom('app').selectAll().where('id', '=', id).executeTakeFirst();
+  return row && toApp(row);
+}
+
+export async function findApps(db: Executor, afterId: number, limit: number): Promise<App[]> {
+  const rows = await db.selectFrom('app').selectAll().where('id', '>', afterId).orderBy('id').limit(limit).execute();
+  return rows.map(toApp);
+}
+
+export async function updateApp(
+  db: Executor,
+  id: AppId,
+  change: { name?: string | undefined; schemes?: readonly Scheme[] | undefined },
+): Promise<App | undefined> {
+  const row = await db
+    .updateTable('app')
+    .set({
+      ...(change.name === undefined ? {} : { name: change.name }),
+      ...(change.schemes === undefined ? {} : schemeColumns(change.schemes)),
+    })
+    .where('id', '=', id)
+    .returningAll()
+    .executeTakeFirst();
+  return row && toApp(row);
+}
+
+/** Deletes the app with everything in it, in one transaction. */
+export async function deleteApp(db: Executor, id: AppId): Promise<boolean> {
+  return db.transaction().execute(async (trx) => {
+    const app = await trx.selectFrom('app').select('id').where('id', '=', id).forUpdate().executeTakeFirst();
+    if (!app) return false;
+    // Identities first: a send holds the rows of its inboxes, so that none is on its way once they are gone.
+    await trx.deleteFrom('identity').where('app_id', '=', id).execute();
+    await trx.deleteFrom('message').where('app_id', '=', id).execute();
+    await trx.deleteFrom('former_name').where('app_id', '=', id).execute();
+    await trx.deleteFrom('app').where('id', '=', id).execute();
+    return true;
+  });
+}
+
+export async function insertApiKey(
+  db: Executor,
+  key: { id: string; appId: AppId; name: string; scopes: readonly string[]; secretHash: Buffer },
+): Promise<ApiKey> {
+  const row = await db
+    .insertInto('api_key')
+    .values({
+      id: key.id,
+      app_id: key.appId,
+      name: key.name,
+      scopes: [...key.scopes],
+      secret_hash: key.secretHash,
+    })
+    .returningAll()
+    .executeTakeFirstOrThrow();
+  return toApiKey(row);
+}
+
+export async function findApiKey(db: Executor, id: string): Promise<ApiKey | undefined> {
+  const row = await db.selectFrom('api_key').selectAll().where('id', '=', id).executeTakeFirst();
+  return row && toApiKey(row);
+}
+
+export async function findApiKeys(db: Executor, appId: AppId, afterId: string, limit: number): Promise<ApiKey[]> {
+  const rows = await db
+    .selectFrom('api_key')
+    .selectAll()
+    .where('app_id', '=', appId)
+    .where('id', '>', afterId)
+    .orderBy('id')
+    .limit(limit)
+    .execute();
+  return rows.map(toApiKey);
+}
+
+export async function deleteApiKey(db: Executor, appId: AppId, id: string): Promise<boolean> {
+  const gone = await db.deleteFrom('api_key').where('app_id', '=', appId).where('id', '=', id).executeTakeFirst();
+  return gone.numDeletedRows > 0n;
+}
+
+function schemeColumns(schemes: readonly Scheme[]): { composed: boolean; registered: boolean } {
+  return { composed: schemes.includes('composed'), registered: schemes.includes('registered') };
+}
+
+function toApp(row: Selectable<Tables['app']>): App {
+  const schemes: Scheme[] = [];
+  if (row.composed) schemes.push('composed');
+  if (row.registered) schemes.push('registered');
+  return { id: row.id as AppId, name: row.name, schemes, createdAt: row.created_at };
+}
+
+function toApiKey(row: Selectable<Tables['api_key']>): ApiKey {
+  return {
+    id: row.id,
+    appId: row.app_id as AppId,
+    name: row.name,
+    scopes: row.scopes,
+    secretHash: row.secret_hash,
+    createdAt: row.created_at,
+  };
+}

@@ -1,0 +1,74 @@
+// Contact lists. A contact is kept as the row of its user, so that it follows the user through every rename.
+
+import { sql } from 'kysely';
+import type { AppId } from '../ids.ts';
+import type { Executor } from './database.ts';
+import { toUser, type User } from './identities.ts';
+
+export interface NewContact {
+  userId: number;
+  displayName: string | undefined;
+  /** JSON text. */
+  data: string | undefined;
+}
+
+export interface Contact {
+  position: number;
+  user: User;
+  displayName: string | undefined;
+  data: string | undefined;
+}
+
+/** Replaces the whole list, in one transaction. False when the owner is gone. */
+export async function replaceContacts(
+  db: Executor,
+  appId: AppId,
+  ownerId: number,
+  contacts: readonly NewContact[],
+): Promise<boolean> {
+  return db.transaction().execute(async (trx) => {
+    const owner = await trx
+      .selectFrom('identity')
+      .select('id')
+      .where('app_id', '=', appId)
+      .where('id', '=', ownerId)
+      .forNoKeyUpdate()
+      .executeTakeFirst();
+    if (!owner) return false;
+    await trx.deleteFrom('contact').where('app_id', '=', appId).where('owner_id', '=', ownerId).execute();
+    await sql`
+      insert into contact (app_id, owner_id, contact_id, position, display_name, data)
+      select ${appId}, ${ownerId}, t.contact_id, t.position, t.display_name, t.data
+      from unnest(${contacts.map((contact) => contact.userId)}::bigint[],
+        ${contacts.map((contact) => contact.displayName ?? null)}::text[],
+        ${contacts.map((contact) => contact.data ?? null)}::text[])
+        with ordinality as t (contact_id, display_name, data, position)
+      join identity i on i.app_id = ${appId} and i.id = t.contact_id`.execute(trx);
+    return true;
+  });
+}
+
+export async function findContacts(
+  db: Executor,
+  appId: AppId,
+  ownerId: number,
+  afterPosition: number,
+  limit: number,
+): Promise<Contact[]> {
+  const rows = await db
+    .selectFrom('contact as c')
+    .innerJoin('identity as i', (join) => join.onRef('i.app_id', '=', 'c.app_id').onRef('i.id', '=', 'c.contact_id'))
+    .select(['c.position', 'c.display_name', 'c.data', 'i.id', 'i.name', 'i.im_id', 'i.created_at'])
+    .where('c.app_id', '=', appId)
+    .where('c.owner_id', '=', ownerId)
+    .where('c.position', '>', afterPosition)
+    .orderBy('c.position')
+    .limit(limit)
+    .execute();
+  return rows.map((row) => ({
+    position: row.position,
+    user: toUser(row),
+    displayName: row.display_name ?? undefined,
+    data: row.data ?? undefined,
+  }));
+}

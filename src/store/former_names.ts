@@ -1,0 +1,174 @@
+// Names that change hands: rename and erase, and who held a name at a given time.
+// Invariant: of each name, the times it was held never overlap; the holder now has it from behind the last of them.
+
+import { sql } from 'kysely';
+import type { AppId, Name } from '../ids.ts';
+import type { Executor } from './database.ts';
+import { toUser, type User } from './identities.ts';
+
+/** Finds a former name without keeping the name itself: a keyed hash of (app, name). */
+export type NameHash = (appId: AppId, name: Name) => Buffer;
+
+/** Who a name stood for at a time: a user, nobody yet (the name was never used), or somebody who is no more. */
+export type Holder = User | 'unused' | 'gone';
+
+/**
+ * Who held `name` at `instant` (to the millisecond), found as what it is called now. A name that nobody used
+ * before its holder is that holder's from the beginning.
+ */
+export async function findHolderAt(
+  db: Executor,
+  appId: AppId,
+  name: Name,
+  nameHash: Buffer,
+  instant: Date,
+): Promise<Holder> {
+  const { rows } = await sql<{
+    former: boolean;
+    in_time: boolean | null;
+    id: number | null;
+    name: string;
+    im_id: string | null;
+    created_at: Date;
+  }>`
+    select f.held_until is not null as former,
+      case when f.held_until is null then coalesce(c.name_since, '-infinity') <= ${instant} else f.in_time end as in_time,
+      coalesce(h.id, c.id) as id, coalesce(h.name, c.name) as name,
+      case when f.held_until is null then c.im_id else h.im_id end as im_id,
+      coalesce(h.created_at, c.created_at) as created_at
+    from (select 1) as one
+    left join lateral (
+      select identity_id, held_until, coalesce(held_from, '-infinity') <= ${instant} as in_time from former_name
+      where app_id = ${appId} and name_hash = ${nameHash} and held_until > ${instant}
+      order by held_until limit 1
+    ) f on true
+    left join identity h on h.app_id = ${appId} and h.id = f.identity_id
+    left join identity c on c.app_id = ${appId} and c.name = ${name} and f.held_until is null`.execute(db);
+  const row = rows[0]!;
+  if (row.id === null) return row.former ? 'gone' : 'unused';
+  return row.in_time ? toUser({ ...row, id: row.id }) : 'gone';
+}
+
+/** Whoever held a name before, with times; erased users are not among them. Newest first. */
+export async function findFormerHolders(
+  db: Executor,
+  appId: AppId,
+  nameHash: Buffer,
+): Promise<{ user: User; name: Name; heldFrom: Date | undefined; heldUntil: Date }[]> {
+  const rows = await db
+    .selectFrom('former_name as f')
+    .innerJoin('identity as i', (join) => join.onRef('i.app_id', '=', 'f.app_id').onRef('i.id', '=', 'f.identity_id'))
+    .select(['i.id', 'i.name', 'i.im_id', 'i.created_at', 'f.name as former', 'f.held_from', 'f.held_until'])
+    .where('f.app_id', '=', appId)
+    .where('f.name_hash', '=', nameHash)
+    .orderBy('f.held_until', 'desc')
+    .execute();
+  return rows.map((row) => ({
+    user: toUser(row),
+    name: row.former as Name,
+    heldFrom: row.held_from ?? undefined,
+    heldUntil: row.held_until,
+  }));
+}
+
+/**
+ * Gives the user in row `id` another name. From `instant` on the former name is free and the new one is this
+ * user's; the caller answers only once that instant has come. Undefined when there is no such row.
+ * Throws the unique violation of identity__name when somebody has the new name.
+ */
+export async function renameUser(
+  trx: Executor,
+  appId: AppId,
+  id: number,
+  name: Name,
+  hash: NameHash,
+  notBefore: Date,
+): Promise<{ user: User; instant: Date } | undefined> {
+  const given = await giveUpName(trx, appId, id, hash, notBefore, 'kept');
+  if (!given) return undefined;
+  const row = await trx
+    .updateTable('identity')
+    .set({ name, name_since: given })
+    .where('app_id', '=', appId)
+    .where('id', '=', id)
+    .returning(['id', 'name', 'im_id', 'created_at'])
+    .executeTakeFirstOrThrow();
+  return { user: toUser(row), instant: given };
+}
+
+/**
+ * Erases the user in row `id` with all that hangs on it: its inbox, the messages that stand in no other inbox, its
+ * devices and contacts. Its messages stay with those who got them. Undefined when there is no such row.
+ */
+export async function eraseUser(
+  trx: Executor,
+  appId: AppId,
+  id: number,
+  hash: NameHash,
+  notBefore: Date,
+): Promise<Date | undefined> {
+  const instant = await giveUpName(trx, appId, id, hash, notBefore, 'erased');
+  if (!instant) return undefined;
+  await trx
+    .updateTable('former_name')
+    .set({ identity_id: null, name: null })
+    .where('app_id', '=', appId)
+    .where('identity_id', '=', id)
+    .execute();
+  await sql`
+    delete from message where app_id = ${appId} and (
+      sender_id = ${id} and (recipient_id = ${id} or recipient_id is null)
+      or recipient_id = ${id} and sender_id is null)`.execute(trx);
+  await trx
+    .updateTable('message')
+    .set({ sender_id: null })
+    .where('app_id', '=', appId)
+    .where('sender_id', '=', id)
+    .execute();
+  await trx
+    .updateTable('message')
+    .set({ recipient_id: null })
+    .where('app_id', '=', appId)
+    .where('recipient_id', '=', id)
+    .execute();
+  await trx.deleteFrom('identity').where('app_id', '=', appId).where('id', '=', id).execute();
+  return instant;
+}
+
+/** Milliseconds between the act and the instant it counts from: more than the clocks of two processes differ by. */
+const MARGIN_MS = 3;
+
+/** Locks the row and notes that its name is free from an instant just ahead of every clock; undefined: no such row. */
+async function giveUpName(
+  trx: Executor,
+  appId: AppId,
+  id: number,
+  hash: NameHash,
+  notBefore: Date,
+  memory: 'kept' | 'erased',
+): Promise<Date | undefined> {
+  const holder = await trx
+    .selectFrom('identity')
+    .select(['name', 'name_since'])
+    .where('app_id', '=', appId)
+    .where('id', '=', id)
+    .forUpdate()
+    .executeTakeFirst();
+  if (!holder) return undefined;
+  const { rows } = await sql<{ instant: Date }>`
+    select date_trunc('milliseconds', greatest(clock_timestamp(), ${notBefore}))
+      + make_interval(secs => ${MARGIN_MS / 1000}) as instant`.execute(trx);
+  const { instant } = rows[0]!;
+  await trx
+    .insertInto('former_name')
+    .values({
+      app_id: appId,
+      name_hash: hash(appId, holder.name as Name),
+      name: memory === 'kept' ? holder.name : null,
+      identity_id: memory === 'kept' ? id : null,
+      held_from: holder.name_since,
+      held_until: instant,
+    })
+    .execute();
+  return instant;
+}

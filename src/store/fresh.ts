@@ -1,0 +1,34 @@
+// A bounded cache of rows that change rarely: an answer is at most `maxAgeMs` old, so that a change on another
+// process is seen within that time; look-ups of one key that arrive together become one.
+
+import { LRUCache } from 'lru-cache';
+
+export interface Fresh<K, V> {
+  get(key: K): Promise<V | undefined>;
+  /** Makes the next get read anew. */
+  forget(key: K): void;
+}
+
+const MAX_ENTRIES = 10_000;
+
+export function createFresh<K extends {}, V extends {}>(
+  maxAgeMs: number,
+  find: (key: K) => Promise<V | undefined>,
+): Fresh<K, V> {
+  const cache = new LRUCache<K, { found: Promise<V | undefined> }>({ max: MAX_ENTRIES, ttl: maxAgeMs });
+  return {
+    get(key) {
+      const cached = cache.get(key);
+      if (cached) return cached.found;
+      const entry = { found: find(key) };
+      cache.set(key, entry);
+      const drop = (): void => {
+        if (cache.peek(key) === entry) cache.delete(key);
+      };
+      // What is absent may appear at any moment, and a failure is nobody's answer but the caller's.
+      entry.found.then((value) => value ?? drop(), drop);
+      return entry.found;
+    },
+    forget: (key) => void cache.delete(key),
+  };
+}

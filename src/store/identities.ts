@@ -1,0 +1,141 @@
+// Users: one row each, found by name or by imId. Names given up are in former_names.ts.
+// Invariant: (app, name) and (app, imId) are unique, so whatever races, the database decides once.
+
+import { sql, type Selectable } from 'kysely';
+import { registeredIdToUuid, uuidToRegisteredId, type AppId, type Name, type RegisteredId } from '../ids.ts';
+import type { Executor } from './database.ts';
+import type { Tables } from './tables.ts';
+
+/** One user. `id` is its internal row, which never leaves the service. */
+export interface User {
+  readonly id: number;
+  readonly name: Name;
+  /** Undefined: not registered, its imId is composed. */
+  readonly imId: RegisteredId | undefined;
+  readonly createdAt: Date;
+}
+
+const COLUMNS = ['id', 'name', 'im_id', 'created_at'] as const;
+type UserRow = Pick<Selectable<Tables['identity']>, (typeof COLUMNS)[number]>;
+
+export function toUser(row: UserRow): User {
+  return {
+    id: row.id,
+    name: row.name as Name,
+    imId: row.im_id === null ? undefined : uuidToRegisteredId(row.im_id),
+    createdAt: row.created_at,
+  };
+}
+
+export async function findUser(db: Executor, appId: AppId, id: number): Promise<User | undefined> {
+  const row = await db
+    .selectFrom('identity')
+    .select(COLUMNS)
+    .where('app_id', '=', appId)
+    .where('id', '=', id)
+    .executeTakeFirst();
+  return row && toUser(row);
+}
+
+export async function findUsersByName(db: Executor, appId: AppId, names: readonly Name[]): Promise<User[]> {
+  const rows = await db
+    .selectFrom('identity')
+    .select(COLUMNS)
+    .where('app_id', '=', appId)
+    .where('name', '=', sql<string>`any(${names})`)
+    .execute();
+  return rows.map(toUser);
+}
+
+export async function findUsersByImId(
+  db: Executor,
+  appId: AppId,
+  imIds: readonly RegisteredId[],
+): Promise<User[]> {
+  const rows = await db
+    .selectFrom('identity')
+    .select(COLUMNS)
+    .where('app_id', '=', appId)
+    .where('im_id', '=', sql<string>`any(${imIds.map(registeredIdToUuid)}::uuid[])`)
+    .execute();
+  return rows.map(toUser);
+}
+
+/** The app's users in the order they came, from behind `afterId`. */
+export async function findUsers(db: Executor, appId: AppId, afterId: number, limit: number): Promise<User[]> {
+  const rows = await db
+    .selectFrom('identity')
+    .select(COLUMNS)
+    .where('app_id', '=', appId)
+    .where('id', '>', afterId)
+    .orderBy('id')
+    .limit(limit)
+    .execute();
+  return rows.map(toUser);
+}
+
+export async function countUsers(db: Executor, appId: AppId): Promise<{ composed: number; registered: number }> {
+  const row = await db
+    .selectFrom('identity')
+    .select(({ fn }) => [fn.countAll<number>().as('all'), fn.count<number>('im_id').as('registered')])
+    .where('app_id', '=', appId)
+    .executeTakeFirstOrThrow();
+  return { composed: row.all - row.registered, registered: row.registered };
+}
+
+/** Gives each name that has no row one (not registered); names are inserted in order, so that two calls can't deadlock. */
+export async function insertUsers(db: Executor, appId: AppId, names: readonly Name[]): Promise<void> {
+  await sql`
+    insert into identity (app_id, name)
+    select ${appId}, n from unnest(${names}::text[]) as n order by n collate "C"
+    on conflict (app_id, name) do nothing`.execute(db);
+}
+
+/**
+ * Registers a name: a row with this imId, or, where `adopt`, this imId for the row that has none yet.
+ * Undefined when the name is in use as a uid and `adopt` is false. One statement where anything changes.
+ */
+export async function registerName(
+  db: Executor,
+  appId: AppId,
+  name: Name,
+  imId: RegisteredId,
+  adopt: boolean,
+): Promise<User | undefined> {
+  for (;;) {
+    const { rows } = await sql<UserRow>`
+      insert into identity (app_id, name, im_id) values (${appId}, ${name}, ${registeredIdToUuid(imId)})
+      on conflict (app_id, name) do update set im_id = excluded.im_id
+        where identity.im_id is null and ${adopt}
+      returning id, name, im_id, created_at`.execute(db);
+    if (rows[0]) return toUser(rows[0]);
+    const [holder] = await findUsersByName(db, appId, [name]);
+    if (holder?.imId) return holder;
+    if (holder && !adopt) return undefined;
+    // The name was given up between the two statements: the next round takes it.
+  }
+}
+
+/** Sets the imId of a row that has none; false when it has one. */
+export async function markRegistered(db: Executor, appId: AppId, id: number, imId: RegisteredId): Promise<boolean> {
+  const done = await db
+    .updateTable('identity')
+    .set({ im_id: registeredIdToUuid(imId) })
+    .where('app_id', '=', appId)
+    .where('id', '=', id)
+    .where('im_id', 'is', null)
+    .executeTakeFirst();
+  return done.numUpdatedRows > 0n;
+}
+
+/** Where the inboxes of these rows stand now, by row; a row that is missing was erased. */
+export async function findPositions(
+  db: Executor,
+  rows: readonly { appId: AppId; id: number }[],
+): Promise<Map<number, number>> {
+  const { rows: found } = await sql<{ id: number; last_seq: number }>`
+    select i.id, i.last_seq
+    from unnest(${rows.map((row) => row.appId)}::bigint[], ${rows.map((row) => row.id)}::bigint[]) as u (app_id, id)
+    join identity i on i.app_id = u.app_id and i.id = u.id`.execute(db);
+  return new Map(found.map((row) => [row.id, row.last_seq]));
+}

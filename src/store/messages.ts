@@ -1,0 +1,211 @@
+// Messages and inboxes.
+// Invariant: an inbox's counter moves only under the lock of its identity row, in the statement that also inserts
+// the messages, so that seqs have no gap and become visible in order; rows are locked in one order, (app, id).
+
+import type pg from 'pg';
+import { uuidToRegisteredId, type AppId, type Name, type RegisteredId } from '../ids.ts';
+
+/** A user as a message shows it: what it is called now. Undefined: erased. */
+export type Party = { readonly name: Name; readonly imId: RegisteredId | undefined } | undefined;
+
+export interface NewMessage {
+  appId: AppId;
+  id: string;
+  senderId: number;
+  recipientId: number;
+  clientId: string;
+  part: number;
+  content: string;
+  push: string | undefined;
+  at: Date;
+}
+
+/** An inbox touched by a batch, and the name it was addressed by, if it was by a name. */
+export interface TouchedInbox {
+  appId: AppId;
+  id: number;
+  messages: number;
+  expectedName: Name | undefined;
+}
+
+/** What numbers an inbox got: its messages of the batch are base + 1, base + 2, and so on. */
+export interface MovedInbox {
+  base: number;
+  party: NonNullable<Party>;
+}
+
+/** One line of an inbox: a message and its seq there. */
+export interface InboxEntry {
+  seq: number;
+  messageId: string;
+  senderId: number | undefined;
+  clientId: string;
+  from: Party;
+  to: Party;
+  /** JSON text. */
+  content: string;
+  at: Date;
+}
+
+/** What a sender is told of a message that is stored. */
+export interface SentMessage {
+  part: number;
+  messageId: string;
+  recipientId: number | undefined;
+  /** In the sender's own inbox. */
+  senderSeq: number;
+  recipientSeq: number;
+  at: Date;
+}
+
+const INSERT = `
+with inbox as materialized (
+  select * from unnest($1::bigint[], $2::bigint[], $3::integer[], $4::text[]) as t (app_id, id, messages, name)
+), locked as materialized (
+  select i.app_id, i.id, b.messages from inbox b join identity i on i.app_id = b.app_id and i.id = b.id
+  where b.name is null or i.name = b.name collate "C"
+  order by i.app_id, i.id for no key update of i
+), moved as (
+  update identity i set last_seq = i.last_seq + l.messages from locked l
+  where i.app_id = l.app_id and i.id = l.id and (select count(*) from locked) = cardinality($1::bigint[])
+  returning i.app_id, i.id, i.last_seq - l.messages as base, i.name, i.im_id
+), stored as (
+  insert into message
+    (app_id, id, sender_id, sender_seq, recipient_id, recipient_seq, client_id, part, content, push, at)
+  select m.app_id, m.id, m.sender_id, s.base + nullif(m.sender_step, 0), m.recipient_id, r.base + m.recipient_step,
+    m.client_id, m.part, m.content, m.push, m.at
+  from unnest($5::bigint[], $6::uuid[], $7::bigint[], $8::integer[], $9::bigint[], $10::integer[], $11::text[],
+    $12::integer[], $13::text[], $14::text[], $15::timestamptz[])
+    as m (app_id, id, sender_id, sender_step, recipient_id, recipient_step, client_id, part, content, push, at)
+  join moved s on s.app_id = m.app_id and s.id = m.sender_id
+  join moved r on r.app_id = m.app_id and r.id = m.recipient_id
+)
+select id, base, name, im_id from moved`;
+
+/**
+ * Stores a batch and moves the counters of every inbox it touches, in one statement. `steps` are the places of each
+ * message among the batch's messages in its sender's and its recipient's inbox, from 1; the sender's is 0 for a
+ * message to oneself. Undefined, and nothing is stored, when an inbox is gone or isn't called what was expected.
+ * Throws the unique violation of message__client_id, and nothing is stored, when a message is there already.
+ */
+export async function insertMessages(
+  pool: pg.Pool,
+  inboxes: readonly TouchedInbox[],
+  messages: readonly NewMessage[],
+  steps: readonly { sender: number; recipient: number }[],
+): Promise<Map<number, MovedInbox> | undefined> {
+  const { rows } = await pool.query<{ id: number; base: number; name: string; im_id: string | null }>({
+    name: 'insert_messages',
+    text: INSERT,
+    values: [
+      inboxes.map((inbox) => inbox.appId),
+      inboxes.map((inbox) => inbox.id),
+      inboxes.map((inbox) => inbox.messages),
+      inboxes.map((inbox) => inbox.expectedName ?? null),
+      messages.map((message) => message.appId),
+      messages.map((message) => message.id),
+      messages.map((message) => message.senderId),
+      steps.map((step) => step.sender),
+      messages.map((message) => message.recipientId),
+      steps.map((step) => step.recipient),
+      messages.map((message) => message.clientId),
+      messages.map((message) => message.part),
+      messages.map((message) => message.content),
+      messages.map((message) => message.push ?? null),
+      messages.map((message) => message.at),
+    ],
+  });
+  if (rows.length < inboxes.length) return undefined;
+  return new Map(rows.map((row) => [row.id, { base: row.base, party: toParty(row.name, row.im_id)! }]));
+}
+
+/** The messages that a sender stored under an id of its own, one per part. */
+export async function findSentMessages(
+  pool: pg.Pool,
+  appId: AppId,
+  senderId: number,
+  clientId: string,
+): Promise<SentMessage[]> {
+  const { rows } = await pool.query<{
+    part: number;
+    id: string;
+    recipient_id: number | null;
+    sender_seq: number | null;
+    recipient_seq: number;
+    at: Date;
+  }>({
+    name: 'find_sent_messages',
+    text: `select part, id, recipient_id, sender_seq, recipient_seq, at from message
+      where app_id = $1 and sender_id = $2 and client_id = $3 order by part`,
+    values: [appId, senderId, clientId],
+  });
+  return rows.map((row) => ({
+    part: row.part,
+    messageId: row.id,
+    recipientId: row.recipient_id ?? undefined,
+    senderSeq: row.sender_seq ?? row.recipient_seq,
+    recipientSeq: row.recipient_seq,
+    at: row.at,
+  }));
+}
+
+const READ = `
+select x.seq, x.id, x.sender_id, x.client_id, x.content, x.at,
+  s.name as sender_name, s.im_id as sender_im_id, r.name as recipient_name, r.im_id as recipient_im_id
+from (
+  (select recipient_seq as seq, id, sender_id, recipient_id, client_id, content, at from message
+    where app_id = $1 and recipient_id = $2 and recipient_seq > $3 order by recipient_seq limit $4)
+  union all
+  (select sender_seq as seq, id, sender_id, recipient_id, client_id, content, at from message
+    where app_id = $1 and sender_id = $2 and sender_seq > $3 order by sender_seq limit $4)
+  order by seq limit $4
+) x
+left join identity s on s.app_id = $1 and s.id = x.sender_id
+left join identity r on r.app_id = $1 and r.id = x.recipient_id
+order by x.seq`;
+
+/** The inbox from behind `afterSeq`, in order; without a gap up to what is committed. */
+export async function findInboxEntries(
+  pool: pg.Pool,
+  appId: AppId,
+  identityId: number,
+  afterSeq: number,
+  limit: number,
+): Promise<InboxEntry[]> {
+  const { rows } = await pool.query<{
+    seq: number;
+    id: string;
+    sender_id: number | null;
+    client_id: string;
+    content: string;
+    at: Date;
+    sender_name: string | null;
+    sender_im_id: string | null;
+    recipient_name: string | null;
+    recipient_im_id: string | null;
+  }>({ name: 'find_inbox_entries', text: READ, values: [appId, identityId, afterSeq, limit] });
+  return rows.map((row) => ({
+    seq: row.seq,
+    messageId: row.id,
+    senderId: row.sender_id ?? undefined,
+    clientId: row.client_id,
+    from: toParty(row.sender_name, row.sender_im_id),
+    to: toParty(row.recipient_name, row.recipient_im_id),
+    content: row.content,
+    at: row.at,
+  }));
+}
+
+export async function findLastSeq(pool: pg.Pool, appId: AppId, identityId: number): Promise<number | undefined> {
+  const { rows } = await pool.query<{ last_seq: number }>({
+    name: 'find_last_seq',
+    text: 'select last_seq from identity where app_id = $1 and id = $2',
+    values: [appId, identityId],
+  });
+  return rows[0]?.last_seq;
+}
+
+function toParty(name: string | null, imId: string | null): Party {
+  if (name === null) return undefined;
+  return { name: name as Name, imId: imId === null ? undefined : uuidToRegisteredId(imId) };
+}

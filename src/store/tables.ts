@@ -1,0 +1,80 @@
+// The tables as Kysely sees them; a test holds this file against the migrated database.
+
+import type { Generated } from 'kysely';
+
+export interface Tables {
+  service: { only_row: Generated<boolean>; epoch: Generated<string>; created_at: Generated<Date> };
+  sealed_secret: { purpose: string; sealed: string; created_at: Generated<Date> };
+  signing_key: {
+    kid: string;
+    alg: string;
+    state: 'next' | 'current' | 'retired';
+    public_jwk: unknown;
+    sealed_private_jwk: string;
+    created_at: Generated<Date>;
+    retired_at: Date | null;
+  };
+  app: {
+    id: Generated<number>;
+    name: string;
+    composed: boolean;
+    registered: boolean;
+    created_at: Generated<Date>;
+  };
+  api_key: {
+    id: string;
+    app_id: number;
+    name: string;
+    scopes: string[];
+    secret_hash: Buffer;
+    created_at: Generated<Date>;
+  };
+  identity: {
+    app_id: number;
+    id: Generated<number>;
+    name: string;
+    im_id: string | null;
+    name_since: Date | null;
+    last_seq: Generated<number>;
+    last_seen_at: Date | null;
+    created_at: Generated<Date>;
+  };
+  former_name: {
+    app_id: number;
+    id: Generated<number>;
+    name_hash: Buffer;
+    name: string | null;
+    identity_id: number | null;
+    held_from: Date | null;
+    held_until: Date;
+  };
+  message: {
+    app_id: number;
+    id: string;
+    sender_id: number | null;
+    sender_seq: number | null;
+    recipient_id: number | null;
+    recipient_seq: number | null;
+    client_id: string;
+    part: number;
+    content: string;
+    push: string | null;
+    at: Date;
+  };
+  device: {
+    app_id: number;
+    identity_id: number;
+    id: string;
+    acked_seq: number;
+    last_seen_at: Generated<Date>;
+    created_at: Generated<Date>;
+  };
+  contact: {
+    app_id: number;
+    owner_id: number;
+    contact_id: number;
+    position: number;
+    display_name: string | null;
+    data: string | null;
+  };
+}

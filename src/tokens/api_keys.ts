@@ -1,0 +1,54 @@
+// API keys of backends: `imk_<keyId>_<secret>`. Only a hash is kept; the key itself is shown once.
+// A key deleted on another process is refused here within a second.
+
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { ImidError } from '../errors.ts';
+import type { AppId } from '../ids.ts';
+import { deleteApiKey, findApiKey, findApiKeys, insertApiKey, type ApiKey } from '../store/apps.ts';
+import type { Database } from '../store/database.ts';
+import { createFresh } from '../store/fresh.ts';
+
+export type { ApiKey } from '../store/apps.ts';
+
+export const scopes = ['identities', 'tokens', 'messages', 'read'] as const;
+export type Scope = (typeof scopes)[number];
+
+const KEY = /^imk_([0-9a-f]{16})_([\w-]{43})$/;
+const MAX_AGE_MS = 1_000;
+
+export type ApiKeys = ReturnType<typeof createApiKeys>;
+
+export function createApiKeys({ kysely }: Database) {
+  const fresh = createFresh(MAX_AGE_MS, (keyId: string) => findApiKey(kysely, keyId));
+
+  return {
+    async create(appId: AppId, key: { name: string; scopes: readonly Scope[] }): Promise<ApiKey & { apiKey: string }> {
+      const id = randomBytes(8).toString('hex');
+      const secret = randomBytes(32).toString('base64url');
+      const row = await insertApiKey(kysely, { id, appId, ...key, secretHash: hashSecret(secret) });
+      return { ...row, apiKey: `imk_${id}_${secret}` };
+    },
+
+    list: (appId: AppId, afterId: string, limit: number): Promise<ApiKey[]> =>
+      findApiKeys(kysely, appId, afterId, limit),
+
+    /** Throws `not_found`. */
+    async remove(appId: AppId, keyId: string): Promise<void> {
+      const found = await deleteApiKey(kysely, appId, keyId);
+      fresh.forget(keyId);
+      if (!found) throw new ImidError('not_found', 'There is no such key.');
+    },
+
+    /** The key, if it is one of ours in full. */
+    async verify(text: string): Promise<ApiKey | undefined> {
+      const [, keyId, secret] = KEY.exec(text) ?? [];
+      if (keyId === undefined || secret === undefined) return undefined;
+      const key = await fresh.get(keyId);
+      return key && timingSafeEqual(key.secretHash, hashSecret(secret)) ? key : undefined;
+    },
+  };
+}
+
+export function hashSecret(secret: string): Buffer {
+  return createHash('sha256').update(secret).digest();
+}

@@ -1,0 +1,266 @@
+// What tests share: a service of their own on a database of their own, callers of its REST API, and clients on its
+// socket that remember every frame. Waits for facts, with a limit, and never sleeps.
+
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { after } from 'node:test';
+import pg from 'pg';
+import WebSocket from 'ws';
+import { createApp, type AppOptions } from '../src/app.ts';
+import { openDatabase, type Database } from '../src/store/database.ts';
+
+export const ADMIN_KEY = 'admin-key-of-the-tests';
+const WAIT_MS = 10_000;
+
+export type Json = any;
+
+export interface Answer {
+  status: number;
+  headers: Headers;
+  body: Json;
+}
+
+export interface CallOptions {
+  key?: string | undefined;
+  body?: unknown;
+  headers?: Record<string, string>;
+}
+
+export interface Service {
+  url: string;
+  database: Database;
+  databaseName: string;
+  call(method: string, path: string, options?: CallOptions): Promise<Answer>;
+  connect(token: string, query?: Record<string, string | number>): Promise<Client>;
+  createApp(schemes?: string[]): Promise<Tenant>;
+  close(): Promise<void>;
+}
+
+/** An app with what a backend and its clients do all the time. */
+export interface Tenant {
+  appId: string;
+  apiKey: string;
+  path: string;
+  call(method: string, path: string, body?: unknown): Promise<Answer>;
+  register(userId: string, adopt?: unknown): Promise<string>;
+  token(address: object): Promise<string>;
+  connect(address: object, query?: Record<string, string | number>): Promise<Client>;
+  inbox(imId: string): Promise<Json[]>;
+}
+
+const open = new Set<Service>();
+after(() => Promise.all([...open].map((service) => service.close())));
+
+export async function createDatabase(): Promise<{ name: string; connection: pg.PoolConfig }> {
+  const connection = JSON.parse(process.env['IMID_TEST_CONNECTION']!) as pg.PoolConfig;
+  const name = `test_${randomBytes(8).toString('hex')}`;
+  const admin = new pg.Client({ ...connection, database: 'postgres' });
+  await admin.connect();
+  await admin.query(`create database ${name} template imid_template`);
+  await admin.end();
+  return { name, connection: { ...connection, database: name } };
+}
+
+/** Starts a service; `on` another one's database makes it a second process for all that matters. */
+export async function startService(options: { on?: Service; app?: Partial<AppOptions> } = {}): Promise<Service> {
+  const { name, connection } = options.on
+    ? { name: options.on.databaseName, connection: { ...JSON.parse(process.env['IMID_TEST_CONNECTION']!), database: options.on.databaseName } }
+    : await createDatabase();
+  const database = await openDatabase({ connection: { ...connection, max: 5 }, log: () => {} });
+  const app = await createApp({
+    database,
+    adminKey: ADMIN_KEY,
+    secret: 'secret-of-the-tests',
+    publicUrl: 'https://imid.example',
+    logLevel: 'silent',
+    ...options.app,
+  });
+  await app.listen({ port: 0, host: '127.0.0.1' });
+  const url = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
+  let isClosed = false;
+  const service: Service = {
+    url,
+    database,
+    databaseName: name,
+    call: (method, path, callOptions) => call(url, method, path, callOptions),
+    connect: (token, query) => connect(url, token, query),
+    createApp: (schemes = ['composed', 'registered']) => createTenant(service, schemes),
+    async close() {
+      if (isClosed) return;
+      isClosed = true;
+      await app.close();
+      await database.close();
+    },
+  };
+  open.add(service);
+  return service;
+}
+
+export async function call(url: string, method: string, path: string, options: CallOptions = {}): Promise<Answer> {
+  const { key = ADMIN_KEY, body, headers = {} } = options;
+  const response = await fetch(url + path, {
+    method,
+    headers: {
+      ...(key === '' ? {} : { authorization: `Bearer ${key}` }),
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...headers,
+    },
+    ...(body === undefined ? {} : { body: typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  const isJson = /json/.test(response.headers.get('content-type') ?? '');
+  return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
+}
+
+async function createTenant(service: Service, schemes: string[]): Promise<Tenant> {
+  const { body } = await service.call('POST', '/v1/apps', { body: { name: 'chat', schemes } });
+  const { appId, apiKey } = body as { appId: string; apiKey: string };
+  const tenant: Tenant = {
+    appId,
+    apiKey,
+    path: `/v1/apps/${appId}`,
+    call: (method, path, callBody) => service.call(method, `/v1/apps/${appId}${path}`, { key: apiKey, body: callBody }),
+    async register(userId, adopt) {
+      const answer = await tenant.call('POST', '/identities', { userId, ...(adopt === undefined ? {} : { adopt }) });
+      if (answer.status > 201) throw new Error(JSON.stringify(answer.body));
+      return answer.body.imId as string;
+    },
+    async token(address) {
+      const answer = await tenant.call('POST', '/tokens', address);
+      if (answer.status !== 201) throw new Error(JSON.stringify(answer.body));
+      return answer.body.token as string;
+    },
+    connect: async (address, query) => service.connect(await tenant.token(address), query),
+    async inbox(imId) {
+      const answer = await tenant.call('GET', `/messages?imId=${encodeURIComponent(imId)}&limit=1000`);
+      if (answer.status !== 200) throw new Error(JSON.stringify(answer.body));
+      return answer.body.items as Json[];
+    },
+  };
+  return tenant;
+}
+
+/** A client on the socket. */
+export class Client {
+  readonly socket: WebSocket;
+  readonly frames: Json[] = [];
+  closed: { code: number; reason: string } | undefined;
+  readonly #waiting = new Set<() => void>();
+  #ids = 0;
+
+  constructor(socket: WebSocket) {
+    this.socket = socket;
+    socket.on('message', (data: Buffer) => {
+      this.frames.push(JSON.parse(data.toString()));
+      for (const check of this.#waiting) check();
+    });
+    socket.on('close', (code, reason) => {
+      this.closed = { code, reason: reason.toString() };
+      for (const check of this.#waiting) check();
+    });
+    socket.on('error', () => {});
+  }
+
+  send(frame: unknown): void {
+    this.socket.send(typeof frame === 'string' || Buffer.isBuffer(frame) ? frame : JSON.stringify(frame));
+  }
+
+  /** Sends a message and gives back the `sent` or `error` that answers it. */
+  async say(to: object, content: unknown, id = `id-${(this.#ids += 1)}-${this.socket.url.length}-${randomBytes(4).toString('hex')}`): Promise<Json> {
+    const seen = this.frames.length;
+    this.send({ type: 'send', id, to, content });
+    return this.wait((frame) => frame.id === id && (frame.type === 'sent' || frame.type === 'error'), seen);
+  }
+
+  /** The first frame, from place `from` on, that passes. */
+  wait(test: (frame: Json) => boolean, from = 0): Promise<Json> {
+    return this.#until(() => this.frames.slice(from).find(test), 'a frame');
+  }
+
+  /** All messages, once there are at least `count`. */
+  async messages(count: number): Promise<Json[]> {
+    const ofType = (): Json[] => this.frames.filter((frame) => frame.type === 'message');
+    await this.#until(() => ofType().length >= count || undefined, `${count} messages`);
+    return ofType();
+  }
+
+  get welcome(): Json {
+    return this.frames.find((frame) => frame.type === 'welcome');
+  }
+
+  waitClosed(): Promise<{ code: number; reason: string }> {
+    return this.#until(() => this.closed, 'the close');
+  }
+
+  async close(): Promise<void> {
+    this.socket.close();
+    await this.waitClosed();
+  }
+
+  #until<T>(look: () => T | undefined, what: string): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    const timer = setTimeout(() => {
+      this.#waiting.delete(check);
+      reject(new Error(`waited in vain for ${what}; closed: ${JSON.stringify(this.closed)}; frames: ${JSON.stringify(this.frames.slice(-20))}`));
+    }, WAIT_MS);
+    const check = (): void => {
+      const found = look();
+      if (found === undefined) return;
+      clearTimeout(timer);
+      this.#waiting.delete(check);
+      resolve(found);
+    };
+    this.#waiting.add(check);
+    check();
+    return promise;
+  }
+}
+
+/** Connects and waits for the welcome. Throws `{status, body}` when the upgrade is refused. */
+export async function connect(url: string, token: string, query: Record<string, string | number> = {}): Promise<Client> {
+  const search = new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)]));
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/v1/connect?${search}`, 'imid.v1', {
+    headers: { authorization: `Bearer ${token}` },
+  });
+  const client = new Client(socket);
+  const refused = new Promise<never>((_, reject) => {
+    socket.on('unexpected-response', (_request, response) => {
+      const chunks: Buffer[] = [];
+      response.on('data', (chunk: Buffer) => chunks.push(chunk));
+      response.on('end', () =>
+        reject(
+          new Refused(response.statusCode!, response.headers as Record<string, string>, Buffer.concat(chunks).toString()),
+        ),
+      );
+    });
+  });
+  refused.catch(() => {});
+  await Promise.race([once(socket, 'open'), refused]);
+  await client.wait((frame) => frame.type === 'welcome');
+  return client;
+}
+
+export class Refused extends Error {
+  readonly status: number;
+  readonly headers: Record<string, string>;
+  readonly body: Json;
+
+  constructor(status: number, headers: Record<string, string>, text: string) {
+    super(`the upgrade was refused: ${status} ${text}`);
+    this.status = status;
+    this.headers = headers;
+    this.body = JSON.parse(text);
+  }
+}
+
+/** Polls a condition until it holds. */
+export async function eventually<T>(look: () => Promise<T | undefined | false> | T | undefined | false, what = 'a condition'): Promise<T> {
+  const end = performance.now() + WAIT_MS;
+  for (;;) {
+    const found = await look();
+    if (found !== undefined && found !== false) return found;
+    if (performance.now() > end) throw new Error(`waited in vain for ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
