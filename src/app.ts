@@ -1,7 +1,6 @@
 // The composition root and table of contents: which stages there are, what each is given, and which routes stand
 // behind which credential.
 
-import { isUtf8 } from 'node:buffer';
 import websocket from '@fastify/websocket';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify from 'fastify';
@@ -19,8 +18,8 @@ import { problems, sendProblem, toImidError } from './edge/problems.ts';
 import { schemeUse } from './edge/schemes.ts';
 import { tokenIssue } from './edge/tokens.ts';
 import { compileSchema } from './edge/validation.ts';
+import { parseJson, parseQuery, refuseBadQuery } from './edge/parsing.ts';
 import { wellKnown } from './edge/wellknown.ts';
-import { ImidError } from './errors.ts';
 import { createApps } from './identity/apps.ts';
 import { createContactBook } from './identity/contacts.ts';
 import { createRegistry } from './identity/registry.ts';
@@ -74,7 +73,8 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
   // What holds for all routes.
   app.setValidatorCompiler(({ schema, httpPart }) => compileSchema(schema, httpPart as 'body'));
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (_request: unknown, body: Buffer) => parseJson(body));
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, parseJson);
+  app.addHook('onRequest', refuseBadQuery);
   app.decorateRequest('tenant');
   app.decorateRequest('granted');
   app.decorateRequest('admitted');
@@ -132,38 +132,4 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
   }
 
   return app;
-}
-
-
-/** JSON in UTF-8 and nothing else (RFC 8259 section 8.1); an empty body is none. */
-function parseJson(body: Buffer): unknown {
-  if (body.length === 0) return undefined;
-  if (!isUtf8(body)) throw new ImidError('invalid_request', 'The body is not UTF-8.');
-  try {
-    return JSON.parse(body.toString());
-  } catch {
-    throw new ImidError('invalid_request', 'The body is not JSON.');
-  }
-}
-
-/** Reads a query strictly: an escape that isn't UTF-8 is an error, not a character of an id. */
-function parseQuery(text: string): Record<string, string | string[]> {
-  const query: Record<string, string | string[]> = Object.create(null);
-  for (const pair of text.split('&')) {
-    if (pair === '') continue;
-    const [name = '', value = ''] = splitOnce(pair.replaceAll('+', ' '));
-    const before = query[name];
-    query[name] = before === undefined ? value : [before, value].flat();
-  }
-  return query;
-}
-
-function splitOnce(pair: string): string[] {
-  const at = pair.indexOf('=');
-  const parts = at < 0 ? [pair] : [pair.slice(0, at), pair.slice(at + 1)];
-  try {
-    return parts.map(decodeURIComponent);
-  } catch {
-    throw new ImidError('invalid_request', 'The query holds an escape that is not UTF-8.');
-  }
 }

@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { after } from 'node:test';
 import pg from 'pg';
-import WebSocket from 'ws';
+import { WebSocket } from 'ws';
 import { createApp, type AppOptions } from '../src/app.ts';
 import { openDatabase, type Database } from '../src/store/database.ts';
 
@@ -68,14 +68,7 @@ export async function startService(options: { on?: Service; app?: Partial<AppOpt
     ? { name: options.on.databaseName, connection: { ...JSON.parse(process.env['IMID_TEST_CONNECTION']!), database: options.on.databaseName } }
     : await createDatabase();
   const database = await openDatabase({ connection: { ...connection, max: 5 }, log: () => {} });
-  const app = await createApp({
-    database,
-    adminKey: ADMIN_KEY,
-    secret: 'secret-of-the-tests',
-    publicUrl: 'https://imid.example',
-    logLevel: 'silent',
-    ...options.app,
-  });
+  const app = await createAppOn(database, options.app);
   await app.listen({ port: 0, host: '127.0.0.1' });
   const url = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
   let isClosed = false;
@@ -95,6 +88,22 @@ export async function startService(options: { on?: Service; app?: Partial<AppOpt
   };
   open.add(service);
   return service;
+}
+
+async function createAppOn(database: Database, options: Partial<AppOptions> = {}) {
+  try {
+    return await createApp({
+      database,
+      adminKey: ADMIN_KEY,
+      secret: 'secret-of-the-tests',
+      publicUrl: 'https://imid.example',
+      logLevel: 'silent',
+      ...options,
+    });
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
 }
 
 export async function call(url: string, method: string, path: string, options: CallOptions = {}): Promise<Answer> {

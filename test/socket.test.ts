@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import WebSocket from 'ws';
+import { WebSocket } from 'ws';
 import { Client, eventually, startService, type Service, type Tenant } from './harness.ts';
 
 let service: Service;

@@ -6,7 +6,7 @@ import type { App, Apps } from '../identity/apps.ts';
 import type { Router } from '../routing/router.ts';
 import { scopes, type ApiKeys } from '../tokens/api_keys.ts';
 import { readNumberCursor, toPage } from './paging.ts';
-import { Cursor, Label, Limit, list, problems, SchemeName, Timestamp } from './shapes.ts';
+import { AppPath, Cursor, EXAMPLE_AT, Label, Limit, list, problems, SchemeName, Timestamp } from './shapes.ts';
 
 const Schemes = Type.Array(SchemeName, {
   minItems: 1,
@@ -16,12 +16,13 @@ const Schemes = Type.Array(SchemeName, {
 });
 
 const appFields = {
-  appId: Type.String({ examples: ['1'] }),
-  name: Type.String({ examples: ['chat'] }),
+  appId: Type.String(),
+  name: Type.String(),
   schemes: Schemes,
   createdAt: Timestamp,
 };
-const AppShape = Type.Object(appFields);
+const example = { appId: '1', name: 'chat', schemes: ['composed', 'registered'], createdAt: EXAMPLE_AT };
+const AppShape = Type.Object(appFields, { examples: [example] });
 
 const toAnswer = (app: App) => ({
   appId: String(app.id),
@@ -49,8 +50,11 @@ export const adminApps: FastifyPluginAsyncTypebox<{ apps: Apps; apiKeys: ApiKeys
           { additionalProperties: false, examples: [{ name: 'chat', schemes: ['composed', 'registered'] }] },
         ),
         response: {
-          201: Type.Object({ ...appFields, apiKey: Type.String({ examples: ['imk_…'] }) }, { description: 'Created.' }),
-          ...problems('invalid_request', 'unauthorized', 'forbidden', 'unavailable'),
+          201: Type.Object(
+            { ...appFields, apiKey: Type.String() },
+            { description: 'Created.', examples: [{ ...example, apiKey: 'imk_…' }] },
+          ),
+          ...problems('invalid_request', 'unauthorized', 'forbidden', 'payload_too_large', 'unavailable'),
         },
       },
     },
@@ -92,9 +96,10 @@ export const tenantApp: FastifyPluginAsyncTypebox<{ apps: Apps; router: Router }
         operationId: 'getApp',
         summary: 'Read the app',
         tags,
+        params: AppPath,
         response: {
           200: { ...AppShape, description: 'The app.' },
-          ...problems('unauthorized', 'forbidden', 'not_found', 'unavailable'),
+          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'unavailable'),
         },
       },
     },
@@ -109,13 +114,21 @@ export const tenantApp: FastifyPluginAsyncTypebox<{ apps: Apps; router: Router }
         summary: 'Change the app’s name or schemes',
         description: 'Needs a key with every scope. A scheme that is disabled again keeps its inboxes whole.',
         tags,
+        params: AppPath,
         body: Type.Object(
           { name: Type.Optional(Label), schemes: Type.Optional(Schemes) },
           { additionalProperties: false, examples: [{ schemes: ['composed', 'registered'] }] },
         ),
         response: {
           200: { ...AppShape, description: 'The app as it is now.' },
-          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'unavailable'),
+          ...problems(
+            'invalid_request',
+            'unauthorized',
+            'forbidden',
+            'not_found',
+            'payload_too_large',
+            'unavailable',
+          ),
         },
       },
     },
@@ -134,9 +147,10 @@ export const tenantApp: FastifyPluginAsyncTypebox<{ apps: Apps; router: Router }
         operationId: 'deleteApp',
         summary: 'Delete the app with everything in it',
         tags,
+        params: AppPath,
         response: {
           204: Type.Null({ description: 'Deleted; its sockets are closed.' }),
-          ...problems('unauthorized', 'forbidden', 'not_found', 'unavailable'),
+          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'unavailable'),
         },
       },
     },

@@ -23,11 +23,36 @@ const DRAINED_BYTES = 64 * 1024;
 const DRAIN_TIMEOUT_MS = 10_000;
 const CLOSE_GRACE_MS = 2_000;
 
+const DESCRIPTION = `A WebSocket, which no button on this page can open: \`new WebSocket(url, ['imid.v1', 'bearer.' + token])\` can, in
+any browser. It has the subprotocol \`imid.v1\`; the token comes as \`Authorization: Bearer\` or, from browsers, as a second
+subprotocol \`bearer.<token>\`. A bad token is refused while it is still HTTP, with the answers below.
+
+One JSON object per text frame:
+
+| the client sends | the service sends |
+|---|---|
+| | \`{"type": "welcome", "connectionId", "me", "device", "epoch", "seq", "acked", "resumed"}\` first |
+| \`{"type": "send", "id", "to": {"uid": "bob"}, "content", "push"?}\` | \`{"type": "sent", "id", "messageId", "seq", "at"}\` when it is on disk; the same \`id\` again stores nothing |
+| \`{"type": "ack", "seq"}\`: all up to \`seq\` is handled on this device | \`{"type": "message", "seq", "messageId", "from", "to", "content", "at"}\` in the order of \`seq\`, without gaps |
+| \`{"type": "state", "state": "background"}\` | |
+| \`{"type": "token", "token"}\`: a fresh one, before the old one expires | |
+| | \`{"type": "error", "id"?, "code", "detail"}\` |
+
+The range of a close code says whether to come back. Below 4500, reconnect with back-off and jitter: 1001 restarting, 4001
+token expired, 4008 reads too slowly, 4011 unavailable. From 4500 on, don't until the app says so: 4502 token revoked, 4503
+replaced by the same device, 4509 protocol error.`;
+
 const Query = Type.Object(
   {
     device: Type.Optional({ ...DeviceId, description: 'Without one the connection is a device of its own.' }),
     state: Type.Optional(
-      Type.Unsafe<'foreground' | 'background'>(Type.String({ enum: ['foreground', 'background'], default: 'foreground' })),
+      Type.Unsafe<'foreground' | 'background'>(
+        Type.String({
+          enum: ['foreground', 'background'],
+          default: 'foreground',
+          description: 'A device in the background gets pushes as well.',
+        }),
+      ),
     ),
     after: Type.Optional({ ...Seq, description: 'The last seq that the client has: resume behind it.' }),
     epoch: Type.Optional(Type.String({ format: 'text', maxLength: 64, description: 'The epoch of `after`.' })),
@@ -47,13 +72,11 @@ export const connect: FastifyPluginAsyncTypebox<{ router: Router; isDraining: ()
     schema: {
       operationId: 'connect',
       summary: 'Open a socket',
-      description:
-        'A WebSocket with the subprotocol `imid.v1`. The token comes as `Authorization: Bearer`, or, from browsers, as ' +
-        'a second subprotocol `bearer.<token>`. Frames and close codes are described in the README.',
+      description: DESCRIPTION,
       tags: ['Socket'],
       querystring: Query,
       response: {
-        101: Type.Null({ description: 'Switching protocols.' }),
+        101: Type.Null({ description: 'The socket is open, and the welcome is on its way.' }),
         ...problems(
           'invalid_request',
           'unauthorized',

@@ -9,7 +9,7 @@ import { describe } from '../identity/schemes.ts';
 import type { ContactBook } from '../identity/contacts.ts';
 import { CONTACT_DATA_MAX_BYTES, toJsonText } from './content.ts';
 import { readNumberCursor, toPage } from './paging.ts';
-import { addressed, Cursor, Limit, list, problems, UserPath } from './shapes.ts';
+import { addressed, BOB, Cursor, Limit, list, problems, UserPath } from './shapes.ts';
 
 const CONTACTS_MAX = 5_000;
 
@@ -18,12 +18,17 @@ const extras = {
   data: Type.Optional(Type.Unknown({ description: `Opaque JSON, at most ${CONTACT_DATA_MAX_BYTES} bytes.` })),
 };
 
-const Contact = Type.Object({
-  imId: Type.String(),
-  uid: Type.Optional(Type.String()),
-  userId: Type.Optional(Type.String()),
-  ...extras,
-});
+const extrasExample = { displayName: 'Bob', data: { avatar: 'bob.png' } };
+
+const Contact = Type.Object(
+  {
+    imId: Type.String(),
+    uid: Type.Optional(Type.String()),
+    userId: Type.Optional(Type.String()),
+    ...extras,
+  },
+  { examples: [{ ...BOB, ...extrasExample }] },
+);
 
 const tags = ['Contacts'];
 
@@ -44,7 +49,7 @@ export const contacts: FastifyPluginAsyncTypebox<{ registry: Registry; contactBo
           { items: Type.Array(addressed(extras), { maxItems: CONTACTS_MAX }) },
           {
             additionalProperties: false,
-            examples: [{ items: [{ uid: 'bob', displayName: 'Bob', data: { avatar: 'bob.png' } }] }],
+            examples: [{ items: [{ uid: 'bob', ...extrasExample }] }],
           },
         ),
         response: {

@@ -8,25 +8,42 @@ import { describe, type AppSchemes } from '../identity/schemes.ts';
 import type { Found, Registry } from '../identity/registry.ts';
 import type { Router } from '../routing/router.ts';
 import { readNumberCursor, toPage } from './paging.ts';
-import { AppPath, Cursor, Limit, list, Name, problems, SchemeName, Timestamp, UserPath } from './shapes.ts';
+import {
+  AppPath,
+  BOB,
+  Cursor,
+  EXAMPLE_AT,
+  Limit,
+  list,
+  Name,
+  problems,
+  SchemeName,
+  Timestamp,
+  UserPath,
+} from './shapes.ts';
 import { invalid } from './validation.ts';
 
 export const identityFields = {
-  imId: Type.String({ examples: ['im_01jcn3x5t8e4v9k2m6q7r8s9t0'] }),
+  imId: Type.String(),
   scheme: SchemeName,
   uid: Type.Optional(Type.String({ description: 'Of a composed user.' })),
   userId: Type.Optional(Type.String({ description: 'Of a registered user.' })),
 };
 
-const Identity = Type.Object({
-  ...identityFields,
-  createdAt: Type.Optional({ ...Timestamp, description: 'Absent while nothing is stored of a composed user.' }),
-  formerName: Type.Optional(Type.String({ description: 'In answers to `?formerName=`.' })),
-  heldFrom: Type.Optional({ ...Timestamp, description: 'Since when it had the former name, if it got it by a renaming.' }),
-  heldUntil: Type.Optional({ ...Timestamp, description: 'Until when it had the former name.' }),
-});
+const example = { ...BOB, scheme: 'registered', createdAt: EXAMPLE_AT };
 
-const Registered = Type.Object({ ...identityFields, createdAt: Timestamp });
+const Identity = Type.Object(
+  {
+    ...identityFields,
+    createdAt: Type.Optional({ ...Timestamp, description: 'Absent while nothing is stored of a composed user.' }),
+    formerName: Type.Optional(Type.String({ description: 'In answers to `?formerName=`.' })),
+    heldFrom: Type.Optional({ ...Timestamp, description: 'Since when it had the former name, if it got it by a renaming.' }),
+    heldUntil: Type.Optional({ ...Timestamp, description: 'Until when it had the former name.' }),
+  },
+  { examples: [example] },
+);
+
+const Registered = Type.Object({ ...identityFields, createdAt: Timestamp }, { examples: [example] });
 
 export function toAnswer(app: AppSchemes, user: Found) {
   return { ...describe(app, user), ...(user.createdAt && { createdAt: user.createdAt.toISOString() }) };
@@ -69,7 +86,16 @@ export const identities: FastifyPluginAsyncTypebox<{ registry: Registry; router:
         response: {
           200: { ...Registered, description: 'It was registered before.' },
           201: { ...Registered, description: 'Registered now.' },
-          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'conflict', 'scheme_disabled', 'unavailable'),
+          ...problems(
+            'invalid_request',
+            'unauthorized',
+            'forbidden',
+            'not_found',
+            'conflict',
+            'scheme_disabled',
+            'payload_too_large',
+            'unavailable',
+          ),
         },
       },
     },
@@ -89,14 +115,12 @@ export const identities: FastifyPluginAsyncTypebox<{ registry: Registry; router:
       schema: {
         operationId: 'listIdentities',
         summary: 'List the users, or find one',
-        description:
-          '`userId` finds the registered user of that name; `formerName` finds those who had a name before, with times.',
         tags,
         params: AppPath,
         querystring: Type.Object(
           {
-            userId: Type.Optional(Name),
-            formerName: Type.Optional(Name),
+            userId: Type.Optional({ ...Name, description: 'Finds the registered user of this name.' }),
+            formerName: Type.Optional({ ...Name, description: 'Finds those who had this name before, with times.' }),
             limit: Type.Optional(Limit),
             cursor: Type.Optional(Cursor),
           },
@@ -170,11 +194,20 @@ export const identities: FastifyPluginAsyncTypebox<{ registry: Registry; router:
         params: UserPath,
         body: Type.Object(
           { userId: Type.Optional(Name), uid: Type.Optional(Name) },
-          { minProperties: 1, maxProperties: 1, additionalProperties: false, examples: [{ userId: 'bobby' }] },
+          { minProperties: 1, maxProperties: 1, additionalProperties: false, examples: [{ uid: 'alicia' }] },
         ),
         response: {
           200: { ...Identity, description: 'The user as it is called now.' },
-          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'conflict', 'scheme_disabled', 'unavailable'),
+          ...problems(
+            'invalid_request',
+            'unauthorized',
+            'forbidden',
+            'not_found',
+            'conflict',
+            'scheme_disabled',
+            'payload_too_large',
+            'unavailable',
+          ),
         },
       },
     },

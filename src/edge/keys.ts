@@ -5,7 +5,7 @@ import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
 import { scopes, type ApiKey, type ApiKeys, type Scope } from '../tokens/api_keys.ts';
 import { readCursor, toPage } from './paging.ts';
-import { AppIdText, Cursor, Label, Limit, list, problems, Timestamp } from './shapes.ts';
+import { AppIdText, AppPath, Cursor, EXAMPLE_AT, Label, Limit, list, problems, Timestamp } from './shapes.ts';
 
 const Scopes = Type.Array(Type.Unsafe<Scope>(Type.String({ enum: [...scopes] })), {
   minItems: 1,
@@ -19,6 +19,8 @@ const keyFields = {
   scopes: Type.Array(Type.String()),
   createdAt: Timestamp,
 };
+const EXAMPLE_KEY_ID = '6f3a9c0d1e2b4857';
+const example = { keyId: EXAMPLE_KEY_ID, name: 'from May on', scopes: [...scopes], createdAt: EXAMPLE_AT };
 
 const toAnswer = (key: ApiKey) => ({
   keyId: key.id,
@@ -38,16 +40,24 @@ export const keys: FastifyPluginAsyncTypebox<{ apiKeys: ApiKeys }> = async (app,
         summary: 'Create an API key',
         description: 'The key is shown this once.',
         tags,
+        params: AppPath,
         body: Type.Object(
           { name: Label, scopes: Type.Optional(Scopes) },
           { additionalProperties: false, examples: [{ name: 'from May on', scopes: [...scopes] }] },
         ),
         response: {
           201: Type.Object(
-            { ...keyFields, apiKey: Type.String({ examples: ['imk_…'] }) },
-            { description: 'Created.' },
+            { ...keyFields, apiKey: Type.String() },
+            { description: 'Created.', examples: [{ ...example, apiKey: 'imk_…' }] },
           ),
-          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'unavailable'),
+          ...problems(
+            'invalid_request',
+            'unauthorized',
+            'forbidden',
+            'not_found',
+            'payload_too_large',
+            'unavailable',
+          ),
         },
       },
     },
@@ -68,12 +78,13 @@ export const keys: FastifyPluginAsyncTypebox<{ apiKeys: ApiKeys }> = async (app,
         operationId: 'listKeys',
         summary: 'List the API keys, without their secrets',
         tags,
+        params: AppPath,
         querystring: Type.Object(
           { limit: Type.Optional(Limit), cursor: Type.Optional(Cursor) },
           { additionalProperties: false },
         ),
         response: {
-          200: { ...list(Type.Object(keyFields)), description: 'A page.' },
+          200: { ...list(Type.Object(keyFields, { examples: [example] })), description: 'A page.' },
           ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'unavailable'),
         },
       },
@@ -89,7 +100,7 @@ export const keys: FastifyPluginAsyncTypebox<{ apiKeys: ApiKeys }> = async (app,
         operationId: 'deleteKey',
         summary: 'Delete an API key',
         tags,
-        params: Type.Object({ appId: AppIdText, keyId: Type.String({ pattern: '^[0-9a-f]{16}$' }) }),
+        params: Type.Object({ appId: AppIdText, keyId: Type.String({ pattern: '^[0-9a-f]{16}$', description: 'As `GET .../keys` lists it.', examples: [EXAMPLE_KEY_ID] }) }),
         response: {
           204: Type.Null({ description: 'Deleted; it is refused from now on.' }),
           ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'unavailable'),

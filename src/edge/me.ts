@@ -6,22 +6,28 @@ import type { ContactBook } from '../identity/contacts.ts';
 import { schemes, show } from '../identity/schemes.ts';
 import type { Router } from '../routing/router.ts';
 import { contactExtras } from './contacts.ts';
-import { inboxFields } from './messages.ts';
+import { inboxShown } from './messages.ts';
 import { readNumberCursor, toPage } from './paging.ts';
-import { Cursor, Limit, list, Message, problems, ref, SchemeName, Seq } from './shapes.ts';
+import { After, Cursor, EXAMPLE_MESSAGE, Limit, list, problems, SchemeName } from './shapes.ts';
 
-const Me = Type.Object({
-  scheme: SchemeName,
-  uid: Type.Optional(Type.String()),
-  imId: Type.Optional(Type.String()),
-});
+const Me = Type.Object(
+  {
+    scheme: SchemeName,
+    uid: Type.Optional(Type.String()),
+    imId: Type.Optional(Type.String()),
+  },
+  { examples: [{ scheme: 'composed', uid: 'alice' }] },
+);
 
-const Contact = Type.Object({
-  uid: Type.Optional(Type.String()),
-  imId: Type.Optional(Type.String()),
-  displayName: Type.Optional(Type.String()),
-  data: Type.Optional(Type.Unknown()),
-});
+const Contact = Type.Object(
+  {
+    uid: Type.Optional(Type.String()),
+    imId: Type.Optional(Type.String()),
+    displayName: Type.Optional(Type.String()),
+    data: Type.Optional(Type.Unknown()),
+  },
+  { examples: [{ uid: 'bob', displayName: 'Bob', data: { avatar: 'bob.png' } }] },
+);
 
 const tags = ['Me'];
 const refusals = problems(
@@ -56,7 +62,7 @@ export const me: FastifyPluginAsyncTypebox<{ contactBook: ContactBook; router: R
     {
       schema: {
         operationId: 'getMyContacts',
-        summary: 'The user’s contacts',
+        summary: 'The contacts of the token’s user',
         tags,
         querystring: Type.Object(
           { limit: Type.Optional(Limit), cursor: Type.Optional(Cursor) },
@@ -82,13 +88,16 @@ export const me: FastifyPluginAsyncTypebox<{ contactBook: ContactBook; router: R
     {
       schema: {
         operationId: 'getMyMessages',
-        summary: 'The user’s inbox',
+        summary: 'The inbox of the token’s user',
         tags,
         querystring: Type.Object(
-          { after: Type.Optional(Seq), limit: Type.Optional(Limit) },
+          { after: Type.Optional(After), limit: Type.Optional(Limit) },
           { additionalProperties: false },
         ),
-        response: { 200: { ...list(ref(Message), inboxFields), description: 'Messages behind `after`, by seq.' }, ...refusals },
+        response: {
+          200: inboxShown({ ...EXAMPLE_MESSAGE, from: { uid: 'alice' }, to: { uid: 'bob' } }),
+          ...refusals,
+        },
       },
     },
     async ({ admitted: { app: tenant, user, claims }, query: { after = 0, limit = 100 } }) => {

@@ -12,8 +12,10 @@ import type { InboxEntry } from '../store/messages.ts';
 import { CONTENT_MAX_BYTES, toJsonText } from './content.ts';
 import {
   Address,
+  After,
   AppPath,
   ClientId,
+  EXAMPLE_MESSAGE,
   ImIdText,
   ItemError,
   Limit,
@@ -41,9 +43,24 @@ const SentOrError = Type.Object({
   error: Type.Optional(ref(ItemError)),
 });
 
-export const inboxFields = {
-  epoch: Type.String({ description: 'Of the sequence numbers: with another epoch, start over from 0.' }),
+const { messageId, seq, at } = EXAMPLE_MESSAGE;
+const sentExample = { messageId, seq, at };
+const sentExamples = {
+  'to one': { value: sentExample },
+  'to a list': {
+    value: { results: [sentExample, { error: { code: 'unknown_recipient', detail: 'Nobody in this app has this address.' } }] },
+  },
 };
+
+const Inbox = list(ref(Message), {
+  epoch: Type.String({ description: 'Of the sequence numbers: with another epoch, start over from 0.' }),
+});
+/** The answer to whoever reads an inbox, in the forms that the reader is shown. */
+export const inboxShown = (example: object) => ({
+  ...Inbox,
+  description: 'Messages behind `after`, by seq.',
+  examples: [{ items: [example], epoch: '1f6c2d0e-8f4b-4c57-9d3a-5a1b0c9e7d42' }],
+});
 
 const tags = ['Messages'];
 
@@ -79,7 +96,7 @@ export const messages: FastifyPluginAsyncTypebox<{ registry: Registry; router: R
         response: {
           201: Type.Union(
             [Sent, Type.Object({ results: Type.Array(SentOrError) }, { additionalProperties: false })],
-            { description: 'Stored.' },
+            { description: 'Stored.', 'x-examples': sentExamples },
           ),
           ...problems(
             'invalid_request',
@@ -134,11 +151,11 @@ export const messages: FastifyPluginAsyncTypebox<{ registry: Registry; router: R
         tags,
         params: AppPath,
         querystring: Type.Object(
-          { imId: ImIdText, after: Type.Optional(Seq), limit: Type.Optional(Limit) },
+          { imId: ImIdText, after: Type.Optional(After), limit: Type.Optional(Limit) },
           { additionalProperties: false },
         ),
         response: {
-          200: { ...list(ref(Message), inboxFields), description: 'Messages behind `after`, by seq.' },
+          200: inboxShown(EXAMPLE_MESSAGE),
           ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'scheme_disabled', 'unavailable'),
         },
       },

@@ -4,12 +4,16 @@ import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import fp from 'fastify-plugin';
 import { sharedShapes } from './shapes.ts';
-import { addSharedSchema } from './validation.ts';
 
 const DESCRIPTION = `An identity for messaging, in two schemes side by side, and the routing of messages by it.
 
-Press **Authorize** and paste the admin key (printed at first start, kept in the data directory), an app's API key, or,
-for the operations under *Me*, a user's token.`;
+Press **Authorize** and paste a key. Then open an operation, press **Try it out** and **Execute**. The examples work as
+they are: create an app, register \`bob\`, issue a token for \`alice\`, send a message from her to him.
+
+The document behind this page: [openapi.yaml](/openapi.yaml)`;
+
+const CREDENTIALS = `The admin key (printed at first start, kept in the data directory) for all but *Me* and *Socket*; an API key
+of an app for what is under \`/v1/apps/{appId}\`; a user’s token for *Me* and *Socket*.`;
 
 const tags = [
   { name: 'Apps', description: 'Customers’ applications: the tenants.' },
@@ -22,37 +26,62 @@ const tags = [
   { name: 'Contacts', description: 'Contact lists.' },
   { name: 'Me', description: 'What a client asks with its token.' },
   { name: 'Socket', description: 'Where clients talk.' },
-  { name: 'Service', description: 'Keys and health.' },
+  { name: 'Service', description: 'Public keys and health.' },
 ];
+
+const logo = `<svg xmlns="http://www.w3.org/2000/svg" width="120" height="40">
+<text x="0" y="29" font-family="sans-serif" font-size="28" font-weight="bold" fill="#fff">imid</text>
+</svg>`;
+
+const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="6" fill="#1b1b1b"/>
+<text x="16" y="23" font-family="sans-serif" font-size="18" font-weight="bold" fill="#fff" text-anchor="middle">im</text></svg>`;
+
+// Not shown: a box to load other documents with, the address of this one, a column that is always empty, and the button
+// that would ask for a socket as if it were a document.
+const css = `.swagger-ui .topbar .download-url-wrapper, .swagger-ui .info hgroup.main > a, .swagger-ui .response-col_links,
+#operations-Socket-connect .try-out { display: none }
+.swagger-ui .topbar .topbar-wrapper { flex-direction: row }
+.swagger-ui .topbar .dark-mode-toggle { margin-left: auto }
+.swagger-ui .info { margin: 24px 0 }
+.swagger-ui .markdown table { display: block; overflow-x: auto; width: auto }`;
+
+const OWN_FORMATS = new Set(['name', 'im-id', 'app-id', 'text']);
 
 export const openapi = fp(
   async (app) => {
-    for (const shape of sharedShapes) {
-      app.addSchema(shape);
-      addSharedSchema(shape as typeof shape & { $id: string });
-    }
+    for (const shape of sharedShapes) app.addSchema(shape);
     await app.register(swagger, {
       openapi: {
         openapi: '3.1.0',
         info: { title: 'imid', version: '1', description: DESCRIPTION, license: { name: 'Apache-2.0' } },
-        servers: [{ url: '/' }],
         tags,
-        components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } },
+        components: {
+          securitySchemes: { bearer: { type: 'http', scheme: 'bearer', description: CREDENTIALS } },
+        },
         security: [{ bearer: [] }],
       },
       refResolver: { buildLocalReference: (json, _base, _fragment, i) => String(json['$id'] ?? `def-${i}`) },
+      transform: ({ schema, url }) => ({ schema, url: url.replace(/(?<=.)\/$/, '') }),
+      transformObject: (documented) =>
+        polish('openapiObject' in documented ? documented.openapiObject : documented),
     });
     await app.register(swaggerUi, {
       routePrefix: '/docs',
-      uiConfig: {
-        docExpansion: 'list',
-        deepLinking: true,
-        persistAuthorization: true,
-        displayOperationId: false,
-        defaultModelsExpandDepth: 0,
-        tryItOutEnabled: false,
+      uiConfig: { docExpansion: 'list', deepLinking: true, defaultModelsExpandDepth: 0 },
+      theme: {
+        title: 'imid',
+        css: [{ filename: 'imid.css', content: css }],
+        favicon: [{ filename: 'imid.svg', rel: 'icon', type: 'image/svg+xml', sizes: 'any', content: icon }],
       },
-      theme: { title: 'imid' },
+      logo: { type: 'image/svg+xml', content: logo, href: '/docs' },
+      staticCSP: {
+        'default-src': "'self'",
+        'img-src': "'self' data:",
+        'style-src': "'self' 'unsafe-inline'",
+        'object-src': "'none'",
+        'base-uri': "'none'",
+        'frame-ancestors': "'none'",
+      },
     });
     app.get('/openapi.yaml', { schema: { hide: true } }, async (_request, reply) =>
       reply.type('application/yaml; charset=utf-8').send(app.swagger({ yaml: true })),
@@ -60,3 +89,15 @@ export const openapi = fp(
   },
   { name: 'openapi' },
 );
+
+/** Drops our own formats, which tell readers nothing, puts the path before the query, and writes out what is shared. */
+function polish(document: object) {
+  return JSON.parse(JSON.stringify(document), (key, value) => {
+    if (key === 'format' && OWN_FORMATS.has(value)) return undefined;
+    if (key === 'parameters') return value.toSorted(pathFirst);
+    return value;
+  });
+}
+
+const pathFirst = (a: { in: string }, b: { in: string }): number =>
+  Number(a.in !== 'path') - Number(b.in !== 'path');

@@ -5,7 +5,7 @@ import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
 import type { Found, Registry, User } from '../identity/registry.ts';
 import type { Router } from '../routing/router.ts';
-import { AppPath, ImIdText, ItemError, problems, ref, Timestamp } from './shapes.ts';
+import { ALICE, AppPath, EXAMPLE_AT, ImIdText, ItemError, problems, ref, Timestamp } from './shapes.ts';
 
 const Device = Type.Object({
   deviceId: Type.String(),
@@ -23,6 +23,16 @@ const Presence = Type.Object({
   error: Type.Optional(ref(ItemError)),
 });
 
+const example = {
+  imId: ALICE.imId,
+  online: true,
+  foreground: true,
+  devices: [
+    { deviceId: 'alices-phone', connected: true, state: 'foreground' },
+    { deviceId: 'alices-laptop', connected: false, lastSeenAt: EXAMPLE_AT },
+  ],
+};
+
 const OFFLINE = { online: false, foreground: false, devices: [] };
 
 export const presence: FastifyPluginAsyncTypebox<{ registry: Registry; router: Router }> = async (
@@ -39,11 +49,21 @@ export const presence: FastifyPluginAsyncTypebox<{ registry: Registry; router: R
         tags: ['Presence'],
         params: AppPath,
         querystring: Type.Object(
-          { imId: Type.Array(ImIdText, { minItems: 1, maxItems: 100, description: 'May be repeated.' }) },
+          {
+            imId: Type.Array(ImIdText, {
+              minItems: 1,
+              maxItems: 100,
+              description: 'May be repeated.',
+              examples: [[ALICE.imId]],
+            }),
+          },
           { additionalProperties: false },
         ),
         response: {
-          200: Type.Object({ items: Type.Array(Presence) }, { description: 'One item per imId, in order.' }),
+          200: Type.Object(
+            { items: Type.Array(Presence) },
+            { description: 'One item per imId, in order.', examples: [{ items: [example] }] },
+          ),
           ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'unavailable'),
         },
       },

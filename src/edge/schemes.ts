@@ -7,7 +7,7 @@ import { describe } from '../identity/schemes.ts';
 import type { Registry } from '../identity/registry.ts';
 import type { Router } from '../routing/router.ts';
 import { identityFields } from './identities.ts';
-import { Address, AppPath, ItemError, problems, ref } from './shapes.ts';
+import { Address, ALICE, AppPath, BOB, ItemError, problems, ref } from './shapes.ts';
 
 const SchemeUse = Type.Object({
   enabled: Type.Boolean(),
@@ -40,7 +40,18 @@ export const schemeUse: FastifyPluginAsyncTypebox<{ registry: Registry; router: 
         tags,
         params: AppPath,
         response: {
-          200: Type.Object({ composed: SchemeUse, registered: SchemeUse }, { description: 'Both schemes.' }),
+          200: Type.Object(
+            { composed: SchemeUse, registered: SchemeUse },
+            {
+              description: 'Both schemes.',
+              examples: [
+                {
+                  composed: { enabled: true, users: 1, connections: 1 },
+                  registered: { enabled: true, users: 1, connections: 0 },
+                },
+              ],
+            },
+          ),
           ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'unavailable'),
         },
       },
@@ -72,8 +83,28 @@ export const schemeUse: FastifyPluginAsyncTypebox<{ registry: Registry; router: 
           { additionalProperties: false, examples: [{ addresses: [{ uid: 'alice' }, { userId: 'bob' }] }] },
         ),
         response: {
-          200: Type.Object({ results: Type.Array(Resolved) }, { description: 'One result per address.' }),
-          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'unavailable'),
+          200: Type.Object(
+            { results: Type.Array(Resolved) },
+            {
+              description: 'One result per address.',
+              examples: [
+                {
+                  results: [
+                    { ...ALICE, scheme: 'composed' },
+                    { ...BOB, scheme: 'registered' },
+                  ],
+                },
+              ],
+            },
+          ),
+          ...problems(
+            'invalid_request',
+            'unauthorized',
+            'forbidden',
+            'not_found',
+            'payload_too_large',
+            'unavailable',
+          ),
         },
       },
     },

@@ -6,6 +6,19 @@ import type { ImId, Name as NameText, Scheme as SchemeText } from '../ids.ts';
 
 const text = (options: Type.TStringOptions) => Type.String(options);
 
+/** What examples say: alice of app 1 is a composed user, bob a registered one. */
+export const EXAMPLE_AT = '2026-11-25T10:00:00.000Z';
+export const ALICE = { imId: '1:alice', uid: 'alice' };
+export const BOB = { imId: 'im_01jcn3x5t8e4v9k2m6q7r8s9t0', userId: 'bob' };
+export const EXAMPLE_MESSAGE = {
+  seq: 1,
+  messageId: '019af3c2-5c1e-7000-8a2b-3c4d5e6f7a8b',
+  from: ALICE,
+  to: BOB,
+  content: { text: 'hello' },
+  at: EXAMPLE_AT,
+};
+
 export const Name = Type.Unsafe<NameText>(
   text({
     format: 'name',
@@ -23,21 +36,23 @@ export const ImIdText = Type.Unsafe<ImId>(
     minLength: 3,
     maxLength: 145,
     description: '`<appId>:<uid>` in the composed scheme, `im_` and 26 characters in the registered one.',
+    examples: [ALICE.imId],
   }),
 );
 
-export const AppIdText = text({ format: 'app-id', description: 'A positive integer.', examples: ['1'] });
+export const AppIdText = text({ format: 'app-id', description: 'The app, a positive integer.', examples: ['1'] });
 /** The path of a route about one app. */
 export const AppPath = Type.Object({ appId: AppIdText });
 /** The path of a route about one user of an app. */
 export const UserPath = Type.Object({ appId: AppIdText, imId: ImIdText });
 export const SchemeName = Type.Unsafe<SchemeText>(Type.String({ enum: ['composed', 'registered'] }));
-export const Timestamp = text({ format: 'date-time' });
-export const Label = text({ format: 'text', minLength: 1, maxLength: 100 });
+export const Timestamp = text({ format: 'date-time', examples: [EXAMPLE_AT] });
+export const Label = text({ format: 'text', minLength: 1, maxLength: 100, description: 'No control characters.' });
 export const DeviceId = text({ format: 'name', minLength: 1, maxLength: 128, examples: ['alices-phone'] });
-export const Limit = Type.Integer({ minimum: 1, maximum: 1000, default: 100 });
+export const Limit = Type.Integer({ minimum: 1, maximum: 1000, default: 100, description: 'Items of a page, at most.' });
 export const Cursor = text({ maxLength: 200, description: 'The `nextCursor` of the page before.' });
 export const Seq = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+export const After = { ...Seq, description: 'The last seq that the caller has; 0 for the whole inbox.' };
 /** What a sender calls a message, so that a repeat is known. */
 export const ClientId = text({
   format: 'name',
@@ -79,7 +94,7 @@ export const Party = Type.Object(
     description:
       'A user as it is called now. Backends are shown every form known; clients the form of their own scheme; ' +
       '`{"erased": true}` stands for a user that was erased.',
-    examples: [{ imId: '1:bob', uid: 'bob' }],
+    examples: [BOB],
   },
 );
 
@@ -94,22 +109,18 @@ export const Message = Type.Object(
   },
   {
     $id: 'Message',
-    examples: [
-      {
-        seq: 1,
-        messageId: '019af3c2-5c1e-7000-8a2b-3c4d5e6f7a8b',
-        from: { imId: '1:alice', uid: 'alice' },
-        to: { imId: '1:bob', uid: 'bob' },
-        content: { text: 'hello' },
-        at: '2026-11-25T10:00:00.000Z',
-      },
-    ],
+    examples: [EXAMPLE_MESSAGE],
   },
 );
 
 export const PushText = Type.Object(
   { title: Type.Optional(text({ format: 'text', maxLength: 200 })), body: Type.Optional(text({ format: 'text', maxLength: 1000 })) },
-  { $id: 'PushText', additionalProperties: false, description: 'What a push shows.' },
+  {
+    $id: 'PushText',
+    additionalProperties: false,
+    description: 'What a push shows.',
+    examples: [{ title: 'alice', body: 'hello' }],
+  },
 );
 
 export const ItemError = Type.Object(
@@ -134,7 +145,17 @@ export const Problem = Type.Object(
       ),
     ),
   },
-  { $id: 'Problem', description: 'RFC 9457.' },
+  {
+    $id: 'Problem',
+    description: 'RFC 9457.',
+    examples: [
+      {
+        ...problemExample('invalid_request'),
+        detail: 'name is missing.',
+        errors: [{ in: 'body', pointer: '#/name', detail: 'is missing' }],
+      },
+    ],
+  },
 );
 
 export const sharedShapes = [Address, Party, Message, PushText, ItemError, Problem] as const;
@@ -144,12 +165,15 @@ export function ref<T extends TSchema>(shape: T & { $id?: string }) {
   return Type.Unsafe<Static<T>>({ $ref: `${shape.$id}#` });
 }
 
-export function list<T extends TSchema>(item: T, more: Record<string, TSchema> = {}) {
-  return Type.Object({
-    items: Type.Array(item),
-    nextCursor: Type.Optional(Type.String({ description: 'Absent at the end.' })),
-    ...more,
-  });
+export function list<T extends TSchema & { examples?: unknown[] }>(item: T, more: Record<string, TSchema> = {}) {
+  return Type.Object(
+    {
+      items: Type.Array(item),
+      nextCursor: Type.Optional(Type.String({ description: 'Absent at the end.' })),
+      ...more,
+    },
+    { examples: [{ items: item.examples ?? [] }] },
+  );
 }
 
 /** The `response` schemas of the errors an operation may answer, one per status. */
@@ -164,27 +188,29 @@ export function problems(...codes: ErrorCode[]): Record<number, TSchema> {
   );
 }
 
+const RETRY_AFTER = { 'Retry-After': { type: 'integer', description: 'In seconds.' } };
+const PROBLEM_HEADERS: Record<number, object> = {
+  401: { 'WWW-Authenticate': { type: 'string', description: 'The challenge of RFC 6750.' } },
+  429: RETRY_AFTER,
+  503: RETRY_AFTER,
+};
+
 function problemResponse(status: number, codes: ErrorCode[]) {
   return Type.Unsafe<Static<typeof Problem>>({
     description: codes.map((each) => `\`${each}\`: ${errorCodes[each].title}`).join('; '),
+    ...(status in PROBLEM_HEADERS && { headers: PROBLEM_HEADERS[status] }),
     content: {
       'application/problem+json': {
         schema: { $ref: 'Problem#' },
-        examples: Object.fromEntries(
-          codes.map((each) => [
-            each,
-            {
-              value: {
-                type: `urn:imid:error:${each}`,
-                title: errorCodes[each].title,
-                status,
-                detail: `${errorCodes[each].title}.`,
-                code: each,
-              },
-            },
-          ]),
-        ),
+        ...(codes.length === 1
+          ? { example: problemExample(codes[0]!) }
+          : { examples: Object.fromEntries(codes.map((each) => [each, { value: problemExample(each) }])) }),
       },
     },
   });
+}
+
+function problemExample(code: ErrorCode) {
+  const { status, title } = errorCodes[code];
+  return { type: `urn:imid:error:${code}`, title, status, detail: `${title}.`, code };
 }

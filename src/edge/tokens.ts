@@ -7,7 +7,7 @@ import type { App } from '../identity/apps.ts';
 import type { Registry } from '../identity/registry.ts';
 import { nobody, readAddress, schemeOfAddress, type Address } from '../identity/schemes.ts';
 import { TTL_DEFAULT_SECONDS, TTL_MAX_SECONDS, type Tokens } from '../tokens/tokens.ts';
-import { addressed, AppPath, DeviceId, problems, SchemeName, Timestamp } from './shapes.ts';
+import { addressed, ALICE, AppPath, DeviceId, EXAMPLE_AT, problems, SchemeName, Timestamp } from './shapes.ts';
 
 export const tokenIssue: FastifyPluginAsyncTypebox<{ tokens: Tokens; registry: Registry }> = async (
   app,
@@ -38,15 +38,28 @@ export const tokenIssue: FastifyPluginAsyncTypebox<{ tokens: Tokens; registry: R
         response: {
           201: Type.Object(
             {
-              token: Type.String({ examples: ['eyJ…'] }),
+              token: Type.String(),
               tokenType: Type.Literal('Bearer'),
-              imId: Type.String({ examples: ['1:alice'] }),
+              imId: Type.String(),
               scheme: SchemeName,
               expiresAt: Timestamp,
             },
-            { description: 'Issued.' },
+            {
+              description: 'Issued.',
+              examples: [
+                { token: 'eyJ…', tokenType: 'Bearer', imId: ALICE.imId, scheme: 'composed', expiresAt: EXAMPLE_AT },
+              ],
+            },
           ),
-          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'scheme_disabled', 'unavailable'),
+          ...problems(
+            'invalid_request',
+            'unauthorized',
+            'forbidden',
+            'not_found',
+            'scheme_disabled',
+            'payload_too_large',
+            'unavailable',
+          ),
         },
       },
     },

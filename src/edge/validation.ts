@@ -4,6 +4,7 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import { ImidError, type FieldFault } from '../errors.ts';
 import { faultOfName, parseAppId, parseImId } from '../ids.ts';
+import { sharedShapes } from './shapes.ts';
 
 /** Words for a value that its format refuses; undefined when it is good. */
 const formats: Record<string, (text: string) => string | undefined> = {
@@ -31,8 +32,8 @@ function createAjv(coerceTypes: boolean): Ajv {
     strictRequired: false,
   });
   for (const [name, faultOf] of Object.entries(formats)) ajv.addFormat(name, (text: string) => !faultOf(text));
-  ajv.addFormat('date-time', true);
-  return ajv;
+  for (const name of ['date-time', 'uuid']) ajv.addFormat(name, true); // only ever in answers
+  return ajv.addSchema([...sharedShapes]);
 }
 
 const strict = createAjv(false);
@@ -41,11 +42,6 @@ const coercing = createAjv(true);
 /** For Fastify; also what frames are checked with. */
 export function compileSchema(schema: object, part: FieldFault['in'] | 'params' | 'querystring' | undefined): ValidateFunction {
   return (part === 'body' || part === 'frame' ? strict : coercing).compile(schema);
-}
-
-/** Lets `{ $ref: 'Name#' }` be found; done once for each shared schema. */
-export function addSharedSchema(schema: { $id: string }): void {
-  for (const ajv of [strict, coercing]) if (!ajv.getSchema(schema.$id)) ajv.addSchema(schema);
 }
 
 const MAX_FAULTS = 20;
@@ -69,12 +65,13 @@ export function invalid(faults: FieldFault[]): ImidError {
 
 /** Of a value that may have one of two shapes, keeps what is wrong in the one it was meant to have. */
 function dropOtherBranches(errors: readonly ErrorObject[]): ErrorObject[] {
-  const choices = new Set(errors.filter((error) => error.keyword === 'anyOf').map((error) => error.instancePath));
-  if (choices.size === 0) return [...errors];
-  const kept = errors.filter(
+  const told = errors.filter((error) => !error.schemaPath.includes('/oneOf/'));
+  const choices = new Set(told.filter((error) => error.keyword === 'anyOf').map((error) => error.instancePath));
+  if (choices.size === 0) return told;
+  const kept = told.filter(
     (error) => !choices.has(error.instancePath) || (error.keyword !== 'type' && error.keyword !== 'anyOf'),
   );
-  return kept.length > 0 ? kept : errors.filter((error) => error.keyword === 'anyOf');
+  return kept.length > 0 ? kept : told.filter((error) => error.keyword === 'anyOf');
 }
 
 function memberOf(error: ErrorObject): string {

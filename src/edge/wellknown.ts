@@ -13,7 +13,7 @@ export interface WellKnownOptions {
   isDraining: () => boolean;
 }
 
-const Status = Type.Object({ status: Type.Literal('ok') });
+const Status = Type.Object({ status: Type.Literal('ok') }, { examples: [{ status: 'ok' }] });
 const tags = ['Service'];
 const JWKS_MAX_AGE_SECONDS = 300;
 
@@ -29,7 +29,12 @@ export const wellKnown: FastifyPluginAsyncTypebox<WellKnownOptions> = async (app
         response: {
           200: Type.Object(
             { keys: Type.Array(Type.Object({}, { additionalProperties: true })) },
-            { description: 'A JWK set, RFC 7517.' },
+            {
+              description: 'A JWK set, RFC 7517.',
+              examples: [
+                { keys: [{ kty: 'EC', crv: 'P-256', alg: 'ES256', use: 'sig', kid: '…', x: '…', y: '…' }] },
+              ],
+            },
           ),
         },
       },
@@ -59,7 +64,8 @@ export const wellKnown: FastifyPluginAsyncTypebox<WellKnownOptions> = async (app
     {
       schema: {
         operationId: 'getReadiness',
-        summary: 'Whether the service can take requests: the database answers, and it is not shutting down',
+        summary: 'Whether the service can take requests',
+        description: 'It can when the database answers and it is not shutting down.',
         tags,
         security: [],
         response: { 200: { ...Status, description: 'It can.' }, ...problems('unavailable') },

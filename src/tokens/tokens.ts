@@ -11,6 +11,8 @@ export const TTL_DEFAULT_SECONDS = 3_600;
 export const TTL_MAX_SECONDS = 30 * 24 * 3_600;
 const TOKEN_TYPE = 'imid+jwt';
 const TOKEN_MAX_LENGTH = 4_096;
+/** By how much the clocks of two processes may differ. */
+const CLOCK_TOLERANCE_MS = 1_000;
 const COMPACT_JWS = /^([\w-]+)\.([\w-]+)\.([\w-]+)$/;
 
 /** What a token says, checked. */
@@ -40,8 +42,8 @@ export function createTokens({ keys, issuer, clock }: { keys: Keys; issuer: stri
   return {
     async issue({ appId, imId, ttlSeconds = TTL_DEFAULT_SECONDS, deviceId }) {
       const { kid, alg, privateKey } = keys.current();
-      const now = clock.now();
-      const issuedAt = Math.floor(now.getTime() / 1000);
+      const jti = makeUuid(clock.now());
+      const issuedAt = toSeconds(timeOfUuid(jti));
       const scheme = parseImId(imId)!.scheme;
       const token = await new SignJWT({ scheme, ...(deviceId === undefined ? {} : { device: deviceId }) })
         .setProtectedHeader({ alg, kid, typ: TOKEN_TYPE })
@@ -50,7 +52,7 @@ export function createTokens({ keys, issuer, clock }: { keys: Keys; issuer: stri
         .setSubject(imId)
         .setIssuedAt(issuedAt)
         .setExpirationTime(issuedAt + ttlSeconds)
-        .setJti(makeUuid(now))
+        .setJti(jti)
         .sign(privateKey);
       return { token, imId, scheme, expiresAt: new Date((issuedAt + ttlSeconds) * 1000) };
     },
@@ -69,7 +71,7 @@ export function createTokens({ keys, issuer, clock }: { keys: Keys; issuer: stri
         if (error instanceof errors.JWTExpired) throw new ImidError('token_expired', 'The token has expired.');
         throw refused('its signature or its claims are not good', error);
       });
-      const claims = readClaims(payload);
+      const claims = readClaims(payload, clock.now());
       if (!claims) throw refused('its claims are not those of a token of this service');
       return claims;
     },
@@ -88,7 +90,7 @@ function readHeader(token: string): { kid: string } {
     if (Buffer.from(part, 'base64url').toString('base64url') !== part) throw refused('it is not in canonical base64url');
   }
   const header = readJson(Buffer.from(parts[1]!, 'base64url').toString());
-  const names = Object.keys(header).sort().join();
+  const names = Object.keys(header).toSorted().join();
   if (names !== 'alg,kid,typ' || typeof header['kid'] !== 'string' || header['typ'] !== TOKEN_TYPE)
     throw refused('its header is not that of a token of this service');
   return { kid: header['kid'] };
@@ -104,10 +106,12 @@ function readJson(text: string): Record<string, unknown> {
   throw refused('it is not JSON inside');
 }
 
-function readClaims(payload: Record<string, unknown>): Claims | undefined {
+function readClaims(payload: Record<string, unknown>, now: Date): Claims | undefined {
   const { aud, sub, scheme, iat, exp, jti, device } = payload;
   if (typeof aud !== 'string' || typeof sub !== 'string' || typeof jti !== 'string' || !isUuidV7(jti)) return undefined;
-  if (!Number.isSafeInteger(iat) || !Number.isSafeInteger(exp)) return undefined;
+  const issuedAt = timeOfUuid(jti);
+  if (iat !== toSeconds(issuedAt) || issuedAt.getTime() > now.getTime() + CLOCK_TOLERANCE_MS) return undefined;
+  if (!Number.isSafeInteger(exp) || (exp as number) - iat > TTL_MAX_SECONDS) return undefined;
   if (device !== undefined && typeof device !== 'string') return undefined;
   const appId = aud.startsWith('imid:') ? parseAppId(aud.slice('imid:'.length)) : undefined;
   const imId = parseImId(sub);
@@ -118,10 +122,14 @@ function readClaims(payload: Record<string, unknown>): Claims | undefined {
     sub: sub as ImId,
     scheme: scheme as Scheme,
     jti,
-    issuedAt: timeOfUuid(jti),
+    issuedAt,
     expiresAt: new Date((exp as number) * 1000),
     deviceId: device,
   };
+}
+
+function toSeconds(instant: Date): number {
+  return Math.floor(instant.getTime() / 1000);
 }
 
 function refused(why: string, cause?: unknown): ImidError {
