@@ -3,6 +3,7 @@
 import { join, resolve } from 'node:path';
 import { createApp } from './app.ts';
 import { readConfig, type Config } from './config.ts';
+import { isOutage } from './errors.ts';
 import { openDatabase } from './store/database.ts';
 import { startCluster, type Cluster } from './store/embedded.ts';
 import { keepKeyFile } from './store/key_files.ts';
@@ -24,6 +25,9 @@ async function start(config: Config): Promise<void> {
     const database = await openDatabase({
       connection: cluster?.connection ?? { connectionString: config.databaseUrl },
       log,
+    }).catch((cause: unknown) => {
+      if (cluster || !isOutage(cause)) throw cause;
+      throw new Error(`the database of DATABASE_URL is out of reach: ${String(cause)}`, { cause });
     });
     const app = await createApp({
       database,

@@ -91,7 +91,8 @@ for (const [what, data] of [
 
 test('bytes that are no WebSocket at all end that connection only', async () => {
   const client = await app.connect({ uid: 'bob' });
-  (client.socket as unknown as { _socket: { write(data: Buffer): void } })._socket.write(Buffer.alloc(64, 0xff));
+  const { _socket: raw } = client.socket as unknown as { _socket: { write(data: Buffer): void } };
+  raw.write(Buffer.alloc(64, 0xff));
   await client.waitClosed();
   await assertUnharmed();
 });

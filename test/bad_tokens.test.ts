@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { createHmac, createPublicKey } from 'node:crypto';
 import { before, test } from 'node:test';
-import { CompactEncrypt, decodeJwt, decodeProtectedHeader, exportJWK, generateKeyPair, SignJWT, type JWTPayload } from 'jose';
+import { CompactEncrypt, decodeJwt, decodeProtectedHeader, exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { keepSecret } from '../src/tokens/secrets.ts';
 import { createBox } from '../src/tokens/box.ts';
 import { createKeys } from '../src/tokens/keys.ts';
@@ -22,8 +22,8 @@ before(async () => {
   const keys = await createKeys(service.database, createBox('secret-of-the-tests'));
   const { kid, privateKey } = keys.current();
   sign = (claims, header = {}) =>
-    new SignJWT({ ...decodeJwt(good), ...claims } as JWTPayload)
-      .setProtectedHeader({ alg: 'ES256', kid, typ: 'imid+jwt', ...header } as never)
+    new SignJWT({ ...decodeJwt(good), ...claims })
+      .setProtectedHeader({ alg: 'ES256', kid, typ: 'imid+jwt', ...header })
       .sign(privateKey);
 });
 
@@ -91,7 +91,7 @@ test('headers that the service would not write are refused', async () => {
   const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true });
   const jwk = await exportJWK(publicKey);
   const foreign = (header: object) =>
-    new SignJWT(decodeJwt(good)).setProtectedHeader({ alg: 'ES256', typ: 'imid+jwt', ...header } as never).sign(privateKey);
+    new SignJWT(decodeJwt(good)).setProtectedHeader({ alg: 'ES256', typ: 'imid+jwt', ...header }).sign(privateKey);
   const { kid } = decodeProtectedHeader(good);
   await assertRefused(await foreign({ kid }), 'signed by another key under our kid');
   await assertRefused(await foreign({ kid: 'unknown' }), 'an unknown kid');
@@ -171,7 +171,7 @@ test('an upgrade that offers other subprotocols only is refused', async () => {
 test('the public keys verify what the service signs, and hold nothing private', async () => {
   const { body } = await service.call('GET', '/.well-known/jwks.json', { key: '' });
   assert.equal(body.keys.length, 1);
-  assert.deepEqual(Object.keys(body.keys[0]).sort(), ['alg', 'crv', 'kid', 'kty', 'use', 'x', 'y']);
+  assert.deepEqual(Object.keys(body.keys[0]).toSorted(), ['alg', 'crv', 'kid', 'kty', 'use', 'x', 'y']);
   const { rows } = await service.database.pool.query('select sealed_private_jwk from signing_key');
   assert.match(rows[0].sealed_private_jwk, /^eyJ[\w-]+\.\.[\w-]+\.[\w-]+\.[\w-]+$/);
 });

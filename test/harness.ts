@@ -53,20 +53,30 @@ const open = new Set<Service>();
 after(() => Promise.all([...open].map((service) => service.close())));
 
 export async function createDatabase(): Promise<{ name: string; connection: pg.PoolConfig }> {
-  const connection = JSON.parse(process.env['IMID_TEST_CONNECTION']!) as pg.PoolConfig;
   const name = `test_${randomBytes(8).toString('hex')}`;
-  const admin = new pg.Client({ ...connection, database: 'postgres' });
+  const admin = new pg.Client(findDatabase('postgres').connection);
   await admin.connect();
   await admin.query(`create database ${name} template imid_template`);
   await admin.end();
+  return findDatabase(name);
+}
+
+/** A database of the Postgres that test/setup.ts started. */
+function findDatabase(name: string): { name: string; connection: pg.PoolConfig } {
+  const connection = JSON.parse(process.env['IMID_TEST_CONNECTION']!) as pg.PoolConfig;
   return { name, connection: { ...connection, database: name } };
 }
 
-/** Starts a service; `on` another one's database makes it a second process for all that matters. */
-export async function startService(options: { on?: Service; app?: Partial<AppOptions> } = {}): Promise<Service> {
-  const { name, connection } = options.on
-    ? { name: options.on.databaseName, connection: { ...JSON.parse(process.env['IMID_TEST_CONNECTION']!), database: options.on.databaseName } }
-    : await createDatabase();
+export interface ServiceOptions {
+  /** On another one's database: a second process for all that matters. */
+  on?: Service;
+  /** On a database of the test's own. */
+  at?: { name: string; connection: pg.PoolConfig };
+  app?: Partial<AppOptions>;
+}
+
+export async function startService(options: ServiceOptions = {}): Promise<Service> {
+  const { name, connection } = options.at ?? (options.on ? findDatabase(options.on.databaseName) : await createDatabase());
   const database = await openDatabase({ connection: { ...connection, max: 5 }, log: () => {} });
   const app = await createAppOn(database, options.app);
   await app.listen({ port: 0, host: '127.0.0.1' });
@@ -229,7 +239,7 @@ export class Client {
 /** Connects and waits for the welcome. Throws `{status, body}` when the upgrade is refused. */
 export async function connect(url: string, token: string, query: Record<string, string | number> = {}): Promise<Client> {
   const search = new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)]));
-  const socket = new WebSocket(`${url.replace('http', 'ws')}/v1/connect?${search}`, 'imid.v1', {
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/v1/connect?${search.toString()}`, 'imid.v1', {
     headers: { authorization: `Bearer ${token}` },
   });
   const client = new Client(socket);

@@ -14,7 +14,7 @@ test('registering answers 201 with a new imId and 200 with the old one', async (
   const first = await app.call('POST', '/identities', { userId: 'bob' });
   assert.equal(first.status, 201);
   assert.match(first.body.imId, /^im_[0-7][0-9a-hjkmnp-tv-z]{25}$/);
-  assert.deepEqual(Object.keys(first.body).sort(), ['createdAt', 'imId', 'scheme', 'userId']);
+  assert.deepEqual(Object.keys(first.body).toSorted(), ['createdAt', 'imId', 'scheme', 'userId']);
   assert.equal(first.body.scheme, 'registered');
   const again = await app.call('POST', '/identities', { userId: 'bob' });
   assert.deepEqual([again.status, again.body], [200, first.body]);
@@ -126,7 +126,8 @@ test('twenty who adopt the same guest at once get one user', async () => {
   const answers = await Promise.all(
     Array.from({ length: 20 }, () => app.call('POST', '/identities', { userId: 'alice', adopt: { uid: 'g-1' } })),
   );
-  assert.deepEqual(answers.map((answer) => answer.status).sort(), [...Array(19).fill(200), 201]);
+  assert.equal(answers.filter((answer) => answer.status === 201).length, 1);
+  assert.ok(answers.every((answer) => answer.status <= 201));
   assert.equal(new Set(answers.map((answer) => answer.body.imId)).size, 1);
 });
 

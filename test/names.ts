@@ -8,10 +8,10 @@ const NASTY = [':', '/', '%', '%2F', '%00', '..', '.', '?', '#', '&', '=', '+', 
 
 const piece = fc.oneof(fc.constantFrom(...NASTY), fc.string({ unit: 'binary', maxLength: 8 }), fc.string({ maxLength: 8 }));
 
-export const legalName = fc
+export const legalName: fc.Arbitrary<Name> = fc
   .array(piece, { minLength: 1, maxLength: 12 })
   .map((pieces) => pieces.join(''))
-  .filter(isName) as fc.Arbitrary<Name>;
+  .filter(isName);
 
 const forbidden = fc.constantFrom('\u0000', '\n', '\r', '\t', '\u001f', '\u007f', '\u0085', '\u00ad', '\u200b', '\u200d', '\u202e', '\ufeff', '\u2028', '\u2029', '\ud800', '\udfff');
 

@@ -46,7 +46,7 @@ test('a user registered on both at once is one user', async () => {
       [first, second].map((service) => through(service, app)('POST', '/identities', { userId: `u${n}` })),
     );
     assert.equal(answers[0]!.body.imId, answers[1]!.body.imId);
-    assert.deepEqual(answers.map((answer) => answer.status).toSorted(), [200, 201]);
+    assert.equal(answers[0]!.status + answers[1]!.status, 200 + 201);
   }
 });
 

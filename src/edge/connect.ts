@@ -97,7 +97,7 @@ export const connect: FastifyPluginAsyncTypebox<{ router: Router; isDraining: ()
       throw new ImidError('invalid_request', 'This is a WebSocket: connect with "Upgrade: websocket".');
     },
     wsHandler: (socket, request) => {
-      const query = request.query as { state?: ConnectRequest['state']; after?: number; epoch?: string; device?: string };
+      const { query } = request;
       const peer = createPeer(socket);
       const { session, started } = router.open(peer, request.admitted, {
         deviceId: query.device ?? request.admitted.claims.deviceId,

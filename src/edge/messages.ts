@@ -7,8 +7,7 @@ import { ImidError } from '../errors.ts';
 import type { App } from '../identity/apps.ts';
 import type { Registry } from '../identity/registry.ts';
 import { describe } from '../identity/schemes.ts';
-import type { Router } from '../routing/router.ts';
-import type { InboxEntry } from '../store/messages.ts';
+import type { InboxEntry, Router } from '../routing/router.ts';
 import { CONTENT_MAX_BYTES, toJsonText } from './content.ts';
 import {
   Address,

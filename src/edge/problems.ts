@@ -53,7 +53,7 @@ function challengeOf(error: ImidError): string {
 export function toImidError(error: FastifyError | Error): ImidError {
   if (!('statusCode' in error) && !('validation' in error)) return asImidError(error);
   if ('validation' in error && error.validation)
-    return invalid(faultsOf(error.validation as unknown as ErrorObject[], PARTS[error.validationContext ?? ''] ?? 'body'));
+    return invalid(faultsOf(error.validation as ErrorObject[], PARTS[error.validationContext ?? ''] ?? 'body'));
   const status = Number(error.statusCode);
   if (status === 413) return new ImidError('payload_too_large', 'The body is too large.');
   if (status >= 400 && status < 500) return new ImidError('invalid_request', error.message, { cause: error });

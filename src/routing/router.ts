@@ -10,13 +10,15 @@ import { readAddress, requireScheme, type Address } from '../identity/schemes.ts
 import type { Database } from '../store/database.ts';
 import { findDevices, markSeen, openDevice } from '../store/devices.ts';
 import { findPositions, findUser } from '../store/identities.ts';
-import { findInboxEntries, findLastSeq, type InboxEntry } from '../store/messages.ts';
+import { findInboxEntries, findLastSeq } from '../store/messages.ts';
 import { findEpoch } from '../store/service.ts';
 import { createAcks, type Acks } from './acks.ts';
 import type { PushText } from './frames.ts';
 import { Hub } from './hub.ts';
 import { Session, type Admitted, type ConnectRequest, type Peer, type Routes } from './session.ts';
 import { Writer, type Located, type Outcome, type Unit } from './writer.ts';
+
+export type { InboxEntry } from '../store/messages.ts';
 
 export interface Presence {
   online: boolean;

@@ -26,12 +26,11 @@ export interface DatabaseOptions {
 const POOL_SIZE = 10;
 const CONNECT_TIMEOUT_MS = 3_000;
 const STATEMENT_TIMEOUT_MS = 30_000;
-const INT8 = 20;
 
 /** Every bigint of ours stays below 2^53 (parseAppId sees to it), so that it is a number here. */
 const types: pg.CustomTypesConfig = {
-  getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
-    oid === INT8 ? Number : pg.types.getTypeParser(oid, format as 'text')) as pg.CustomTypesConfig['getTypeParser'],
+  getTypeParser: ((oid: pg.types.TypeId, format?: 'text') =>
+    oid === pg.types.builtins.INT8 ? Number : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
 };
 
 export async function openDatabase({ connection, log }: DatabaseOptions): Promise<Database> {
@@ -48,6 +47,7 @@ export async function openDatabase({ connection, log }: DatabaseOptions): Promis
   pool.on('error', (error) => log('an idle database connection broke', error));
   const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
   try {
+    await refuseOldPostgres(pool);
     await migrateToHead(kysely);
     const clock = await startClock(pool, log);
     return {
@@ -63,4 +63,12 @@ export async function openDatabase({ connection, log }: DatabaseOptions): Promis
     await kysely.destroy();
     throw error;
   }
+}
+
+const OLDEST_POSTGRES = 15;
+
+async function refuseOldPostgres(pool: pg.Pool): Promise<void> {
+  const { rows } = await pool.query<{ version: string }>("select current_setting('server_version_num') as version");
+  const major = Math.floor(Number(rows[0]?.version) / 10_000);
+  if (major < OLDEST_POSTGRES) throw new Error(`imid needs Postgres ${OLDEST_POSTGRES} or newer; this is ${major}.`);
 }

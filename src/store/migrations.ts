@@ -11,7 +11,7 @@ const DIRECTORY = new URL('../../migrations/', import.meta.url);
 export async function migrateToHead(db: Kysely<Tables>): Promise<void> {
   const migrator = new Migrator({ db, provider: { getMigrations: readMigrations } });
   const { error } = await migrator.migrateToLatest();
-  if (error) throw error;
+  if (error !== undefined) throw error as Error;
 }
 
 async function readMigrations(): Promise<Record<string, Migration>> {

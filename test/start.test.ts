@@ -1,0 +1,202 @@
+// The process as an operator meets it: first start, start again, stop, and everything that kills.
+
+import assert from 'node:assert/strict';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { call, connect, createDatabase, eventually, type Json } from './harness.ts';
+
+const MAIN = new URL('../src/main.ts', import.meta.url).pathname;
+const BANNER_MS = 60_000;
+
+class Process {
+  readonly child: ChildProcess;
+  output = '';
+
+  constructor(env: Record<string, string>) {
+    this.child = spawn(process.execPath, [MAIN], {
+      env: { PATH: process.env['PATH'], LOG_LEVEL: 'error', PORT: '0', ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    running.add(this);
+    this.child.once('exit', () => running.delete(this));
+    for (const stream of [this.child.stdout!, this.child.stderr!])
+      stream.on('data', (data: Buffer) => (this.output += data.toString()));
+  }
+
+  /** Waits for the banner and gives back the URL in it. */
+  async url(): Promise<string> {
+    const { promise, resolve, reject } = Promise.withResolvers<string>();
+    const look = (): void => {
+      const [, port] = /docs +http:\/\/localhost:(\d+)\/docs/.exec(this.output) ?? [];
+      if (port !== undefined) resolve(`http://127.0.0.1:${port}`);
+    };
+    this.child.stdout!.on('data', look);
+    this.child.once('exit', () => reject(new Error(`it ended: ${this.output}`)));
+    setTimeout(() => reject(new Error(`no banner: ${this.output}`)), BANNER_MS).unref();
+    look();
+    return promise;
+  }
+
+  async end(signal: NodeJS.Signals): Promise<number | null> {
+    if (this.child.exitCode !== null || this.child.signalCode !== null) return this.child.exitCode;
+    this.child.kill(signal);
+    const [code] = await once(this.child, 'exit');
+    return code as number | null;
+  }
+}
+
+const running = new Set<Process>();
+const directories: string[] = [];
+after(async () => {
+  for (const each of running) await each.end('SIGTERM');
+  for (const directory of directories) await rm(directory, { recursive: true, force: true });
+});
+
+async function makeDirectory(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'imid-start-'));
+  directories.push(directory);
+  return join(directory, 'data');
+}
+
+async function findPostmaster(directory: string): Promise<number> {
+  return Number.parseInt(await readFile(join(directory, 'postgres', 'postmaster.pid'), 'utf8'), 10);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+describe('on the embedded Postgres', () => {
+  let directory: string;
+  let service: Process;
+  let url: string;
+  let key: string;
+  let app: Json;
+
+  const send = (id: string) =>
+    call(url, 'POST', `/v1/apps/${app.appId}/messages`, { key, body: { from: { uid: 'a' }, to: { uid: 'b' }, content: id, id } });
+  const inbox = async (uid: string) =>
+    (await call(url, 'GET', `/v1/apps/${app.appId}/messages?imId=${app.appId}:${uid}&limit=1000`, { key })).body.items as Json[];
+
+  before(async () => {
+    directory = await makeDirectory();
+    service = new Process({ IMID_DATA_DIR: directory });
+    url = await service.url();
+    key = /admin key +(\S+)/.exec(service.output)![1]!;
+    app = (await call(url, 'POST', '/v1/apps', { key, body: { name: 'chat', schemes: ['composed', 'registered'] } })).body;
+  });
+
+  async function startAgain(): Promise<void> {
+    service = new Process({ IMID_DATA_DIR: directory });
+    url = await service.url();
+  }
+
+  test('the first start says where everything is, and shows the admin key once', async () => {
+    assert.match(service.output, /docs +http:\/\/localhost:\d+\/docs/);
+    assert.match(service.output, /openapi +http:\/\/localhost:\d+\/openapi\.yaml/);
+    assert.match(app.apiKey, /^imk_/);
+    for (const file of ['admin.key', 'secret.key']) assert.equal((await stat(join(directory, file))).mode & 0o777, 0o600);
+    await send('first');
+  });
+
+  test('a second start on the same data directory says that one is running, and harms nothing', async () => {
+    const second = new Process({ IMID_DATA_DIR: directory });
+    const [code] = await once(second.child, 'exit');
+    assert.equal(code, 1);
+    assert.match(second.output, new RegExp(`another imid .*${service.child.pid}.*running`, 'i'));
+    assert.equal((await send('second')).status, 201);
+  });
+
+  test('SIGTERM and SIGINT drain, and leave no process behind; the next start finds the data', async () => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      const postmaster = await findPostmaster(directory);
+      const token = (await call(url, 'POST', `/v1/apps/${app.appId}/tokens`, { key, body: { uid: 'b' } })).body.token;
+      const client = await connect(url, token);
+      assert.equal(await service.end(signal), 0, service.output);
+      assert.equal((await client.waitClosed()).code, 1001);
+      assert.equal(isAlive(postmaster), false);
+      await startAgain();
+      assert.ok(!service.output.includes(key), 'the admin key is shown once');
+      assert.equal((await inbox('b'))[0]!.content, 'first');
+    }
+  });
+
+  test('SIGTERM under load loses nothing that was acknowledged', async () => {
+    const token = (await call(url, 'POST', `/v1/apps/${app.appId}/tokens`, { key, body: { uid: 'loader' } })).body.token;
+    const client = await connect(url, token);
+    for (let n = 0; n < 2_000; n++) client.send({ type: 'send', id: `n${n}`, to: { uid: 'sink' }, content: n });
+    await client.wait((frame) => frame.type === 'sent');
+    assert.equal(await service.end('SIGTERM'), 0, service.output);
+    const sent = client.frames.filter((frame) => frame.type === 'sent');
+    await startAgain();
+    const stored = new Set((await inbox('sink')).map((message) => message.messageId));
+    for (let end = 1000; stored.size === end; end += 1000)
+      for (const message of (await call(url, 'GET', `/v1/apps/${app.appId}/messages?imId=${app.appId}:sink&limit=1000&after=${end}`, { key })).body.items)
+        stored.add(message.messageId);
+    assert.ok(sent.length > 0 && sent.every((frame) => stored.has(frame.messageId)));
+  });
+
+  test('after kill -9 it just starts again, also when its Postgres lives on as an orphan', async () => {
+    await send('before the kill');
+    const orphan = await findPostmaster(directory);
+    await service.end('SIGKILL');
+    assert.equal(isAlive(orphan), true);
+    await startAgain();
+    assert.ok((await inbox('b')).some((message) => message.content === 'before the kill'));
+  });
+
+  test('after kill -9 of Postgres alone it answers 503, and is back by itself', async () => {
+    process.kill(await findPostmaster(directory), 'SIGKILL');
+    const answer = await eventually(async () => {
+      const { status, body } = await send('meanwhile');
+      return status === 503 ? body : undefined;
+    });
+    assert.equal(answer.code, 'unavailable');
+    const { body } = await eventually(async () => {
+      const tried = await send('meanwhile');
+      return tried.status === 201 ? tried : undefined;
+    });
+    assert.equal((await inbox('b')).filter((message) => message.messageId === body.messageId).length, 1);
+  });
+});
+
+test('with DATABASE_URL it runs on that Postgres', async () => {
+  const { name, connection } = await createDatabase();
+  const directory = await makeDirectory();
+  const service = new Process({
+    IMID_DATA_DIR: directory,
+    DATABASE_URL: `postgres://${connection.user}@localhost:${connection.port}/${name}?host=${connection.host}`,
+    IMID_ADMIN_KEY: 'an-admin-key-for-this-test',
+  });
+  const url = await service.url();
+  const made = await call(url, 'POST', '/v1/apps', { key: 'an-admin-key-for-this-test', body: { name: 'x', schemes: ['composed'] } });
+  assert.equal(made.status, 201);
+  await assert.rejects(stat(join(directory, 'postgres')), { code: 'ENOENT' });
+  assert.ok(!service.output.includes('an-admin-key-for-this-test'));
+  assert.equal(await service.end('SIGTERM'), 0);
+});
+
+test('a setting that is wrong is named, and nothing is started', async () => {
+  for (const [variable, value] of [
+    ['PORT', 'http'],
+    ['LOG_LEVEL', 'loud'],
+    ['IMID_ADMIN_KEY', 'short'],
+    ['IMID_SECRET', 'short'],
+    ['IMID_PUBLIC_URL', 'ftp://x'],
+    ['DATABASE_URL', 'postgres://nobody@127.0.0.1:1/nothing'],
+  ] as const) {
+    const service = new Process({ IMID_DATA_DIR: await makeDirectory(), [variable]: value });
+    const [code] = await once(service.child, 'exit');
+    assert.equal(code, 1);
+    assert.match(service.output, new RegExp(variable), service.output);
+  }
+});
