@@ -17,6 +17,7 @@ import { presence } from './edge/presence.ts';
 import { problems, sendProblem, toImidError } from './edge/problems.ts';
 import { schemeUse } from './edge/schemes.ts';
 import { tokenIssue } from './edge/tokens.ts';
+import { transfer } from './edge/transfer.ts';
 import { compileSchema } from './edge/validation.ts';
 import { parseJson, parseQuery, refuseBadQuery } from './edge/parsing.ts';
 import { wellKnown } from './edge/wellknown.ts';
@@ -41,7 +42,7 @@ export interface AppOptions {
   logLevel: string;
 }
 
-export const BODY_MAX_BYTES = 2 * 1024 * 1024;
+const BODY_MAX_BYTES = 2 * 1024 * 1024;
 const PARAM_MAX_LENGTH = 600; // 128 bytes of UTF-8, each as %XX, behind an appId
 
 export async function createApp({ database, adminKey, secret, publicUrl, logLevel }: AppOptions) {
@@ -106,6 +107,7 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
       await backend.register(tenantApp, { apps, router });
       await backend.register(keyRoutes, { apiKeys });
       await backend.register(identities, { registry, router });
+      await backend.register(transfer, { registry });
       await backend.register(schemeUse, { registry, router });
       await backend.register(tokenIssue, { tokens, registry });
       await backend.register(messages, { registry, router });
@@ -127,7 +129,8 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
   async function close(): Promise<void> {
     isDraining = true;
     await router.drain();
-    for (const socket of app.websocketServer.clients) if (socket.readyState === socket.OPEN) socket.close(1001);
+    for (const socket of app.websocketServer.clients)
+      if (socket.readyState === socket.OPEN) socket.close(1001);
     app.websocketServer.close();
   }
 

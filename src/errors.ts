@@ -59,14 +59,25 @@ export class ImidError extends Error {
 /** What a caller is told of anything thrown: a lost database is `unavailable`, and nothing internal gets out. */
 export function asImidError(thrown: unknown): ImidError {
   if (thrown instanceof ImidError) return thrown;
-  if (isOutage(thrown)) return new ImidError('unavailable', 'The database is out of reach.', { cause: thrown });
+  if (isOutage(thrown))
+    return new ImidError('unavailable', 'The database is out of reach.', { cause: thrown });
   return new ImidError('unavailable', 'Something went wrong here; it was logged.', { cause: thrown });
 }
 
 // SQLSTATE classes 08 (connection), 53 (resources), 57 (operator intervention), 58 (system), and 25006 (a standby).
 const OUTAGE_STATES = /^(08...|53...|57P0.|57014|58...|25006)$/;
-const OUTAGE_ERRNOS = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOENT', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENOTFOUND', 'EAI_AGAIN']);
-const OUTAGE_WORDS = /connection terminated|timeout exceeded when trying to connect|query read timeout|client has encountered a connection error|not queryable|driver has already been destroyed|cannot use a pool after calling end/i;
+const OUTAGE_ERRNOS = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ENOENT',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+]);
+const OUTAGE_WORDS =
+  /connection terminated|timeout exceeded when trying to connect|query read timeout|client has encountered a connection error|not queryable|driver has already been destroyed|cannot use a pool after calling end/i;
 
 /** Whether a thrown error says that the database is out of reach (rather than that a statement is wrong). */
 export function isOutage(thrown: unknown): boolean {

@@ -69,7 +69,7 @@ export function parseImId(text: string): ParsedImId | undefined {
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
 const REGISTERED = /^im_[0-7][0-9a-hjkmnp-tv-z]{25}$/;
 
-export function isRegisteredId(text: string): text is RegisteredId {
+function isRegisteredId(text: string): text is RegisteredId {
   return REGISTERED.test(text);
 }
 

@@ -20,10 +20,13 @@ async function start(config: Config): Promise<void> {
     await cluster?.stop();
   };
   try {
-    const admin = config.adminKey === undefined ? await keepKeyFile(join(config.directory, 'admin.key'), 'ima_') : undefined;
+    const admin =
+      config.adminKey === undefined
+        ? await keepKeyFile(join(config.directory, 'admin.key'), 'ima_')
+        : undefined;
     const secret = config.secret ?? (await keepKeyFile(join(config.directory, 'secret.key'), 'ims_')).key;
     const database = await openDatabase({
-      connection: cluster?.connection ?? { connectionString: config.databaseUrl },
+      connection: cluster ? { ...cluster.connection, ssl: false } : { connectionString: config.databaseUrl },
       log,
     }).catch((cause: unknown) => {
       if (cluster || !isOutage(cause)) throw cause;
@@ -64,11 +67,20 @@ function stopOnce(close: () => Promise<void>): () => void {
   };
 }
 
-function printBanner(config: Config, address: string, admin: { key: string; isNew: boolean } | undefined): void {
+function printBanner(
+  config: Config,
+  address: string,
+  admin: { key: string; isNew: boolean } | undefined,
+): void {
   const url = address.replace('127.0.0.1', 'localhost').replace('[::1]', 'localhost');
-  const where = config.databaseUrl === undefined ? `embedded, in ${resolve(config.directory)}` : 'DATABASE_URL';
+  const where =
+    config.databaseUrl === undefined ? `embedded, in ${resolve(config.directory)}` : 'DATABASE_URL';
   const file = join(resolve(config.directory), 'admin.key');
-  const key = !admin ? 'IMID_ADMIN_KEY' : admin.isNew ? `${admin.key} (shown this once; kept in ${file})` : `in ${file}`;
+  const key = !admin
+    ? 'IMID_ADMIN_KEY'
+    : admin.isNew
+      ? `${admin.key} (shown this once; kept in ${file})`
+      : `in ${file}`;
   console.log(`
   imid is listening at ${url}
 

@@ -25,7 +25,14 @@ const codeOf = (result: { error?: { code: string }; imId?: string }) => result.e
 
 test('a composed-only app knows uids and composed imIds', async () => {
   const { app, imId } = await createUsed(['composed']);
-  const results = await resolve(app, { uid: 'x' }, { imId: `${app.appId}:x` }, { userId: 'reg' }, { imId }, { imId: '999:x' });
+  const results = await resolve(
+    app,
+    { uid: 'x' },
+    { imId: `${app.appId}:x` },
+    { userId: 'reg' },
+    { imId },
+    { imId: '999:x' },
+  );
   assert.deepEqual(results.slice(0, 2), [
     { imId: `${app.appId}:x`, scheme: 'composed', uid: 'x' },
     { imId: `${app.appId}:x`, scheme: 'composed', uid: 'x' },
@@ -84,10 +91,20 @@ test('whom nobody can find is not_found in a look-up and unknown_recipient in a 
   assert.equal((await app.call('POST', '/tokens', { userId: 'nobody yet' })).body.code, 'not_found');
   for (const to of [{ userId: 'nobody yet' }, { imId: ghost }, { imId: '999:x' }]) {
     const answer = await app.call('POST', '/messages', { from: { uid: 'com' }, to, content: 1 });
-    assert.deepEqual([answer.status, answer.body.code, answer.body.errors[0].pointer], [422, 'unknown_recipient', '#/to']);
+    assert.deepEqual(
+      [answer.status, answer.body.code, answer.body.errors[0].pointer],
+      [422, 'unknown_recipient', '#/to'],
+    );
   }
-  const sender = await app.call('POST', '/messages', { from: { userId: 'x' }, to: { uid: 'com' }, content: 1 });
-  assert.deepEqual([sender.status, sender.body.code, sender.body.errors[0].pointer], [404, 'not_found', '#/from']);
+  const sender = await app.call('POST', '/messages', {
+    from: { userId: 'x' },
+    to: { uid: 'com' },
+    content: 1,
+  });
+  assert.deepEqual(
+    [sender.status, sender.body.code, sender.body.errors[0].pointer],
+    [404, 'not_found', '#/from'],
+  );
   const client = await app.connect({ uid: 'com' });
   assert.equal((await client.say({ userId: 'nobody yet' }, 1)).code, 'unknown_recipient');
 });

@@ -31,15 +31,44 @@ const errors: [what: string, frame: unknown, detail: RegExp, id?: string][] = [
   ['no id', { type: 'send', to: { uid: 'x' }, content: 1 }, /^id is missing/],
   ['no to', { type: 'send', id: 'a', content: 1 }, /^to is missing/, 'a'],
   ['no content', { type: 'send', id: 'a', to: { uid: 'x' } }, /^content is missing/, 'a'],
-  ['an unknown field', { type: 'send', id: 'a', to: { uid: 'x' }, content: 1, from: { uid: 'boss' } }, /^from is not a known field/, 'a'],
-  ['two addresses', { type: 'send', id: 'a', to: { uid: 'x', userId: 'y' }, content: 1 }, /^to must have exactly one of/, 'a'],
+  [
+    'an unknown field',
+    { type: 'send', id: 'a', to: { uid: 'x' }, content: 1, from: { uid: 'boss' } },
+    /^from is not a known field/,
+    'a',
+  ],
+  [
+    'two addresses',
+    { type: 'send', id: 'a', to: { uid: 'x', userId: 'y' }, content: 1 },
+    /^to must have exactly one of/,
+    'a',
+  ],
   ['no address', { type: 'send', id: 'a', to: {}, content: 1 }, /^to must have exactly one of/, 'a'],
-  ['an ill-formed uid', { type: 'send', id: 'a', to: { uid: ' x' }, content: 1 }, /^to\.uid must not begin or end with white space/, 'a'],
-  ['an ill-formed imId', { type: 'send', id: 'a', to: { imId: 'im_1' }, content: 1 }, /^to\.imId must be/, 'a'],
-  ['a list of recipients', { type: 'send', id: 'a', to: [{ uid: 'x' }], content: 1 }, /^to must be object/, 'a'],
+  [
+    'an ill-formed uid',
+    { type: 'send', id: 'a', to: { uid: ' x' }, content: 1 },
+    /^to\.uid must not begin or end with white space/,
+    'a',
+  ],
+  [
+    'an ill-formed imId',
+    { type: 'send', id: 'a', to: { imId: 'im_1' }, content: 1 },
+    /^to\.imId must be/,
+    'a',
+  ],
+  [
+    'a list of recipients',
+    { type: 'send', id: 'a', to: [{ uid: 'x' }], content: 1 },
+    /^to must be object/,
+    'a',
+  ],
   ['an ack that is no number', { type: 'ack', seq: '1' }, /^seq must be integer/],
   ['a negative ack', { type: 'ack', seq: -1 }, /^seq must be >= 0/],
-  ['a state that there is not', { type: 'state', state: 'asleep' }, /^state must be one of foreground, background/],
+  [
+    'a state that there is not',
+    { type: 'state', state: 'asleep' },
+    /^state must be one of foreground, background/,
+  ],
   ['a token that is no text', { type: 'token', token: 1 }, /^token must be string/],
 ];
 
@@ -66,9 +95,25 @@ test('content beyond 16 KiB is payload_too_large, and just below it is taken', a
 
 test('deep, empty and odd content arrives as it was sent', async () => {
   const client = await app.connect({ uid: 'odd' });
-  const contents: unknown[] = [null, false, 0, '', [], {}, { __proto__: null, constructor: { prototype: 1 } }, '\u0000 \ud800', -1.5e-7, { '': { '"': '\\' } }];
-  const texts = [...contents.map((content) => JSON.stringify(content)), '{"__proto__":{"x":1}}', `${'['.repeat(5000)}${']'.repeat(5000)}`];
-  for (const [n, text] of texts.entries()) client.send(`{"type":"send","id":"n${n}","to":{"uid":"reader"},"content":${text}}`);
+  const contents: unknown[] = [
+    null,
+    false,
+    0,
+    '',
+    [],
+    {},
+    { __proto__: null, constructor: { prototype: 1 } },
+    '\u0000 \ud800',
+    -1.5e-7,
+    { '': { '"': '\\' } },
+  ];
+  const texts = [
+    ...contents.map((content) => JSON.stringify(content)),
+    '{"__proto__":{"x":1}}',
+    `${'['.repeat(5000)}${']'.repeat(5000)}`,
+  ];
+  for (const [n, text] of texts.entries())
+    client.send(`{"type":"send","id":"n${n}","to":{"uid":"reader"},"content":${text}}`);
   await client.wait((frame) => frame.id === `n${texts.length - 1}`);
   const reader = await app.connect({ uid: 'reader' }, { after: 0 });
   await reader.messages(texts.length);
@@ -80,7 +125,10 @@ test('deep, empty and odd content arrives as it was sent', async () => {
 
 for (const [what, data] of [
   ['a binary frame', Buffer.from('{"type":"ack","seq":0}')],
-  ['a frame of 1 MiB', JSON.stringify({ type: 'send', id: 'a', to: { uid: 'x' }, content: 'x'.repeat(1024 * 1024) })],
+  [
+    'a frame of 1 MiB',
+    JSON.stringify({ type: 'send', id: 'a', to: { uid: 'x' }, content: 'x'.repeat(1024 * 1024) }),
+  ],
 ] as const)
   test(`${what} closes its own socket with 4509`, async () => {
     const client = await app.connect({ uid: 'bob' });
@@ -113,7 +161,10 @@ test('an ill-formed query is refused at the upgrade, naming the field', async ()
     [{ token: 'x' }, '#/token'],
   ] as [Record<string, string | number>, string][])
     await assert.rejects(service.connect(token, query), (error: any) => {
-      assert.deepEqual([error.status, error.body.code, error.body.errors[0].pointer], [400, 'invalid_request', pointer]);
+      assert.deepEqual(
+        [error.status, error.body.code, error.body.errors[0].pointer],
+        [400, 'invalid_request', pointer],
+      );
       return true;
     });
 });

@@ -48,7 +48,10 @@ test('the good token, made here as the service makes it, is taken', async () => 
 
 test('no credential at all is 401 too', async () => {
   const answer = await service.call('GET', '/v1/me', { key: '' });
-  assert.deepEqual([answer.status, answer.body.code, answer.headers.get('www-authenticate')], [401, 'unauthorized', 'Bearer realm="imid"']);
+  assert.deepEqual(
+    [answer.status, answer.body.code, answer.headers.get('www-authenticate')],
+    [401, 'unauthorized', 'Bearer realm="imid"'],
+  );
 });
 
 test('an expired token says so', async () => {
@@ -91,7 +94,9 @@ test('headers that the service would not write are refused', async () => {
   const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true });
   const jwk = await exportJWK(publicKey);
   const foreign = (header: object) =>
-    new SignJWT(decodeJwt(good)).setProtectedHeader({ alg: 'ES256', typ: 'imid+jwt', ...header }).sign(privateKey);
+    new SignJWT(decodeJwt(good))
+      .setProtectedHeader({ alg: 'ES256', typ: 'imid+jwt', ...header })
+      .sign(privateKey);
   const { kid } = decodeProtectedHeader(good);
   await assertRefused(await foreign({ kid }), 'signed by another key under our kid');
   await assertRefused(await foreign({ kid: 'unknown' }), 'an unknown kid');
@@ -109,7 +114,10 @@ test('alg none and HS256 under the public key are refused', async () => {
   const [, payload, signature] = good.split('.');
   const { kid } = decodeProtectedHeader(good);
   for (const alg of ['none', 'None', 'NONE', 'nOnE']) {
-    await assertRefused(`${b64({ alg, kid, typ: 'imid+jwt' })}.${payload}.${signature}`, `${alg} with a signature`);
+    await assertRefused(
+      `${b64({ alg, kid, typ: 'imid+jwt' })}.${payload}.${signature}`,
+      `${alg} with a signature`,
+    );
     await assertRefused(`${b64({ alg, kid, typ: 'imid+jwt' })}.${payload}.`, `${alg} without one`);
   }
   const jwks = (await service.call('GET', '/.well-known/jwks.json', { key: '' })).body;
@@ -138,7 +146,9 @@ test('other spellings of a good token are refused', async () => {
   };
   for (const [what, token] of Object.entries(spellings)) await assertRefused(token, what);
   const key = await keepSecret(service.database, createBox('secret-of-the-tests'), 'former-names');
-  const jwe = await new CompactEncrypt(Buffer.from(good)).setProtectedHeader({ alg: 'dir', enc: 'A256GCM' }).encrypt(key);
+  const jwe = await new CompactEncrypt(Buffer.from(good))
+    .setProtectedHeader({ alg: 'dir', enc: 'A256GCM' })
+    .encrypt(key);
   await assertRefused(jwe, 'a JWE');
 });
 

@@ -19,6 +19,7 @@ export interface Answer {
   status: number;
   headers: Headers;
   body: Json;
+  text: string;
 }
 
 export interface CallOptions {
@@ -76,7 +77,8 @@ export interface ServiceOptions {
 }
 
 export async function startService(options: ServiceOptions = {}): Promise<Service> {
-  const { name, connection } = options.at ?? (options.on ? findDatabase(options.on.databaseName) : await createDatabase());
+  const { name, connection } =
+    options.at ?? (options.on ? findDatabase(options.on.databaseName) : await createDatabase());
   const database = await openDatabase({ connection: { ...connection, max: 5 }, log: () => {} });
   const app = await createAppOn(database, options.app);
   await app.listen({ port: 0, host: '127.0.0.1' });
@@ -116,7 +118,12 @@ async function createAppOn(database: Database, options: Partial<AppOptions> = {}
   }
 }
 
-export async function call(url: string, method: string, path: string, options: CallOptions = {}): Promise<Answer> {
+export async function call(
+  url: string,
+  method: string,
+  path: string,
+  options: CallOptions = {},
+): Promise<Answer> {
   const { key = ADMIN_KEY, body, headers = {} } = options;
   const response = await fetch(url + path, {
     method,
@@ -125,11 +132,13 @@ export async function call(url: string, method: string, path: string, options: C
       ...(body === undefined ? {} : { 'content-type': 'application/json' }),
       ...headers,
     },
-    ...(body === undefined ? {} : { body: typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body) }),
+    ...(body === undefined
+      ? {}
+      : { body: typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body) }),
   });
   const text = await response.text();
-  const isJson = /json/.test(response.headers.get('content-type') ?? '');
-  return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
+  const isJson = /application\/(problem\+)?json/.test(response.headers.get('content-type') ?? '');
+  return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text, text };
 }
 
 async function createTenant(service: Service, schemes: string[]): Promise<Tenant> {
@@ -139,9 +148,13 @@ async function createTenant(service: Service, schemes: string[]): Promise<Tenant
     appId,
     apiKey,
     path: `/v1/apps/${appId}`,
-    call: (method, path, callBody) => service.call(method, `/v1/apps/${appId}${path}`, { key: apiKey, body: callBody }),
+    call: (method, path, callBody) =>
+      service.call(method, `/v1/apps/${appId}${path}`, { key: apiKey, body: callBody }),
     async register(userId, adopt) {
-      const answer = await tenant.call('POST', '/identities', { userId, ...(adopt === undefined ? {} : { adopt }) });
+      const answer = await tenant.call('POST', '/identities', {
+        userId,
+        ...(adopt === undefined ? {} : { adopt }),
+      });
       if (answer.status > 201) throw new Error(JSON.stringify(answer.body));
       return answer.body.imId as string;
     },
@@ -186,7 +199,11 @@ export class Client {
   }
 
   /** Sends a message and gives back the `sent` or `error` that answers it. */
-  async say(to: object, content: unknown, id = `id-${(this.#ids += 1)}-${this.socket.url.length}-${randomBytes(4).toString('hex')}`): Promise<Json> {
+  async say(
+    to: object,
+    content: unknown,
+    id = `id-${(this.#ids += 1)}-${this.socket.url.length}-${randomBytes(4).toString('hex')}`,
+  ): Promise<Json> {
     const seen = this.frames.length;
     this.send({ type: 'send', id, to, content });
     return this.wait((frame) => frame.id === id && (frame.type === 'sent' || frame.type === 'error'), seen);
@@ -221,7 +238,11 @@ export class Client {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     const timer = setTimeout(() => {
       this.#waiting.delete(check);
-      reject(new Error(`waited in vain for ${what}; closed: ${JSON.stringify(this.closed)}; frames: ${JSON.stringify(this.frames.slice(-20))}`));
+      reject(
+        new Error(
+          `waited in vain for ${what}; closed: ${JSON.stringify(this.closed)}; frames: ${JSON.stringify(this.frames.slice(-20))}`,
+        ),
+      );
     }, WAIT_MS);
     const check = (): void => {
       const found = look();
@@ -237,7 +258,11 @@ export class Client {
 }
 
 /** Connects and waits for the welcome. Throws `{status, body}` when the upgrade is refused. */
-export async function connect(url: string, token: string, query: Record<string, string | number> = {}): Promise<Client> {
+export async function connect(
+  url: string,
+  token: string,
+  query: Record<string, string | number> = {},
+): Promise<Client> {
   const search = new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)]));
   const socket = new WebSocket(`${url.replace('http', 'ws')}/v1/connect?${search.toString()}`, 'imid.v1', {
     headers: { authorization: `Bearer ${token}` },
@@ -249,7 +274,11 @@ export async function connect(url: string, token: string, query: Record<string, 
       response.on('data', (chunk: Buffer) => chunks.push(chunk));
       response.on('end', () =>
         reject(
-          new Refused(response.statusCode!, response.headers as Record<string, string>, Buffer.concat(chunks).toString()),
+          new Refused(
+            response.statusCode!,
+            response.headers as Record<string, string>,
+            Buffer.concat(chunks).toString(),
+          ),
         ),
       );
     });
@@ -274,7 +303,10 @@ export class Refused extends Error {
 }
 
 /** Polls a condition until it holds. */
-export async function eventually<T>(look: () => Promise<T | undefined | false> | T | undefined | false, what = 'a condition'): Promise<T> {
+export async function eventually<T>(
+  look: () => Promise<T | undefined | false> | T | undefined | false,
+  what = 'a condition',
+): Promise<T> {
   const end = performance.now() + WAIT_MS;
   for (;;) {
     const found = await look();

@@ -22,7 +22,9 @@ test('registering answers 201 with a new imId and 200 with the old one', async (
 
 test('fifty who register one userId at once get one imId, and one of them 201', async () => {
   const app = await service.createApp(['registered']);
-  const answers = await Promise.all(Array.from({ length: 50 }, () => app.call('POST', '/identities', { userId: 'bob' })));
+  const answers = await Promise.all(
+    Array.from({ length: 50 }, () => app.call('POST', '/identities', { userId: 'bob' })),
+  );
   assert.equal(new Set(answers.map((answer) => answer.body.imId)).size, 1);
   assert.equal(answers.filter((answer) => answer.status === 201).length, 1);
 });
@@ -78,7 +80,11 @@ test('adopt: {uid} gives the user of that uid another name and an imId, and logs
   assert.equal(adopting.status, 201);
   const again = await app.call('POST', '/identities', { userId: 'alice', adopt: { uid: 'g-81' } });
   assert.deepEqual([again.status, again.body], [200, adopting.body]);
-  await app.call('POST', '/messages', { from: { uid: 'shop' }, to: { userId: 'alice' }, content: 'hello alice' });
+  await app.call('POST', '/messages', {
+    from: { uid: 'shop' },
+    to: { userId: 'alice' },
+    content: 'hello alice',
+  });
   const messages = await guest.messages(2);
   assert.deepEqual(
     messages.map((message) => [message.seq, message.content]),
@@ -87,7 +93,10 @@ test('adopt: {uid} gives the user of that uid another name and an imId, and logs
       [2, 'hello alice'],
     ],
   );
-  assert.deepEqual((await service.call('GET', '/v1/me', { key: token })).body, { scheme: 'composed', uid: 'alice' });
+  assert.deepEqual((await service.call('GET', '/v1/me', { key: token })).body, {
+    scheme: 'composed',
+    uid: 'alice',
+  });
   const back = await service.connect(token, { device: 'phone' });
   assert.deepEqual(back.welcome.me, { scheme: 'composed', uid: 'alice' });
   // The former uid is free: whoever uses it next is somebody else.
@@ -117,14 +126,19 @@ test('adopt: {uid} refuses a name that is taken and a user that is registered', 
     const answer = await app.call('POST', '/identities', { userId, adopt: { uid } });
     assert.deepEqual([userId, answer.status, answer.body.code], [userId, 409, 'conflict']);
   }
-  assert.equal((await app.call('POST', '/identities', { userId: 'carol', adopt: { uid: 'carol' } })).status, 201);
+  assert.equal(
+    (await app.call('POST', '/identities', { userId: 'carol', adopt: { uid: 'carol' } })).status,
+    201,
+  );
 });
 
 test('twenty who adopt the same guest at once get one user', async () => {
   const app = await service.createApp();
   await app.connect({ uid: 'g-1' });
   const answers = await Promise.all(
-    Array.from({ length: 20 }, () => app.call('POST', '/identities', { userId: 'alice', adopt: { uid: 'g-1' } })),
+    Array.from({ length: 20 }, () =>
+      app.call('POST', '/identities', { userId: 'alice', adopt: { uid: 'g-1' } }),
+    ),
   );
   assert.equal(answers.filter((answer) => answer.status === 201).length, 1);
   assert.ok(answers.every((answer) => answer.status <= 201));
@@ -158,14 +172,21 @@ test('renaming keeps inbox and imId, and frees the former name for a new user', 
   await app.call('POST', '/messages', { from: { uid: 'x' }, to: { userId: 'bob' }, content: 1 });
   const renamed = await app.call('PATCH', `/identities/${imId}`, { userId: 'robert' });
   assert.deepEqual([renamed.status, renamed.body.imId, renamed.body.userId], [200, imId, 'robert']);
-  assert.equal((await app.call('POST', '/messages', { from: { uid: 'x' }, to: { userId: 'bob' }, content: 2 })).status, 422);
+  assert.equal(
+    (await app.call('POST', '/messages', { from: { uid: 'x' }, to: { userId: 'bob' }, content: 2 })).status,
+    422,
+  );
   const successor = await app.register('bob');
   assert.notEqual(successor, imId);
   assert.equal((await app.inbox(successor)).length, 0);
   assert.equal((await app.inbox(imId)).length, 1);
   const { body } = await app.call('GET', '/identities?formerName=bob');
   assert.deepEqual(
-    body.items.map((item: { imId: string; userId: string; formerName: string }) => [item.imId, item.userId, item.formerName]),
+    body.items.map((item: { imId: string; userId: string; formerName: string }) => [
+      item.imId,
+      item.userId,
+      item.formerName,
+    ]),
     [[imId, 'robert', 'bob']],
   );
 });
@@ -174,7 +195,10 @@ test('renaming a composed user moves its imId with its name', async () => {
   const app = await service.createApp();
   await app.call('POST', '/messages', { from: { uid: 'x' }, to: { uid: 'bob' }, content: 1 });
   const renamed = await app.call('PATCH', `/identities/${app.appId}:bob`, { uid: 'robert' });
-  assert.deepEqual([renamed.status, renamed.body.imId, renamed.body.uid], [200, `${app.appId}:robert`, 'robert']);
+  assert.deepEqual(
+    [renamed.status, renamed.body.imId, renamed.body.uid],
+    [200, `${app.appId}:robert`, 'robert'],
+  );
   assert.equal((await app.inbox(`${app.appId}:robert`)).length, 1);
   assert.equal((await app.inbox(`${app.appId}:bob`)).length, 0);
 });
@@ -186,7 +210,10 @@ test('renaming to a name that is taken, registered or not, is a conflict that ch
   await app.connect({ uid: 'carol' });
   for (const userId of ['alice', 'carol']) {
     const answer = await app.call('PATCH', `/identities/${imId}`, { userId });
-    assert.deepEqual([answer.status, answer.body.code, answer.body.errors[0].pointer], [409, 'conflict', '#/userId']);
+    assert.deepEqual(
+      [answer.status, answer.body.code, answer.body.errors[0].pointer],
+      [409, 'conflict', '#/userId'],
+    );
   }
   assert.equal((await app.call('GET', `/identities/${imId}`)).body.userId, 'bob');
   assert.equal((await app.call('PATCH', `/identities/${imId}`, { userId: 'bob' })).status, 200);
@@ -215,7 +242,9 @@ test('erasing frees the name and the inbox, and shows the sender as erased where
   );
   const again = await app.connect({ uid: 'bob' }, { after: 0 });
   assert.equal(again.welcome.seq, 0);
-  const { rows } = await service.database.pool.query('select count(*) from message where content = $1', ['"to myself"']);
+  const { rows } = await service.database.pool.query('select count(*) from message where content = $1', [
+    '"to myself"',
+  ]);
   assert.equal(Number(rows[0].count), 0);
 });
 

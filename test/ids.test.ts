@@ -76,20 +76,61 @@ test('registered imIds are TypeIDs, by the vectors of its specification', () => 
 });
 
 test('whatever is neither is no imId', () => {
-  for (const text of ['', ':', '1', '1:', ':x', '0:x', '01:x', '-1:x', '1.5:x', '9007199254740992:x', 'im_', 'im_8zzzzzzzzzzzzzzzzzzzzzzzzz', 'im_0000000000000000000000000u', 'IM_00000000000000000000000000', 'im_000000000000000000000000000'])
+  for (const text of [
+    '',
+    ':',
+    '1',
+    '1:',
+    ':x',
+    '0:x',
+    '01:x',
+    '-1:x',
+    '1.5:x',
+    '9007199254740992:x',
+    'im_',
+    'im_8zzzzzzzzzzzzzzzzzzzzzzzzz',
+    'im_0000000000000000000000000u',
+    'IM_00000000000000000000000000',
+    'im_000000000000000000000000000',
+  ])
     assert.equal(parseImId(text), undefined, text);
-  fc.assert(fc.property(illegalName, anyAppId, (name, appId) => assert.equal(parseImId(`${appId}:${name}`), undefined)));
+  fc.assert(
+    fc.property(illegalName, anyAppId, (name, appId) =>
+      assert.equal(parseImId(`${appId}:${name}`), undefined),
+    ),
+  );
 });
 
 test('an appId has one spelling', () => {
   fc.assert(fc.property(anyAppId, (appId) => assert.equal(parseAppId(String(appId)), appId)));
-  for (const text of ['', '0', '00', '+1', '1 ', '1e2', '0x1', '１', '9007199254740992']) assert.equal(parseAppId(text), undefined, text);
+  for (const text of ['', '0', '00', '+1', '1 ', '1e2', '0x1', '１', '9007199254740992'])
+    assert.equal(parseAppId(text), undefined, text);
 });
 
 test('names are legal up to 128 bytes, by bytes and not by characters', () => {
   assert.ok(isName('x'.repeat(128)) && isName('ü'.repeat(64)) && isName('😀'.repeat(32)));
-  for (const name of ['x'.repeat(129), `${'ü'.repeat(64)}x`, `${'😀'.repeat(32)}x`]) assert.match(faultOfName(name)!, /128 bytes/);
-  for (const name of [':', '/', '%', '..', '.', '%00', '"', "'", '\\', '漢字', '😀', 'a b', 'im_x', '1:x', '{}', '-', 'null', '__proto__'])
+  for (const name of ['x'.repeat(129), `${'ü'.repeat(64)}x`, `${'😀'.repeat(32)}x`])
+    assert.match(faultOfName(name)!, /128 bytes/);
+  for (const name of [
+    ':',
+    '/',
+    '%',
+    '..',
+    '.',
+    '%00',
+    '"',
+    "'",
+    '\\',
+    '漢字',
+    '😀',
+    'a b',
+    'im_x',
+    '1:x',
+    '{}',
+    '-',
+    'null',
+    '__proto__',
+  ])
     assert.equal(faultOfName(name), undefined, name);
 });
 

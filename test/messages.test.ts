@@ -31,7 +31,8 @@ test('a backend sends as any user, and a repeated id answers the same', async ()
 
 test('the seq in the answer is the recipient’s, the one in sent the sender’s', async () => {
   const app = await service.createApp();
-  for (let n = 0; n < 3; n++) await app.call('POST', '/messages', { from: { uid: 'x' }, to: { uid: 'b' }, content: n });
+  for (let n = 0; n < 3; n++)
+    await app.call('POST', '/messages', { from: { uid: 'x' }, to: { uid: 'b' }, content: n });
   const { body } = await app.call('POST', '/messages', { from: { uid: 'a' }, to: { uid: 'b' }, content: 1 });
   assert.equal(body.seq, 4);
   const a = await app.connect({ uid: 'a' });
@@ -50,7 +51,9 @@ test('a list of recipients gets a result each, in order, and a repeat stores onl
   const first = await app.call('POST', '/messages', message);
   assert.equal(first.status, 201);
   assert.deepEqual(
-    first.body.results.map((result: { seq?: number; error?: { code: string } }) => result.seq ?? result.error?.code),
+    first.body.results.map(
+      (result: { seq?: number; error?: { code: string } }) => result.seq ?? result.error?.code,
+    ),
     [1, 'unknown_recipient', 1, 2, 4],
   );
   await app.register('later');
@@ -68,16 +71,34 @@ test('a thousand recipients are one unit', async () => {
   const app = await service.createApp();
   const to = Array.from({ length: 1000 }, (_, n) => ({ uid: `user-${n}` }));
   const { status, body } = await app.call('POST', '/messages', { from: { uid: 'news' }, to, content: 1 });
-  assert.deepEqual([status, body.results.length, new Set(body.results.map((result: { messageId: string }) => result.messageId)).size], [201, 1000, 1000]);
+  assert.deepEqual(
+    [
+      status,
+      body.results.length,
+      new Set(body.results.map((result: { messageId: string }) => result.messageId)).size,
+    ],
+    [201, 1000, 1000],
+  );
   assert.ok(body.results.every((result: { seq: number }) => result.seq === 1));
-  const tooMany = await app.call('POST', '/messages', { from: { uid: 'news' }, to: [...to, { uid: 'x' }], content: 1 });
+  const tooMany = await app.call('POST', '/messages', {
+    from: { uid: 'news' },
+    to: [...to, { uid: 'x' }],
+    content: 1,
+  });
   assert.equal(tooMany.body.errors[0].pointer, '#/to');
 });
 
 test('content beyond 16 KiB is refused, naming the field', async () => {
   const app = await service.createApp();
-  const answer = await app.call('POST', '/messages', { from: { uid: 'a' }, to: { uid: 'b' }, content: 'x'.repeat(16 * 1024) });
-  assert.deepEqual([answer.status, answer.body.code, answer.body.errors[0].pointer], [413, 'payload_too_large', '#/content']);
+  const answer = await app.call('POST', '/messages', {
+    from: { uid: 'a' },
+    to: { uid: 'b' },
+    content: 'x'.repeat(16 * 1024),
+  });
+  assert.deepEqual(
+    [answer.status, answer.body.code, answer.body.errors[0].pointer],
+    [413, 'payload_too_large', '#/content'],
+  );
 });
 
 test('many who send to one another at once leave every inbox without a gap', async () => {
@@ -86,7 +107,9 @@ test('many who send to one another at once leave every inbox without a gap', asy
   await Promise.all(
     names.flatMap((from) =>
       names.flatMap((to) =>
-        Array.from({ length: 3 }, (_, n) => app.call('POST', '/messages', { from: { uid: from }, to: { uid: to }, content: n })),
+        Array.from({ length: 3 }, (_, n) =>
+          app.call('POST', '/messages', { from: { uid: from }, to: { uid: to }, content: n }),
+        ),
       ),
     ),
   );
@@ -101,7 +124,11 @@ test('many who send to one another at once leave every inbox without a gap', asy
 
 test('an inbox is read in pages by after', async () => {
   const app = await service.createApp();
-  await app.call('POST', '/messages', { from: { uid: 'x' }, to: Array.from({ length: 7 }, () => ({ uid: 'b' })), content: 1 });
+  await app.call('POST', '/messages', {
+    from: { uid: 'x' },
+    to: Array.from({ length: 7 }, () => ({ uid: 'b' })),
+    content: 1,
+  });
   const seqs: number[] = [];
   for (;;) {
     const { body } = await app.call('GET', `/messages?imId=${app.appId}:b&limit=3&after=${seqs.at(-1) ?? 0}`);
@@ -122,9 +149,13 @@ test('contacts come to a composed token as uids and to a registered one as imIds
     { imId: carol, userId: 'carol' },
   ]);
   assert.deepEqual((await app.call('GET', `/contacts/${app.appId}:alice`)).body, put.body);
-  const mine = async (token: string) => (await service.call('GET', '/v1/me/contacts', { key: token })).body.items;
+  const mine = async (token: string) =>
+    (await service.call('GET', '/v1/me/contacts', { key: token })).body.items;
   const composed = await app.token({ uid: 'alice' });
-  assert.deepEqual(await mine(composed), [{ uid: 'bob', displayName: 'Bob', data: { avatar: [1, null] } }, { uid: 'carol' }]);
+  assert.deepEqual(await mine(composed), [
+    { uid: 'bob', displayName: 'Bob', data: { avatar: [1, null] } },
+    { uid: 'carol' },
+  ]);
   await app.register('alice');
   const registered = await app.token({ userId: 'alice' });
   assert.deepEqual(await mine(registered), [
@@ -151,7 +182,10 @@ test('a contact list names nobody unknown, nobody twice, and is replaced as a wh
   assert.deepEqual((await put({ uid: 'a' }, { imId: `${app.appId}:a` })).body.errors[0].pointer, '#/items/1');
   assert.equal((await put({ uid: 'a', data: 'x'.repeat(5000) })).status, 413);
   const page = await app.call('GET', `/contacts/${app.appId}:alice?limit=2`);
-  assert.deepEqual(page.body.items.map((item: { uid: string }) => item.uid), ['a', 'b']);
+  assert.deepEqual(
+    page.body.items.map((item: { uid: string }) => item.uid),
+    ['a', 'b'],
+  );
   const next = await app.call('GET', `/contacts/${app.appId}:alice?limit=2&cursor=${page.body.nextCursor}`);
   assert.deepEqual(next.body, { items: [{ imId: `${app.appId}:c`, uid: 'c' }] });
   await put({ uid: 'd' });

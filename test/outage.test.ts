@@ -16,7 +16,8 @@ before(async () => {
 });
 after(() => gate.close());
 
-const isBack = () => eventually(async () => (await service.call('GET', '/readyz')).status === 200, 'the database');
+const isBack = () =>
+  eventually(async () => (await service.call('GET', '/readyz')).status === 200, 'the database');
 
 test('REST answers 503 with Retry-After while the database is gone, and serves again when it is back', async () => {
   gate.shut();
@@ -69,7 +70,9 @@ test('cut after the commit and before its answer, the message is stored once and
   gate.mute();
   alice.send({ type: 'send', id: 'unsure', to: { uid: 'bob-2' }, content: 'unsure' });
   const direct = await startService({ on: service });
-  await eventually(async () => (await direct.call('GET', `${app.path}/messages?imId=${imId}`)).body.items.length === 2);
+  await eventually(
+    async () => (await direct.call('GET', `${app.path}/messages?imId=${imId}`)).body.items.length === 2,
+  );
   gate.shut();
   const error = await alice.wait((frame) => frame.id === 'unsure');
   assert.deepEqual([error.type, error.code], ['error', 'unavailable']);
@@ -94,7 +97,10 @@ test('under load, each sent stands for exactly one message in both inboxes, in o
     }
   })();
   for (let n = 0; n < total; n++)
-    await eventually(async () => (await alice.say({ uid: 'bob-3' }, n, `n${n}`)).type === 'sent', `message ${n}`);
+    await eventually(
+      async () => (await alice.say({ uid: 'bob-3' }, n, `n${n}`)).type === 'sent',
+      `message ${n}`,
+    );
   over.abort();
   await cutting;
   for (const name of ['alice-3', 'bob-3'])

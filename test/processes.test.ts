@@ -19,17 +19,26 @@ test('a token of one process is good on the other, and keys are the same', async
   const app = await first.createApp();
   const token = await app.token({ uid: 'bob' });
   assert.equal((await second.call('GET', '/v1/me', { key: token })).body.uid, 'bob');
-  const jwks = await Promise.all([first, second].map((service) => service.call('GET', '/.well-known/jwks.json')));
+  const jwks = await Promise.all(
+    [first, second].map((service) => service.call('GET', '/.well-known/jwks.json')),
+  );
   assert.deepEqual(jwks[0]!.body, jwks[1]!.body);
 });
 
 test('both number one inbox without a gap, and what one stores reaches the connections of the other', async () => {
   const app = await first.createApp();
   const token = await app.token({ uid: 'bob' });
-  const clients = await Promise.all([first.connect(token, { device: 'a' }), second.connect(token, { device: 'b' })]);
+  const clients = await Promise.all([
+    first.connect(token, { device: 'a' }),
+    second.connect(token, { device: 'b' }),
+  ]);
   await Promise.all(
     Array.from({ length: 100 }, (_, n) =>
-      through(n % 2 ? first : second, app)('POST', '/messages', { from: { uid: `s${n % 5}` }, to: { uid: 'bob' }, content: n }),
+      through(n % 2 ? first : second, app)('POST', '/messages', {
+        from: { uid: `s${n % 5}` },
+        to: { uid: 'bob' },
+        content: n,
+      }),
     ),
   );
   for (const client of clients)
@@ -59,7 +68,8 @@ test('with warm caches on both, a renamed, erased and reused name is right at on
     await sender.say({ uid: 'bob' }, `to the new bob ${round}`);
     await app.call('DELETE', `/identities/${app.appId}:bob`);
     await sender.say({ uid: 'bob' }, `to the newest bob ${round}`);
-    const contentsOf = async (name: string) => (await app.inbox(`${app.appId}:${name}`)).map((message) => message.content);
+    const contentsOf = async (name: string) =>
+      (await app.inbox(`${app.appId}:${name}`)).map((message) => message.content);
     assert.deepEqual(await contentsOf('bob'), [`to the newest bob ${round}`]);
     assert.deepEqual((await contentsOf(`bob-${round}`)).at(-1), `warm ${round}`);
     await app.call('DELETE', `/identities/${app.appId}:bob`);
@@ -81,7 +91,9 @@ test('a scheme enabled or disabled on one process holds on the other within a se
   const other = through(second, app);
   assert.equal((await other('POST', '/tokens', { userId: 'x' })).body.code, 'scheme_disabled');
   await app.call('PATCH', '', { schemes: ['registered'] });
-  await eventually(async () => (await other('POST', '/tokens', { uid: 'x' })).body.code === 'scheme_disabled');
+  await eventually(
+    async () => (await other('POST', '/tokens', { uid: 'x' })).body.code === 'scheme_disabled',
+  );
   assert.equal((await other('POST', '/identities', { userId: 'x' })).status, 201);
 });
 

@@ -19,8 +19,14 @@ let blocks: Block[];
 before(async () => {
   service = await startService();
   const readme = await readFile(new URL('../README.md', import.meta.url), 'utf8');
-  const conversation = readme.slice(readme.indexOf('### The same conversation in each'), readme.indexOf('## The socket'));
-  blocks = [...conversation.matchAll(/^```(sh|js)\n(.*?)^```$/gms)].map(([, language, text]) => ({ language: language!, text: text! }));
+  const conversation = readme.slice(
+    readme.indexOf('### The same conversation in each'),
+    readme.indexOf('## The socket'),
+  );
+  blocks = [...conversation.matchAll(/^```(sh|js)\n(.*?)^```$/gms)].map(([, language, text]) => ({
+    language: language!,
+    text: text!,
+  }));
 });
 
 const hasCurl = (): boolean => {
@@ -41,7 +47,8 @@ test('the conversation of the README takes place, in both schemes', async (t) =>
   const answers: Json[] = [];
   let printed = '';
   for (const { language, text } of blocks) {
-    if (language === 'js') printed += (await run(process.execPath, ['--input-type=module', '-e', text], { env })).stdout;
+    if (language === 'js')
+      printed += (await run(process.execPath, ['--input-type=module', '-e', text], { env })).stdout;
     else for (const command of text.split(/\n(?=\S)/)) await runCommand(command, env, answers);
   }
   assert.equal(answers.length, 14);
@@ -52,7 +59,12 @@ test('the conversation of the README takes place, in both schemes', async (t) =>
   const [app] = answers;
   assert.deepEqual(answers[4], { items: [{ uid: 'bob', displayName: 'Bob' }] });
   assert.deepEqual(answers[9], { items: [{ imId: env['DAVE_ID'], displayName: 'Dave' }] });
-  for (const seen of [/bob \{\s*type: 'message',\s*seq: 1/, /alice \{\s*type: 'sent',\s*id: 'hello-1'/, /carol \{\s*type: 'sent'/]) assert.match(printed, seen);
+  for (const seen of [
+    /bob \{\s*type: 'message',\s*seq: 1/,
+    /alice \{\s*type: 'sent',\s*id: 'hello-1'/,
+    /carol \{\s*type: 'sent'/,
+  ])
+    assert.match(printed, seen);
   const inboxOfBob = answers.at(-1)!;
   assert.deepEqual(inboxOfBob.items[0].from, { imId: `${app.appId}:alice`, uid: 'alice' });
   assert.deepEqual(inboxOfBob.items[0].to, { imId: env['BOB_ID'], userId: 'bob' });
@@ -75,7 +87,10 @@ test('the README names every environment variable that is read, every error code
   const readme = await readFile(new URL('../README.md', import.meta.url), 'utf8');
   const config = await readFile(new URL('../src/config.ts', import.meta.url), 'utf8');
   const errors = await readFile(new URL('../src/errors.ts', import.meta.url), 'utf8');
-  for (const [, variable] of config.matchAll(/env\.([A-Z_]+)/g)) assert.ok(readme.includes(`\`${variable}\``) || readme.includes(`${variable}\``), variable);
-  for (const [, code, status] of errors.matchAll(/^ {2}(\w+): \{ status: (\d+)/gm)) assert.ok(readme.replaceAll('\n', ' ').includes(`\`${code}\` ${status}`), code);
-  for (const [, code] of errors.matchAll(/\{ code: (\d+)/g)) assert.ok(readme.includes(`| ${code} `), code);
+  for (const [, variable = ''] of config.matchAll(/env\.([A-Z_]+)/g))
+    assert.ok(readme.includes(`\`${variable}\``) || readme.includes(`${variable}\``), variable);
+  for (const [, code = '', status = ''] of errors.matchAll(/^ {2}(\w+): \{ status: (\d+)/gm))
+    assert.ok(readme.replaceAll('\n', ' ').includes(`\`${code}\` ${status}`), code);
+  for (const [, code = ''] of errors.matchAll(/\{ code: (\d+)/g))
+    assert.ok(readme.includes(`| ${code} `), code);
 });

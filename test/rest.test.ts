@@ -31,7 +31,10 @@ test('an app is created, read, changed, listed and deleted', async () => {
   const path = `/v1/apps/${app.appId}`;
   assert.deepEqual((await service.call('GET', path)).body, app);
   assert.deepEqual((await service.call('GET', path, { key: apiKey })).body, app);
-  const changed = await service.call('PATCH', path, { key: apiKey, body: { schemes: ['registered', 'composed'] } });
+  const changed = await service.call('PATCH', path, {
+    key: apiKey,
+    body: { schemes: ['registered', 'composed'] },
+  });
   assert.deepEqual(changed.body.schemes, ['composed', 'registered']);
   const { body } = await service.call('GET', '/v1/apps?limit=1000');
   assert.ok(body.items.some((item: { appId: string }) => item.appId === app.appId));
@@ -50,7 +53,9 @@ test('a deleted app takes its users, inboxes, tokens and sockets with it', async
   await assert.rejects(service.connect(token), { status: 401 });
   assert.ok([401, 404].includes((await app.call('GET', '')).status));
   for (const table of ['identity', 'message', 'former_name', 'device', 'api_key']) {
-    const { rows } = await service.database.pool.query(`select 1 from ${table} where app_id = $1`, [app.appId]);
+    const { rows } = await service.database.pool.query(`select 1 from ${table} where app_id = $1`, [
+      app.appId,
+    ]);
     assert.equal(rows.length, 0, table);
   }
 });
@@ -64,8 +69,13 @@ test('several keys live at once, so that one can be rotated without a gap', asyn
   const listed = await app.call('GET', '/keys');
   assert.equal(listed.body.items.length, 2);
   assert.ok(!JSON.stringify(listed.body).includes('imk_'));
-  const firstId = listed.body.items.map((key: { keyId: string }) => key.keyId).find((id: string) => id !== second.body.keyId);
-  assert.equal((await service.call('DELETE', `${app.path}/keys/${firstId}`, { key: second.body.apiKey })).status, 204);
+  const firstId = listed.body.items
+    .map((key: { keyId: string }) => key.keyId)
+    .find((id: string) => id !== second.body.keyId);
+  assert.equal(
+    (await service.call('DELETE', `${app.path}/keys/${firstId}`, { key: second.body.apiKey })).status,
+    204,
+  );
   assertProblem(await app.call('GET', ''), 401, 'unauthorized');
   assert.equal((await service.call('GET', app.path, { key: second.body.apiKey })).status, 200);
   assertProblem(await service.call('DELETE', `${app.path}/keys/${firstId}`), 404, 'not_found');
@@ -74,12 +84,17 @@ test('several keys live at once, so that one can be rotated without a gap', asyn
 test('a key does what its scopes say, and gives no scope that it lacks', async () => {
   const app = await service.createApp();
   const { apiKey } = (await app.call('POST', '/keys', { name: 'reader', scopes: ['read'] })).body;
-  const as = (method: string, path: string, body?: unknown) => service.call(method, app.path + path, { key: apiKey, body });
+  const as = (method: string, path: string, body?: unknown) =>
+    service.call(method, app.path + path, { key: apiKey, body });
   assert.equal((await as('GET', '/identities')).status, 200);
   assert.equal((await as('POST', '/resolve', { addresses: [{ uid: 'x' }] })).status, 200);
   assertProblem(await as('POST', '/identities', { userId: 'x' }), 403, 'forbidden');
   assertProblem(await as('POST', '/tokens', { uid: 'x' }), 403, 'forbidden');
-  assertProblem(await as('POST', '/messages', { from: { uid: 'x' }, to: { uid: 'x' }, content: 1 }), 403, 'forbidden');
+  assertProblem(
+    await as('POST', '/messages', { from: { uid: 'x' }, to: { uid: 'x' }, content: 1 }),
+    403,
+    'forbidden',
+  );
   assertProblem(await as('POST', '/keys', { name: 'more' }), 403, 'forbidden');
   assertProblem(await as('PATCH', '', { name: 'x' }), 403, 'forbidden');
 });
@@ -88,8 +103,15 @@ test('each credential opens what it is for', async () => {
   const app = await service.createApp();
   const other = await service.createApp();
   const token = await app.token({ uid: 'bob' });
-  for (const key of ['', 'nonsense', `${app.apiKey}x`, app.apiKey.slice(0, -1) + (app.apiKey.endsWith('A') ? 'B' : 'A'), `${ADMIN_KEY}x`])
-    for (const path of ['/v1/apps', app.path, '/v1/me']) assertProblem(await service.call('GET', path, { key }), 401, 'unauthorized');
+  for (const key of [
+    '',
+    'nonsense',
+    `${app.apiKey}x`,
+    app.apiKey.slice(0, -1) + (app.apiKey.endsWith('A') ? 'B' : 'A'),
+    `${ADMIN_KEY}x`,
+  ])
+    for (const path of ['/v1/apps', app.path, '/v1/me'])
+      assertProblem(await service.call('GET', path, { key }), 401, 'unauthorized');
   assertProblem(await service.call('GET', '/v1/apps', { key: app.apiKey }), 403, 'forbidden');
   assertProblem(await service.call('DELETE', app.path, { key: app.apiKey }), 403, 'forbidden');
   assertProblem(await service.call('GET', app.path, { key: token }), 403, 'forbidden');
@@ -104,7 +126,14 @@ test('each credential opens what it is for', async () => {
     ['GET', '/schemes'],
     ['POST', '/messages'],
   ] as const)
-    assertProblem(await service.call(method, other.path + path, { key: app.apiKey, ...(method === 'POST' || method === 'PATCH' ? { body: {} } : {}) }), 404, 'not_found');
+    assertProblem(
+      await service.call(method, other.path + path, {
+        key: app.apiKey,
+        ...(method === 'POST' || method === 'PATCH' ? { body: {} } : {}),
+      }),
+      404,
+      'not_found',
+    );
 });
 
 test('an app that there is not is 404, an appId that can be none 400', async () => {
@@ -127,8 +156,18 @@ test('every bad field of a body is named', async () => {
     ['POST', `${path}/identities`, { userId: 'x', adopt: 'yes' }, ['#/adopt']],
     ['POST', `${path}/identities`, { userId: 'x', adopt: {} }, ['#/adopt/uid']],
     ['POST', `${path}/identities`, { userId: 'x', adopt: { uid: ' ' } }, ['#/adopt/uid']],
-    ['POST', `${path}/resolve`, { addresses: [{ uid: 'x' }, { uid: 'x', imId: '1:x' }, {}] }, ['#/addresses/1', '#/addresses/2']],
-    ['POST', `${path}/resolve`, { addresses: Array.from({ length: 1001 }, () => ({ uid: 'x' })) }, ['#/addresses']],
+    [
+      'POST',
+      `${path}/resolve`,
+      { addresses: [{ uid: 'x' }, { uid: 'x', imId: '1:x' }, {}] },
+      ['#/addresses/1', '#/addresses/2'],
+    ],
+    [
+      'POST',
+      `${path}/resolve`,
+      { addresses: Array.from({ length: 1001 }, () => ({ uid: 'x' })) },
+      ['#/addresses'],
+    ],
     ['POST', `${path}/tokens`, {}, ['#']],
     ['POST', `${path}/tokens`, { uid: 'x', userId: 'y' }, ['#']],
     ['POST', `${path}/tokens`, { uid: 'x', ttlSeconds: 0 }, ['#/ttlSeconds']],
@@ -137,10 +176,30 @@ test('every bad field of a body is named', async () => {
     ['POST', `${path}/messages`, { from: { uid: 'x' }, to: { uid: 'y' } }, ['#/content']],
     ['POST', `${path}/messages`, { from: { uid: 'x' }, to: 7, content: 1 }, ['#/to']],
     ['POST', `${path}/messages`, { from: { uid: 'x' }, to: [], content: 1 }, ['#/to']],
-    ['POST', `${path}/messages`, { from: { uid: 'x' }, to: [{ uid: 'y' }, { uid: '\n' }], content: 1 }, ['#/to/1/uid']],
-    ['POST', `${path}/messages`, { from: { uid: 'x' }, to: { uid: 'y', x: 1 }, content: 1 }, ['#/to', '#/to/x']],
-    ['PUT', `${path}/contacts/${path.split('/').at(-1)}:x`, { items: [{ uid: 'a' }, { uid: 'b', displayName: 7 }] }, ['#/items/1/displayName']],
-    ['PUT', `${path}/contacts/${path.split('/').at(-1)}:x`, { items: [{ displayName: 'nobody' }] }, ['#/items/0']],
+    [
+      'POST',
+      `${path}/messages`,
+      { from: { uid: 'x' }, to: [{ uid: 'y' }, { uid: '\n' }], content: 1 },
+      ['#/to/1/uid'],
+    ],
+    [
+      'POST',
+      `${path}/messages`,
+      { from: { uid: 'x' }, to: { uid: 'y', x: 1 }, content: 1 },
+      ['#/to', '#/to/x'],
+    ],
+    [
+      'PUT',
+      `${path}/contacts/${path.split('/').at(-1)}:x`,
+      { items: [{ uid: 'a' }, { uid: 'b', displayName: 7 }] },
+      ['#/items/1/displayName'],
+    ],
+    [
+      'PUT',
+      `${path}/contacts/${path.split('/').at(-1)}:x`,
+      { items: [{ displayName: 'nobody' }] },
+      ['#/items/0'],
+    ],
     ['PATCH', path, { schemes: [] }, ['#/schemes']],
     ['PATCH', path, [], ['#']],
   ];
@@ -148,7 +207,11 @@ test('every bad field of a body is named', async () => {
     const key = route === '/v1/apps' ? ADMIN_KEY : apiKey;
     const answer = await service.call(method, route, { key, body });
     for (const pointer of pointers) assertProblem(answer, 400, 'invalid_request', pointer);
-    assert.equal(answer.body.errors.length, pointers.length, `${route} ${JSON.stringify(answer.body.errors)}`);
+    assert.equal(
+      answer.body.errors.length,
+      pointers.length,
+      `${route} ${JSON.stringify(answer.body.errors)}`,
+    );
   }
 });
 
@@ -170,7 +233,12 @@ test('bad queries and paths are named, and escapes that are not UTF-8 refused', 
     ['/presence?imId=nobody', '#/imId/0'],
   ] as const)
     assertProblem(await app.call('GET', path), 400, 'invalid_request', pointer);
-  for (const path of [`/identities/${app.appId}:%ff`, '/identities?userId=%ff', '/identities?userId=%E0%A4%A', `/identities/${app.appId}:%zz`])
+  for (const path of [
+    `/identities/${app.appId}:%ff`,
+    '/identities?userId=%ff',
+    '/identities?userId=%E0%A4%A',
+    `/identities/${app.appId}:%zz`,
+  ])
     assertProblem(await app.call('GET', path), 400, 'invalid_request');
 });
 
@@ -181,13 +249,18 @@ test('what is not JSON in UTF-8 is refused', async () => {
   assertProblem(await post('{"userId":'), 400, 'invalid_request');
   assertProblem(await post(Buffer.from('{"userId":"\xff"}', 'latin1')), 400, 'invalid_request');
   assertProblem(await post(''), 400, 'invalid_request');
-  assertProblem(await post('userId=x', { 'content-type': 'application/x-www-form-urlencoded' }), 400, 'invalid_request');
+  assertProblem(
+    await post('userId=x', { 'content-type': 'application/x-www-form-urlencoded' }),
+    400,
+    'invalid_request',
+  );
   assertProblem(await post(JSON.stringify({ userId: 'x'.repeat(3_000_000) })), 413, 'payload_too_large');
   assertProblem(await service.call('GET', '/v2/nothing'), 404, 'not_found');
 });
 
 test('the service tells what it is to anyone', async () => {
-  for (const path of ['/healthz', '/readyz', '/.well-known/jwks.json']) assert.equal((await service.call('GET', path, { key: '' })).status, 200, path);
+  for (const path of ['/healthz', '/readyz', '/.well-known/jwks.json'])
+    assert.equal((await service.call('GET', path, { key: '' })).status, 200, path);
   const yaml = await service.call('GET', '/openapi.yaml', { key: '' });
   assert.match(yaml.body, /^openapi: 3\.1\.0/);
   assert.equal((await service.call('GET', '/docs/', { key: '' })).status, 200);

@@ -17,7 +17,10 @@ export async function globalSetup(): Promise<void> {
   await admin.connect();
   await admin.query('create database imid_template');
   await admin.end();
-  const database = await openDatabase({ connection: { ...cluster.connection, database: 'imid_template' }, log: () => {} });
+  const database = await openDatabase({
+    connection: { ...cluster.connection, database: 'imid_template' },
+    log: () => {},
+  });
   await database.close();
   process.env['IMID_TEST_CONNECTION'] = JSON.stringify(cluster.connection);
 }

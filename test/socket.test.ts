@@ -43,8 +43,13 @@ test('sent and message together show a connection every seq once and in order', 
   }
   for (const client of [a, b]) {
     await client.wait((frame) => frame.seq === 2 * total && frame.type !== 'welcome');
-    const seqs = client.frames.filter((frame) => frame.type === 'sent' || frame.type === 'message').map((frame) => frame.seq);
-    assert.deepEqual(seqs, Array.from({ length: 2 * total }, (_, n) => n + 1));
+    const seqs = client.frames
+      .filter((frame) => frame.type === 'sent' || frame.type === 'message')
+      .map((frame) => frame.seq);
+    assert.deepEqual(
+      seqs,
+      Array.from({ length: 2 * total }, (_, n) => n + 1),
+    );
     assert.equal(client.frames.filter((frame) => frame.type === 'sent').length, total);
   }
 });
@@ -55,7 +60,10 @@ test('the sender’s other devices see what it sent, the sending connection only
   const laptop = await app.connect({ uid: 'a' }, { device: 'laptop' });
   const sent = await phone.say({ uid: 'b' }, 'hello');
   const [seen] = await laptop.messages(1);
-  assert.deepEqual([seen.seq, seen.messageId, seen.from, seen.to], [sent.seq, sent.messageId, { uid: 'a' }, { uid: 'b' }]);
+  assert.deepEqual(
+    [seen.seq, seen.messageId, seen.from, seen.to],
+    [sent.seq, sent.messageId, { uid: 'a' }, { uid: 'b' }],
+  );
   await phone.say({ uid: 'b' }, 'again');
   assert.equal(phone.frames.filter((frame) => frame.type === 'message').length, 0);
 });
@@ -91,10 +99,17 @@ test('the same id again answers the same sent and stores nothing', async () => {
 test('the same id sent many times at once is stored once and answered each time', async () => {
   const app = await service.createApp();
   const clients = await Promise.all([1, 2, 3].map((n) => app.connect({ uid: 'a' }, { device: `d${n}` })));
-  for (const client of clients) for (let n = 0; n < 5; n++) client.send({ type: 'send', id: 'x', to: { uid: 'b' }, content: n });
+  for (const client of clients)
+    for (let n = 0; n < 5; n++) client.send({ type: 'send', id: 'x', to: { uid: 'b' }, content: n });
   for (const client of clients) {
-    await eventually(() => client.frames.filter((frame) => frame.type === 'sent').length === 5, 'five answers');
-    assert.equal(new Set(client.frames.filter((frame) => frame.type === 'sent').map((frame) => frame.messageId)).size, 1);
+    await eventually(
+      () => client.frames.filter((frame) => frame.type === 'sent').length === 5,
+      'five answers',
+    );
+    assert.equal(
+      new Set(client.frames.filter((frame) => frame.type === 'sent').map((frame) => frame.messageId)).size,
+      1,
+    );
   }
   assert.equal((await app.inbox(`${app.appId}:b`)).length, 1);
 });
@@ -122,7 +137,10 @@ test('after and epoch resume behind what the client has', async () => {
   const { epoch } = (await app.connect({ uid: 'bob' })).welcome;
   const resumed = await app.connect({ uid: 'bob' }, { after: 1, epoch });
   assert.equal(resumed.welcome.resumed, true);
-  assert.deepEqual((await resumed.messages(2)).map((message) => message.seq), [2, 3]);
+  assert.deepEqual(
+    (await resumed.messages(2)).map((message) => message.seq),
+    [2, 3],
+  );
   const all = await app.connect({ uid: 'bob' }, { after: 0 });
   assert.equal(all.welcome.resumed, true);
   assert.equal((await all.messages(3)).length, 3);
@@ -131,10 +149,16 @@ test('after and epoch resume behind what the client has', async () => {
 test('with another epoch, or an after beyond the end, the client starts over and misses nothing', async () => {
   const app = await service.createApp();
   await write(app, 'bob', 1, 2, 3);
-  for (const query of [{ after: 2, epoch: 'another' }, { after: 99 }, { epoch: 'another' }] as Record<string, string | number>[]) {
+  for (const query of [{ after: 2, epoch: 'another' }, { after: 99 }, { epoch: 'another' }] as Record<
+    string,
+    string | number
+  >[]) {
     const client = await app.connect({ uid: 'bob' }, query);
     assert.equal(client.welcome.resumed, false, JSON.stringify(query));
-    assert.deepEqual((await client.messages(3)).map((message) => message.seq), [1, 2, 3]);
+    assert.deepEqual(
+      (await client.messages(3)).map((message) => message.seq),
+      [1, 2, 3],
+    );
   }
 });
 
@@ -149,7 +173,10 @@ test('a device starts behind what it has acked; a new one at the end of the inbo
   await phone.close();
   const back = await app.connect({ uid: 'bob' }, { device: 'phone' });
   assert.deepEqual([back.welcome.acked, back.welcome.resumed], [4, true]);
-  assert.deepEqual((await back.messages(1)).map((message) => message.seq), [5]);
+  assert.deepEqual(
+    (await back.messages(1)).map((message) => message.seq),
+    [5],
+  );
   const laptop = await app.connect({ uid: 'bob' }, { device: 'laptop' });
   assert.deepEqual([laptop.welcome.acked, laptop.welcome.seq], [5, 5]);
 });
@@ -162,7 +189,10 @@ test('a device that never acked gets everything since its first sight', async ()
   await phone.close();
   await write(app, 'bob', 3);
   const back = await app.connect({ uid: 'bob' }, { device: 'phone' });
-  assert.deepEqual((await back.messages(3)).map((message) => message.seq), [1, 2, 3]);
+  assert.deepEqual(
+    (await back.messages(3)).map((message) => message.seq),
+    [1, 2, 3],
+  );
 });
 
 test('an ack beyond what was sent is refused, and one that goes back changes nothing', async () => {
@@ -239,7 +269,10 @@ test('a token bound to a device connects that device only', async () => {
 test('browsers bring the token as a second subprotocol, and are answered the first', async () => {
   const app = await service.createApp();
   const token = await app.token({ uid: 'bob' });
-  const socket = new WebSocket(`${service.url.replace('http', 'ws')}/v1/connect`, ['imid.v1', `bearer.${token}`]);
+  const socket = new WebSocket(`${service.url.replace('http', 'ws')}/v1/connect`, [
+    'imid.v1',
+    `bearer.${token}`,
+  ]);
   const client = new Client(socket);
   await client.wait((frame) => frame.type === 'welcome');
   assert.equal(socket.protocol, 'imid.v1');
@@ -250,10 +283,14 @@ test('presence shows connections, their state, and when someone was seen last', 
   const app = await service.createApp();
   const phone = await app.connect({ uid: 'bob' }, { device: 'phone', state: 'background' });
   const imId = `${app.appId}:bob`;
-  const look = async () => (await app.call('GET', `/presence?imId=${imId}&imId=${app.appId}:ghost`)).body.items;
+  const look = async () =>
+    (await app.call('GET', `/presence?imId=${imId}&imId=${app.appId}:ghost`)).body.items;
   const [bob, ghost] = await look();
   assert.equal(bob.imId, imId);
-  assert.deepEqual([bob.online, bob.foreground, bob.devices], [true, false, [{ deviceId: 'phone', connected: true, state: 'background' }]]);
+  assert.deepEqual(
+    [bob.online, bob.foreground, bob.devices],
+    [true, false, [{ deviceId: 'phone', connected: true, state: 'background' }]],
+  );
   assert.deepEqual(ghost, { imId: `${app.appId}:ghost`, online: false, foreground: false, devices: [] });
   phone.send({ type: 'state', state: 'foreground' });
   await eventually(async () => (await look())[0].foreground);

@@ -83,16 +83,25 @@ describe('on the embedded Postgres', () => {
   let app: Json;
 
   const send = (id: string) =>
-    call(url, 'POST', `/v1/apps/${app.appId}/messages`, { key, body: { from: { uid: 'a' }, to: { uid: 'b' }, content: id, id } });
+    call(url, 'POST', `/v1/apps/${app.appId}/messages`, {
+      key,
+      body: { from: { uid: 'a' }, to: { uid: 'b' }, content: id, id },
+    });
   const inbox = async (uid: string) =>
-    (await call(url, 'GET', `/v1/apps/${app.appId}/messages?imId=${app.appId}:${uid}&limit=1000`, { key })).body.items as Json[];
+    (await call(url, 'GET', `/v1/apps/${app.appId}/messages?imId=${app.appId}:${uid}&limit=1000`, { key }))
+      .body.items as Json[];
 
   before(async () => {
     directory = await makeDirectory();
     service = new Process({ IMID_DATA_DIR: directory });
     url = await service.url();
     key = /admin key +(\S+)/.exec(service.output)![1]!;
-    app = (await call(url, 'POST', '/v1/apps', { key, body: { name: 'chat', schemes: ['composed', 'registered'] } })).body;
+    app = (
+      await call(url, 'POST', '/v1/apps', {
+        key,
+        body: { name: 'chat', schemes: ['composed', 'registered'] },
+      })
+    ).body;
   });
 
   async function startAgain(): Promise<void> {
@@ -104,7 +113,8 @@ describe('on the embedded Postgres', () => {
     assert.match(service.output, /docs +http:\/\/localhost:\d+\/docs/);
     assert.match(service.output, /openapi +http:\/\/localhost:\d+\/openapi\.yaml/);
     assert.match(app.apiKey, /^imk_/);
-    for (const file of ['admin.key', 'secret.key']) assert.equal((await stat(join(directory, file))).mode & 0o777, 0o600);
+    for (const file of ['admin.key', 'secret.key'])
+      assert.equal((await stat(join(directory, file))).mode & 0o777, 0o600);
     await send('first');
   });
 
@@ -119,7 +129,8 @@ describe('on the embedded Postgres', () => {
   test('SIGTERM and SIGINT drain, and leave no process behind; the next start finds the data', async () => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       const postmaster = await findPostmaster(directory);
-      const token = (await call(url, 'POST', `/v1/apps/${app.appId}/tokens`, { key, body: { uid: 'b' } })).body.token;
+      const token = (await call(url, 'POST', `/v1/apps/${app.appId}/tokens`, { key, body: { uid: 'b' } }))
+        .body.token;
       const client = await connect(url, token);
       assert.equal(await service.end(signal), 0, service.output);
       assert.equal((await client.waitClosed()).code, 1001);
@@ -131,16 +142,25 @@ describe('on the embedded Postgres', () => {
   });
 
   test('SIGTERM under load loses nothing that was acknowledged', async () => {
-    const token = (await call(url, 'POST', `/v1/apps/${app.appId}/tokens`, { key, body: { uid: 'loader' } })).body.token;
+    const token = (await call(url, 'POST', `/v1/apps/${app.appId}/tokens`, { key, body: { uid: 'loader' } }))
+      .body.token;
     const client = await connect(url, token);
-    for (let n = 0; n < 2_000; n++) client.send({ type: 'send', id: `n${n}`, to: { uid: 'sink' }, content: n });
+    for (let n = 0; n < 2_000; n++)
+      client.send({ type: 'send', id: `n${n}`, to: { uid: 'sink' }, content: n });
     await client.wait((frame) => frame.type === 'sent');
     assert.equal(await service.end('SIGTERM'), 0, service.output);
     const sent = client.frames.filter((frame) => frame.type === 'sent');
     await startAgain();
     const stored = new Set((await inbox('sink')).map((message) => message.messageId));
     for (let end = 1000; stored.size === end; end += 1000)
-      for (const message of (await call(url, 'GET', `/v1/apps/${app.appId}/messages?imId=${app.appId}:sink&limit=1000&after=${end}`, { key })).body.items)
+      for (const message of (
+        await call(
+          url,
+          'GET',
+          `/v1/apps/${app.appId}/messages?imId=${app.appId}:sink&limit=1000&after=${end}`,
+          { key },
+        )
+      ).body.items)
         stored.add(message.messageId);
     assert.ok(sent.length > 0 && sent.every((frame) => stored.has(frame.messageId)));
   });
@@ -178,7 +198,10 @@ test('with DATABASE_URL it runs on that Postgres', async () => {
     IMID_ADMIN_KEY: 'an-admin-key-for-this-test',
   });
   const url = await service.url();
-  const made = await call(url, 'POST', '/v1/apps', { key: 'an-admin-key-for-this-test', body: { name: 'x', schemes: ['composed'] } });
+  const made = await call(url, 'POST', '/v1/apps', {
+    key: 'an-admin-key-for-this-test',
+    body: { name: 'x', schemes: ['composed'] },
+  });
   assert.equal(made.status, 201);
   await assert.rejects(stat(join(directory, 'postgres')), { code: 'ENOENT' });
   assert.ok(!service.output.includes('an-admin-key-for-this-test'));

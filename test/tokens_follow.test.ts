@@ -26,7 +26,10 @@ test('a token follows its user through a renaming, on the open socket and at the
   await app.call('POST', '/messages', { from: { uid: 'x' }, to: { uid: 'robert' }, content: 1 });
   assert.deepEqual((await socket.messages(1))[0].to, { uid: 'robert' });
   await socket.say({ uid: 'x' }, 2);
-  assert.deepEqual((await app.inbox(`${app.appId}:x`))[1].from, { imId: `${app.appId}:robert`, uid: 'robert' });
+  assert.deepEqual((await app.inbox(`${app.appId}:x`))[1].from, {
+    imId: `${app.appId}:robert`,
+    uid: 'robert',
+  });
 });
 
 test('after a swap each token acts as its own user', async () => {
@@ -43,7 +46,12 @@ test('after a swap each token acts as its own user', async () => {
   const contentOf = async (token: string) =>
     (await service.call('GET', '/v1/me/messages', { key: token })).body.items[0].content;
   assert.deepEqual(
-    [await contentOf(tokens.a), await contentOf(tokens.b), await contentOf(later.a), await contentOf(later.b)],
+    [
+      await contentOf(tokens.a),
+      await contentOf(tokens.b),
+      await contentOf(later.a),
+      await contentOf(later.b),
+    ],
     ['of a', 'of b', 'of b', 'of a'],
   );
 });
@@ -55,7 +63,8 @@ test('a token of an erased user is revoked, also when the uid is used again at o
     if (round % 2 === 0) await service.connect(old);
     assert.equal((await app.call('DELETE', `/identities/${app.appId}:bob`)).status, 204);
     const fresh = await app.token({ uid: 'bob' });
-    if (round % 3 === 0) await app.call('POST', '/messages', { from: { uid: 'x' }, to: { uid: 'bob' }, content: 1 });
+    if (round % 3 === 0)
+      await app.call('POST', '/messages', { from: { uid: 'x' }, to: { uid: 'bob' }, content: 1 });
     assert.deepEqual([await codeOf(old), await uidOf(fresh)], ['token_revoked', 'bob'], `round ${round}`);
     await assert.rejects(service.connect(old), { status: 401 });
     assert.equal(await codeOf(old), 'token_revoked');
@@ -100,7 +109,10 @@ test('a token issued between two holders of a name acts as the later one', async
   const between = await app.token({ uid: 'u' });
   await app.call('POST', '/messages', { from: { uid: 'x' }, to: { uid: 'u' }, content: 'to the new u' });
   const { body } = await service.call('GET', '/v1/me/messages', { key: between });
-  assert.deepEqual(body.items.map((message: { content: unknown }) => message.content), ['to the new u']);
+  assert.deepEqual(
+    body.items.map((message: { content: unknown }) => message.content),
+    ['to the new u'],
+  );
 });
 
 test('a fresh token on an open socket must act as the same user, whatever its sub says', async () => {
@@ -158,8 +170,16 @@ test('messages to a name that is renamed and erased while they are sent go each 
   );
   for (const name of ['bob', ...Array.from({ length: 5 }, (_, k) => `bob-${k * 60 + 20}`)]) {
     const inbox = await app.inbox(`${app.appId}:${name}`);
-    assert.deepEqual(inbox.map((message) => message.seq), inbox.map((_, i) => i + 1), name);
+    assert.deepEqual(
+      inbox.map((message) => message.seq),
+      inbox.map((_, i) => i + 1),
+      name,
+    );
     const contents = inbox.map((message) => message.content as number);
-    assert.deepEqual(contents, contents.toSorted((a, b) => a - b), name);
+    assert.deepEqual(
+      contents,
+      contents.toSorted((a, b) => a - b),
+      name,
+    );
   }
 });

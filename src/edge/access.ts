@@ -36,8 +36,6 @@ export interface AccessOptions {
   registry: Registry;
 }
 
-export type Access = ReturnType<typeof createAccess>;
-
 export function createAccess({ adminKey, apps, apiKeys, tokens, registry }: AccessOptions) {
   const adminHash = hashSecret(adminKey);
   const isAdmin = (credential: string): boolean => timingSafeEqual(hashSecret(credential), adminHash);
@@ -75,7 +73,9 @@ export function createAccess({ adminKey, apps, apiKeys, tokens, registry }: Acce
       if (isAdmin(credential)) {
         const appId = parseAppId(pathAppId);
         if (appId === undefined)
-          throw invalid([{ in: 'path', pointer: '#/appId', detail: 'must be a positive integer in decimal digits' }]);
+          throw invalid([
+            { in: 'path', pointer: '#/appId', detail: 'must be a positive integer in decimal digits' },
+          ]);
         request.tenant = await apps.resolve(appId);
         request.granted = scopes;
         return;
@@ -86,7 +86,8 @@ export function createAccess({ adminKey, apps, apiKeys, tokens, registry }: Acce
       const { scope } = request.routeOptions.config;
       if (scope === 'admin') throw new ImidError('forbidden', 'This needs the admin key.');
       for (const needed of scope ? [scope] : scopes)
-        if (!key.scopes.includes(needed)) throw new ImidError('forbidden', `This key lacks the scope ${needed}.`);
+        if (!key.scopes.includes(needed))
+          throw new ImidError('forbidden', `This key lacks the scope ${needed}.`);
       request.tenant = await apps.resolve(key.appId);
       request.granted = key.scopes as Scope[];
     },
@@ -100,7 +101,9 @@ export function createAccess({ adminKey, apps, apiKeys, tokens, registry }: Acce
 function bearerOf(request: FastifyRequest): string {
   const [, credential] = /^Bearer +([\x21-\x7e]+) *$/i.exec(request.headers.authorization ?? '') ?? [];
   if (credential === undefined)
-    throw new ImidError('unauthorized', 'Send a credential as "Authorization: Bearer ...".', { cause: 'none' });
+    throw new ImidError('unauthorized', 'Send a credential as "Authorization: Bearer ...".', {
+      cause: 'none',
+    });
   return credential;
 }
 

@@ -6,7 +6,17 @@ import type { App, Apps } from '../identity/apps.ts';
 import type { Router } from '../routing/router.ts';
 import { scopes, type ApiKeys } from '../tokens/api_keys.ts';
 import { readNumberCursor, toPage } from './paging.ts';
-import { AppPath, Cursor, EXAMPLE_AT, Label, Limit, list, problems, SchemeName, Timestamp } from './shapes.ts';
+import {
+  AppPath,
+  Cursor,
+  EXAMPLE_AT,
+  Label,
+  Limit,
+  list,
+  problems,
+  SchemeName,
+  Timestamp,
+} from './shapes.ts';
 
 const Schemes = Type.Array(SchemeName, {
   minItems: 1,
@@ -87,7 +97,10 @@ export const adminApps: FastifyPluginAsyncTypebox<{ apps: Apps; apiKeys: ApiKeys
   );
 };
 
-export const tenantApp: FastifyPluginAsyncTypebox<{ apps: Apps; router: Router }> = async (app, { apps, router }) => {
+export const tenantApp: FastifyPluginAsyncTypebox<{ apps: Apps; router: Router }> = async (
+  app,
+  { apps, router },
+) => {
   app.get(
     '/',
     {

@@ -7,14 +7,14 @@ import { Type } from 'typebox';
 import type { WebSocket } from 'ws';
 import { closeCodes, ImidError, type CloseReason } from '../errors.ts';
 import type { Router } from '../routing/router.ts';
-import type { ConnectRequest, Peer } from '../routing/session.ts';
+import type { Peer } from '../routing/session.ts';
 import { createFrameReader } from './frames.ts';
 import { DeviceId, problems, Seq } from './shapes.ts';
 import { invalid } from './validation.ts';
 
 export const SUBPROTOCOL = 'imid.v1';
 /** A frame beyond this is a protocol error: the content it may carry, escaped as badly as JSON allows, is smaller. */
-export const FRAME_MAX_BYTES = 128 * 1024;
+const FRAME_MAX_BYTES = 128 * 1024;
 /** What is read of a frame at all, so that one that is too long can still be told so. */
 export const SOCKET_MAX_PAYLOAD_BYTES = 2 * 1024 * 1024;
 
@@ -55,7 +55,9 @@ const Query = Type.Object(
       ),
     ),
     after: Type.Optional({ ...Seq, description: 'The last seq that the client has: resume behind it.' }),
-    epoch: Type.Optional(Type.String({ format: 'text', maxLength: 64, description: 'The epoch of `after`.' })),
+    epoch: Type.Optional(
+      Type.String({ format: 'text', maxLength: 64, description: 'The epoch of `after`.' }),
+    ),
   },
   { additionalProperties: false },
 );
@@ -137,7 +139,9 @@ export const connect: FastifyPluginAsyncTypebox<{ router: Router; isDraining: ()
 function refuseOtherProtocols(request: FastifyRequest): void {
   const offered = request.headers['sec-websocket-protocol']?.split(',').map((protocol) => protocol.trim());
   if (offered && !offered.includes(SUBPROTOCOL))
-    throw invalid([{ in: 'header', pointer: '#/sec-websocket-protocol', detail: `must offer ${SUBPROTOCOL}` }]);
+    throw invalid([
+      { in: 'header', pointer: '#/sec-websocket-protocol', detail: `must offer ${SUBPROTOCOL}` },
+    ]);
 }
 
 function refuseOtherDevice(request: FastifyRequest, device: string | undefined): void {

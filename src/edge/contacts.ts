@@ -75,7 +75,10 @@ export const contacts: FastifyPluginAsyncTypebox<{ registry: Registry; contactBo
         if (user instanceof ImidError) throw atField(user, field);
         const twin = seen.get(user.id);
         if (twin !== undefined)
-          throw atField(new ImidError('invalid_request', `items.${i} names the same user as items.${twin}.`), field);
+          throw atField(
+            new ImidError('invalid_request', `items.${i} names the same user as items.${twin}.`),
+            field,
+          );
         seen.set(user.id, i);
         const { displayName, data } = items[i]!;
         return {
@@ -107,7 +110,14 @@ export const contacts: FastifyPluginAsyncTypebox<{ registry: Registry; contactBo
         ),
         response: {
           200: { ...list(Contact), description: 'A page.' },
-          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'scheme_disabled', 'unavailable'),
+          ...problems(
+            'invalid_request',
+            'unauthorized',
+            'forbidden',
+            'not_found',
+            'scheme_disabled',
+            'unavailable',
+          ),
         },
       },
     },

@@ -12,7 +12,12 @@ const frame = (type: string, fields: Parameters<typeof Type.Object>[0]) =>
   Type.Object({ type: Type.Literal(type), ...fields }, { additionalProperties: false });
 
 const frameSchemas: Record<ClientFrame['type'], object> = {
-  send: frame('send', { id: ClientId, to: ref(Address), content: Type.Unknown(), push: Type.Optional(ref(PushText)) }),
+  send: frame('send', {
+    id: ClientId,
+    to: ref(Address),
+    content: Type.Unknown(),
+    push: Type.Optional(ref(PushText)),
+  }),
   ack: frame('ack', { seq: Seq }),
   state: frame('state', { state: Type.String({ enum: ['foreground', 'background'] }) }),
   token: frame('token', { token: Type.String({ maxLength: 8192 }) }),

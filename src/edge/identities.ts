@@ -35,9 +35,15 @@ const example = { ...BOB, scheme: 'registered', createdAt: EXAMPLE_AT };
 const Identity = Type.Object(
   {
     ...identityFields,
-    createdAt: Type.Optional({ ...Timestamp, description: 'Absent while nothing is stored of a composed user.' }),
+    createdAt: Type.Optional({
+      ...Timestamp,
+      description: 'Absent while nothing is stored of a composed user.',
+    }),
     formerName: Type.Optional(Type.String({ description: 'In answers to `?formerName=`.' })),
-    heldFrom: Type.Optional({ ...Timestamp, description: 'Since when it had the former name, if it got it by a renaming.' }),
+    heldFrom: Type.Optional({
+      ...Timestamp,
+      description: 'Since when it had the former name, if it got it by a renaming.',
+    }),
     heldUntil: Type.Optional({ ...Timestamp, description: 'Until when it had the former name.' }),
   },
   { examples: [example] },
@@ -45,7 +51,7 @@ const Identity = Type.Object(
 
 const Registered = Type.Object({ ...identityFields, createdAt: Timestamp }, { examples: [example] });
 
-export function toAnswer(app: AppSchemes, user: Found) {
+function toAnswer(app: AppSchemes, user: Found) {
   return { ...describe(app, user), ...(user.createdAt && { createdAt: user.createdAt.toISOString() }) };
 }
 
@@ -101,9 +107,9 @@ export const identities: FastifyPluginAsyncTypebox<{ registry: Registry; router:
     },
     async (request, reply) => {
       const { userId, adopt = true } = request.body;
-      const { user, created } = await registry.register(request.tenant, userId, adopt);
+      const { user, status } = await registry.register(request.tenant, { userId, adopt });
       return reply
-        .code(created ? 201 : 200)
+        .code(status === 'existing' ? 200 : 201)
         .send({ ...describe(request.tenant, user), createdAt: user.createdAt.toISOString() });
     },
   );
@@ -120,7 +126,10 @@ export const identities: FastifyPluginAsyncTypebox<{ registry: Registry; router:
         querystring: Type.Object(
           {
             userId: Type.Optional({ ...Name, description: 'Finds the registered user of this name.' }),
-            formerName: Type.Optional({ ...Name, description: 'Finds those who had this name before, with times.' }),
+            formerName: Type.Optional({
+              ...Name,
+              description: 'Finds those who had this name before, with times.',
+            }),
             limit: Type.Optional(Limit),
             cursor: Type.Optional(Cursor),
           },
@@ -128,13 +137,22 @@ export const identities: FastifyPluginAsyncTypebox<{ registry: Registry; router:
         ),
         response: {
           200: { ...list(Identity), description: 'A page.' },
-          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'scheme_disabled', 'unavailable'),
+          ...problems(
+            'invalid_request',
+            'unauthorized',
+            'forbidden',
+            'not_found',
+            'scheme_disabled',
+            'unavailable',
+          ),
         },
       },
     },
     async ({ tenant, query: { userId, formerName, limit = 100, cursor } }) => {
       if (userId !== undefined && formerName !== undefined)
-        throw invalid([{ in: 'query', pointer: '#/formerName', detail: 'can’t be asked for together with userId' }]);
+        throw invalid([
+          { in: 'query', pointer: '#/formerName', detail: 'can’t be asked for together with userId' },
+        ]);
       if (userId !== undefined) {
         const [found] = await registry.lookUp(tenant, [{ userId }]);
         if (!(found instanceof ImidError)) return { items: [toAnswer(tenant, found!)] };
@@ -173,7 +191,14 @@ export const identities: FastifyPluginAsyncTypebox<{ registry: Registry; router:
         params: UserPath,
         response: {
           200: { ...Identity, description: 'The user as it is called now.' },
-          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'scheme_disabled', 'unavailable'),
+          ...problems(
+            'invalid_request',
+            'unauthorized',
+            'forbidden',
+            'not_found',
+            'scheme_disabled',
+            'unavailable',
+          ),
         },
       },
     },
@@ -216,7 +241,13 @@ export const identities: FastifyPluginAsyncTypebox<{ registry: Registry; router:
       const field = describe(tenant, user).scheme === 'registered' ? 'userId' : 'uid';
       const name = body[field];
       if (name === undefined)
-        throw invalid([{ in: 'body', pointer: `#/${field}`, detail: `is missing: the user is ${field === 'uid' ? 'composed' : 'registered'}` }]);
+        throw invalid([
+          {
+            in: 'body',
+            pointer: `#/${field}`,
+            detail: `is missing: the user is ${field === 'uid' ? 'composed' : 'registered'}`,
+          },
+        ]);
       return toAnswer(tenant, await registry.rename(tenant, user, name, field));
     },
   );
@@ -235,7 +266,14 @@ export const identities: FastifyPluginAsyncTypebox<{ registry: Registry; router:
         params: UserPath,
         response: {
           204: Type.Null({ description: 'Erased.' }),
-          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'scheme_disabled', 'unavailable'),
+          ...problems(
+            'invalid_request',
+            'unauthorized',
+            'forbidden',
+            'not_found',
+            'scheme_disabled',
+            'unavailable',
+          ),
         },
       },
     },

@@ -90,7 +90,12 @@ export const keys: FastifyPluginAsyncTypebox<{ apiKeys: ApiKeys }> = async (app,
       },
     },
     async ({ tenant, query: { limit = 100, cursor } }) =>
-      toPage(await apiKeys.list(tenant.id, readCursor(cursor) ?? '', limit + 1), limit, (key) => key.id, toAnswer),
+      toPage(
+        await apiKeys.list(tenant.id, readCursor(cursor) ?? '', limit + 1),
+        limit,
+        (key) => key.id,
+        toAnswer,
+      ),
   );
 
   app.delete(
@@ -100,7 +105,14 @@ export const keys: FastifyPluginAsyncTypebox<{ apiKeys: ApiKeys }> = async (app,
         operationId: 'deleteKey',
         summary: 'Delete an API key',
         tags,
-        params: Type.Object({ appId: AppIdText, keyId: Type.String({ pattern: '^[0-9a-f]{16}$', description: 'As `GET .../keys` lists it.', examples: [EXAMPLE_KEY_ID] }) }),
+        params: Type.Object({
+          appId: AppIdText,
+          keyId: Type.String({
+            pattern: '^[0-9a-f]{16}$',
+            description: 'As `GET .../keys` lists it.',
+            examples: [EXAMPLE_KEY_ID],
+          }),
+        }),
         response: {
           204: Type.Null({ description: 'Deleted; it is refused from now on.' }),
           ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'unavailable'),

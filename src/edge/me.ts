@@ -51,7 +51,10 @@ export const me: FastifyPluginAsyncTypebox<{ contactBook: ContactBook; router: R
         summary: 'Who the token acts for',
         description: 'Also what a browser asks when it can’t connect, since it is not told why.',
         tags,
-        response: { 200: { ...Me, description: '`uid` with a composed token, `imId` with a registered one.' }, ...refusals },
+        response: {
+          200: { ...Me, description: '`uid` with a composed token, `imId` with a registered one.' },
+          ...refusals,
+        },
       },
     },
     async ({ admitted: { app: tenant, user, claims } }) => schemes[claims.scheme].me(tenant.id, user),

@@ -47,7 +47,12 @@ const sentExample = { messageId, seq, at };
 const sentExamples = {
   'to one': { value: sentExample },
   'to a list': {
-    value: { results: [sentExample, { error: { code: 'unknown_recipient', detail: 'Nobody in this app has this address.' } }] },
+    value: {
+      results: [
+        sentExample,
+        { error: { code: 'unknown_recipient', detail: 'Nobody in this app has this address.' } },
+      ],
+    },
   },
 };
 
@@ -155,7 +160,14 @@ export const messages: FastifyPluginAsyncTypebox<{ registry: Registry; router: R
         ),
         response: {
           200: inboxShown(EXAMPLE_MESSAGE),
-          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'scheme_disabled', 'unavailable'),
+          ...problems(
+            'invalid_request',
+            'unauthorized',
+            'forbidden',
+            'not_found',
+            'scheme_disabled',
+            'unavailable',
+          ),
         },
       },
     },

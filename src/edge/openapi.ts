@@ -60,7 +60,9 @@ export const openapi = fp(
         },
         security: [{ bearer: [] }],
       },
-      refResolver: { buildLocalReference: (json, _base, _fragment, i) => String(json['$id'] ?? `def-${i}`) },
+      refResolver: {
+        buildLocalReference: (json, _base, _fragment, i) => (json['$id'] as string | undefined) ?? `def-${i}`,
+      },
       transform: ({ schema, url }) => ({ schema, url: url.replace(/(?<=.)\/$/, '') }),
       transformObject: (documented) =>
         polish('openapiObject' in documented ? documented.openapiObject : documented),

@@ -6,7 +6,8 @@ import { invalid } from './validation.ts';
 export function readCursor(cursor: string | undefined): string | undefined {
   if (cursor === undefined) return undefined;
   const [, key] = /^after:([\w-]+)$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? [];
-  if (key === undefined) throw invalid([{ in: 'query', pointer: '#/cursor', detail: 'is not a cursor of this list' }]);
+  if (key === undefined)
+    throw invalid([{ in: 'query', pointer: '#/cursor', detail: 'is not a cursor of this list' }]);
   return key;
 }
 

@@ -79,7 +79,8 @@ export const presence: FastifyPluginAsyncTypebox<{ registry: Registry; router: R
       return {
         items: found.map((user, i) => {
           const imId = imIds[i]!;
-          if (user instanceof ImidError) return { imId, ...OFFLINE, error: { code: user.code, detail: user.message } };
+          if (user instanceof ImidError)
+            return { imId, ...OFFLINE, error: { code: user.code, detail: user.message } };
           if (!isUser(user)) return { imId, ...OFFLINE };
           const { devices, lastSeenAt, ...state } = byUser.get(user.id)!;
           return {

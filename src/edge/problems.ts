@@ -15,9 +15,15 @@ const PARTS: Record<string, FieldFault['in']> = {
 
 export const problems = fp(
   async (app) => {
-    app.setErrorHandler((error: FastifyError, request, reply) => sendProblem(toImidError(error), request, reply));
+    app.setErrorHandler((error: FastifyError, request, reply) =>
+      sendProblem(toImidError(error), request, reply),
+    );
     app.setNotFoundHandler((request, reply) =>
-      sendProblem(new ImidError('not_found', `There is no ${request.method} ${pathOf(request)}.`), request, reply),
+      sendProblem(
+        new ImidError('not_found', `There is no ${request.method} ${pathOf(request)}.`),
+        request,
+        reply,
+      ),
     );
   },
   { name: 'problems' },
@@ -53,7 +59,9 @@ function challengeOf(error: ImidError): string {
 export function toImidError(error: FastifyError | Error): ImidError {
   if (!('statusCode' in error) && !('validation' in error)) return asImidError(error);
   if ('validation' in error && error.validation)
-    return invalid(faultsOf(error.validation as ErrorObject[], PARTS[error.validationContext ?? ''] ?? 'body'));
+    return invalid(
+      faultsOf(error.validation as ErrorObject[], PARTS[error.validationContext ?? ''] ?? 'body'),
+    );
   const status = Number(error.statusCode);
   if (status === 413) return new ImidError('payload_too_large', 'The body is too large.');
   if (status >= 400 && status < 500) return new ImidError('invalid_request', error.message, { cause: error });

@@ -11,7 +11,9 @@ import { Address, ALICE, AppPath, BOB, ItemError, problems, ref } from './shapes
 
 const SchemeUse = Type.Object({
   enabled: Type.Boolean(),
-  users: Type.Integer({ description: 'Users with a row: without an imId for composed, with one for registered.' }),
+  users: Type.Integer({
+    description: 'Users with a row: without an imId for composed, with one for registered.',
+  }),
   connections: Type.Integer(),
 });
 

@@ -40,16 +40,30 @@ export const ImIdText = Type.Unsafe<ImId>(
   }),
 );
 
-export const AppIdText = text({ format: 'app-id', description: 'The app, a positive integer.', examples: ['1'] });
+export const AppIdText = text({
+  format: 'app-id',
+  description: 'The app, a positive integer.',
+  examples: ['1'],
+});
 /** The path of a route about one app. */
 export const AppPath = Type.Object({ appId: AppIdText });
 /** The path of a route about one user of an app. */
 export const UserPath = Type.Object({ appId: AppIdText, imId: ImIdText });
 export const SchemeName = Type.Unsafe<SchemeText>(Type.String({ enum: ['composed', 'registered'] }));
 export const Timestamp = text({ format: 'date-time', examples: [EXAMPLE_AT] });
-export const Label = text({ format: 'text', minLength: 1, maxLength: 100, description: 'No control characters.' });
+export const Label = text({
+  format: 'text',
+  minLength: 1,
+  maxLength: 100,
+  description: 'No control characters.',
+});
 export const DeviceId = text({ format: 'name', minLength: 1, maxLength: 128, examples: ['alices-phone'] });
-export const Limit = Type.Integer({ minimum: 1, maximum: 1000, default: 100, description: 'Items of a page, at most.' });
+export const Limit = Type.Integer({
+  minimum: 1,
+  maximum: 1000,
+  default: 100,
+  description: 'Items of a page, at most.',
+});
 export const Cursor = text({ maxLength: 200, description: 'The `nextCursor` of the page before.' });
 export const Seq = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 export const After = { ...Seq, description: 'The last seq that the caller has; 0 for the whole inbox.' };
@@ -70,7 +84,10 @@ const EXACTLY_ONE = [{ required: ['uid'] }, { required: ['userId'] }, { required
 
 /** An object that names a user beside its other fields. */
 export function addressed<T extends Record<string, TSchema>>(fields: T, options: object = {}) {
-  return Type.Object({ ...addressFields, ...fields }, { ...options, oneOf: EXACTLY_ONE, additionalProperties: false });
+  return Type.Object(
+    { ...addressFields, ...fields },
+    { ...options, oneOf: EXACTLY_ONE, additionalProperties: false },
+  );
 }
 
 export const Address = Type.Object(addressFields, {
@@ -82,7 +99,7 @@ export const Address = Type.Object(addressFields, {
   examples: [{ uid: 'bob' }],
 });
 
-export const Party = Type.Object(
+const Party = Type.Object(
   {
     imId: Type.Optional(Type.String()),
     uid: Type.Optional(Type.String()),
@@ -114,7 +131,10 @@ export const Message = Type.Object(
 );
 
 export const PushText = Type.Object(
-  { title: Type.Optional(text({ format: 'text', maxLength: 200 })), body: Type.Optional(text({ format: 'text', maxLength: 1000 })) },
+  {
+    title: Type.Optional(text({ format: 'text', maxLength: 200 })),
+    body: Type.Optional(text({ format: 'text', maxLength: 1000 })),
+  },
   {
     $id: 'PushText',
     additionalProperties: false,
@@ -125,10 +145,14 @@ export const PushText = Type.Object(
 
 export const ItemError = Type.Object(
   { code: Type.String({ enum: Object.keys(errorCodes) }), detail: Type.String() },
-  { $id: 'ItemError', description: 'Why one item of a list came to nothing.', examples: [{ code: 'not_found', detail: 'Nobody in this app has this address.' }] },
+  {
+    $id: 'ItemError',
+    description: 'Why one item of a list came to nothing.',
+    examples: [{ code: 'not_found', detail: 'Nobody in this app has this address.' }],
+  },
 );
 
-export const Problem = Type.Object(
+const Problem = Type.Object(
   {
     type: Type.String({ description: '`urn:imid:error:<code>`' }),
     title: Type.String(),
@@ -165,7 +189,10 @@ export function ref<T extends TSchema>(shape: T & { $id?: string }) {
   return Type.Unsafe<Static<T>>({ $ref: `${shape.$id}#` });
 }
 
-export function list<T extends TSchema & { examples?: unknown[] }>(item: T, more: Record<string, TSchema> = {}) {
+export function list<T extends TSchema & { examples?: unknown[] }>(
+  item: T,
+  more: Record<string, TSchema> = {},
+) {
   return Type.Object(
     {
       items: Type.Array(item),

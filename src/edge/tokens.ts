@@ -7,7 +7,16 @@ import type { App } from '../identity/apps.ts';
 import type { Registry } from '../identity/registry.ts';
 import { nobody, readAddress, schemeOfAddress, type Address } from '../identity/schemes.ts';
 import { TTL_DEFAULT_SECONDS, TTL_MAX_SECONDS, type Tokens } from '../tokens/tokens.ts';
-import { addressed, ALICE, AppPath, DeviceId, EXAMPLE_AT, problems, SchemeName, Timestamp } from './shapes.ts';
+import {
+  addressed,
+  ALICE,
+  AppPath,
+  DeviceId,
+  EXAMPLE_AT,
+  problems,
+  SchemeName,
+  Timestamp,
+} from './shapes.ts';
 
 export const tokenIssue: FastifyPluginAsyncTypebox<{ tokens: Tokens; registry: Registry }> = async (
   app,
@@ -47,7 +56,13 @@ export const tokenIssue: FastifyPluginAsyncTypebox<{ tokens: Tokens; registry: R
             {
               description: 'Issued.',
               examples: [
-                { token: 'eyJ…', tokenType: 'Bearer', imId: ALICE.imId, scheme: 'composed', expiresAt: EXAMPLE_AT },
+                {
+                  token: 'eyJ…',
+                  tokenType: 'Bearer',
+                  imId: ALICE.imId,
+                  scheme: 'composed',
+                  expiresAt: EXAMPLE_AT,
+                },
               ],
             },
           ),

@@ -10,8 +10,10 @@ import { sharedShapes } from './shapes.ts';
 const formats: Record<string, (text: string) => string | undefined> = {
   name: faultOfName,
   'im-id': faultOfImId,
-  'app-id': (text) => (parseAppId(text) === undefined ? 'must be a positive integer in decimal digits' : undefined),
-  text: (text) => (/[\p{Cc}\p{Cs}]/u.test(text) ? 'must not hold control or surrogate characters' : undefined),
+  'app-id': (text) =>
+    parseAppId(text) === undefined ? 'must be a positive integer in decimal digits' : undefined,
+  text: (text) =>
+    /[\p{Cc}\p{Cs}]/u.test(text) ? 'must not hold control or surrogate characters' : undefined,
 };
 
 function faultOfImId(text: string): string | undefined {
@@ -31,7 +33,8 @@ function createAjv(coerceTypes: boolean): Ajv {
     strictTypes: false,
     strictRequired: false,
   });
-  for (const [name, faultOf] of Object.entries(formats)) ajv.addFormat(name, (text: string) => !faultOf(text));
+  for (const [name, faultOf] of Object.entries(formats))
+    ajv.addFormat(name, (text: string) => !faultOf(text));
   for (const name of ['date-time', 'uuid']) ajv.addFormat(name, true); // only ever in answers
   return ajv.addSchema([...sharedShapes]);
 }
@@ -40,7 +43,10 @@ const strict = createAjv(false);
 const coercing = createAjv(true);
 
 /** For Fastify; also what frames are checked with. */
-export function compileSchema(schema: object, part: FieldFault['in'] | 'params' | 'querystring' | undefined): ValidateFunction {
+export function compileSchema(
+  schema: object,
+  part: FieldFault['in'] | 'params' | 'querystring' | undefined,
+): ValidateFunction {
   return (part === 'body' || part === 'frame' ? strict : coercing).compile(schema);
 }
 
@@ -59,14 +65,18 @@ export function faultsOf(errors: readonly ErrorObject[], part: FieldFault['in'])
 
 export function invalid(faults: FieldFault[]): ImidError {
   const [first] = faults;
-  const where = first ? `${first.pointer.slice(2).replaceAll('/', '.') || 'It'} ${first.detail}.` : 'It is ill-formed.';
+  const where = first
+    ? `${first.pointer.slice(2).replaceAll('/', '.') || 'It'} ${first.detail}.`
+    : 'It is ill-formed.';
   return new ImidError('invalid_request', where, { errors: faults });
 }
 
 /** Of a value that may have one of two shapes, keeps what is wrong in the one it was meant to have. */
 function dropOtherBranches(errors: readonly ErrorObject[]): ErrorObject[] {
   const told = errors.filter((error) => !error.schemaPath.includes('/oneOf/'));
-  const choices = new Set(told.filter((error) => error.keyword === 'anyOf').map((error) => error.instancePath));
+  const choices = new Set(
+    told.filter((error) => error.keyword === 'anyOf').map((error) => error.instancePath),
+  );
   if (choices.size === 0) return told;
   const kept = told.filter(
     (error) => !choices.has(error.instancePath) || (error.keyword !== 'type' && error.keyword !== 'anyOf'),
@@ -81,7 +91,8 @@ function memberOf(error: ErrorObject): string {
 
 function detailOf(error: ErrorObject): string {
   const { keyword, params } = error;
-  if (keyword === 'format') return formats[String(params['format'])]?.(String(error.data)) ?? error.message ?? '';
+  if (keyword === 'format')
+    return formats[String(params['format'])]?.(String(error.data)) ?? error.message ?? '';
   if (keyword === 'required') return 'is missing';
   if (keyword === 'additionalProperties') return 'is not a known field';
   if (keyword === 'enum') return `must be one of ${(params['allowedValues'] as unknown[]).join(', ')}`;

@@ -17,7 +17,10 @@ const Status = Type.Object({ status: Type.Literal('ok') }, { examples: [{ status
 const tags = ['Service'];
 const JWKS_MAX_AGE_SECONDS = 300;
 
-export const wellKnown: FastifyPluginAsyncTypebox<WellKnownOptions> = async (app, { keys, ping, isDraining }) => {
+export const wellKnown: FastifyPluginAsyncTypebox<WellKnownOptions> = async (
+  app,
+  { keys, ping, isDraining },
+) => {
   app.get(
     '/.well-known/jwks.json',
     {

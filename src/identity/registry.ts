@@ -3,13 +3,22 @@
 
 import { createHmac } from 'node:crypto';
 import { ImidError } from '../errors.ts';
-import { makeUuid, parseImId, uuidToRegisteredId, type AppId, type ImId, type Name } from '../ids.ts';
+import {
+  makeUuid,
+  parseImId,
+  uuidToRegisteredId,
+  type AppId,
+  type ImId,
+  type Name,
+  type RegisteredId,
+} from '../ids.ts';
 import { isDanglingReference, violatedUnique } from '../store/constraints.ts';
 import type { Database } from '../store/database.ts';
 import {
   eraseUser,
   findFormerHolders,
   findHolderAt,
+  findHolderOfImId,
   renameUser,
   type NameHash,
 } from '../store/former_names.ts';
@@ -20,7 +29,8 @@ import {
   findUsersByName,
   insertUsers,
   markRegistered,
-  registerName,
+  registerNames,
+  streamRegisteredUsers,
   type User,
 } from '../store/identities.ts';
 import { nobody, readAddress, requireScheme, type Address, type AppSchemes, type Target } from './schemes.ts';
@@ -28,13 +38,23 @@ import { nobody, readAddress, requireScheme, type Address, type AppSchemes, type
 export type { User } from '../store/identities.ts';
 
 /** What a look-up finds: a user that has a row, or a composed one that needs none yet. */
-export type Found = User | { readonly id: undefined; readonly name: Name; readonly imId: undefined; readonly createdAt: undefined };
+export type Found =
+  | User
+  | { readonly id: undefined; readonly name: Name; readonly imId: undefined; readonly createdAt: undefined };
 
-/** What registering did. */
+/** What registering did: made a new user, took over one that was composed, or found it registered. */
 export interface Registered {
-  user: User;
-  /** False: the userId was registered before. */
-  created: boolean;
+  user: User & { readonly imId: RegisteredId };
+  status: 'created' | 'adopted' | 'existing';
+}
+
+export interface Registration {
+  userId: Name;
+  /** What to do where the userId is in use as a uid: take that user over, or refuse; `{uid}` takes that one over. */
+  adopt: boolean | { uid: Name };
+  /** Brought along from elsewhere; else a fresh one is minted. */
+  imId?: RegisteredId | undefined;
+  createdAt?: Date | undefined;
 }
 
 /** What a token says about whom it acts for. */
@@ -114,14 +134,76 @@ export function createRegistry({ database, nameKey }: { database: Database; name
     }
   }
 
+  const mint = (): RegisteredId => uuidToRegisteredId(makeUuid(clock.now()));
+
+  /** Registers many, each name once, none with another's name to adopt: all in one statement, or one by one. */
+  async function registerAll(
+    appId: AppId,
+    wanted: readonly Registration[],
+  ): Promise<(Registered | ImidError)[]> {
+    const changed = await registerNames(
+      kysely,
+      appId,
+      wanted.map(({ userId, adopt, imId = mint(), createdAt }) => ({
+        name: userId,
+        imId,
+        adopt: adopt !== false,
+        createdAt,
+      })),
+    ).catch(async (error: unknown) => {
+      if (violatedUnique(error) !== 'identity__im_id') throw error;
+      return wanted.length === 1 ? undefined : [];
+    });
+    if (!changed) return [imIdTaken()];
+    const byName = new Map(
+      changed.map(({ user, isNew }) => [
+        user.name,
+        { user, status: isNew ? 'created' : 'adopted' } as Registered,
+      ]),
+    );
+    const rest = wanted.filter(({ userId }) => !byName.has(userId));
+    const holders = new Map<Name, User>();
+    if (rest.length > 0)
+      for (const user of await findUsersByName(
+        kysely,
+        appId,
+        rest.map(({ userId }) => userId),
+      ))
+        holders.set(user.name, user);
+    const results: (Registered | ImidError)[] = [];
+    for (const registration of wanted) {
+      const done = byName.get(registration.userId) ?? judge(registration, holders.get(registration.userId));
+      // Nobody has the name, so it was given up just now, or another line of the statement was in the way.
+      results.push(done ?? (await registerAll(appId, [registration]))[0]!);
+    }
+    return results;
+  }
+
+  /** What to answer for a name that registering left as it was; undefined when that isn't why. */
+  function judge(
+    { adopt, imId }: Registration,
+    holder: User | undefined,
+  ): Registered | ImidError | undefined {
+    if (!holder) return undefined;
+    if (holder.imId === undefined)
+      return adopt === false
+        ? new ImidError('conflict', 'This userId is in use as a uid, and adopt is false.', {
+            errors: [{ in: 'body', pointer: '#/userId', detail: 'is in use as a uid' }],
+          })
+        : undefined;
+    if (imId !== undefined && imId !== holder.imId)
+      return new ImidError('conflict', 'This userId is registered with another imId.');
+    return { user: { ...holder, imId: holder.imId }, status: 'existing' };
+  }
+
   /** Takes the user of uid `from`, not registered, and gives it the name `to` and an imId. */
-  async function adopt(appId: AppId, from: Name, to: Name): Promise<Registered> {
+  async function adoptAs(appId: AppId, from: Name, to: Name, imId: RegisteredId): Promise<Registered> {
     for (;;) {
       const [holder] = await findUsersByName(kysely, appId, [to]);
       if (holder) {
         const formers = await findFormerHolders(kysely, appId, hash(appId, from));
         if (holder.imId !== undefined && formers.some((former) => former.user.id === holder.id))
-          return { user: holder, created: false };
+          return { user: { ...holder, imId: holder.imId }, status: 'existing' };
         throw taken('userId');
       }
       await insertNames(appId, [from]);
@@ -131,7 +213,6 @@ export function createRegistry({ database, nameKey }: { database: Database; name
         throw new ImidError('conflict', 'The user to adopt is registered already; rename it instead.', {
           errors: [{ in: 'body', pointer: '#/adopt/uid', detail: 'is the userId of a registered user' }],
         });
-      const imId = uuidToRegisteredId(makeUuid(clock.now()));
       try {
         const renamed = await kysely.transaction().execute(async (trx) => {
           const marked = await markRegistered(trx, appId, adopted.id, imId);
@@ -139,9 +220,11 @@ export function createRegistry({ database, nameKey }: { database: Database; name
         });
         if (!renamed) continue; // somebody else registered or erased it just now
         await clock.reach(renamed.instant);
-        return { user: renamed.user, created: true };
+        return { user: { ...renamed.user, imId }, status: 'adopted' };
       } catch (error) {
-        if (violatedUnique(error) !== 'identity__name') throw error;
+        const violated = violatedUnique(error);
+        if (violated === 'identity__im_id') throw imIdTaken();
+        if (violated !== 'identity__name') throw error;
       }
     }
   }
@@ -175,7 +258,13 @@ export function createRegistry({ database, nameKey }: { database: Database; name
     async resolveHolder(appId: AppId, token: TokenSubject): Promise<User> {
       const parsed = parseImId(token.sub);
       if (parsed?.scheme === 'registered') {
-        const [user] = await findUsersByImId(kysely, appId, [parsed.imId]);
+        const user = await findHolderOfImId(
+          kysely,
+          appId,
+          parsed.imId,
+          hash(appId, parsed.imId),
+          token.issuedAt,
+        );
         if (user) return user;
       } else if (parsed?.appId === appId) {
         const find = () => findHolderAt(kysely, appId, parsed.uid, hash(appId, parsed.uid), token.issuedAt);
@@ -189,21 +278,40 @@ export function createRegistry({ database, nameKey }: { database: Database; name
       throw new ImidError('token_revoked', 'The user this token was issued for is gone.');
     },
 
+    /** Registers a userId, with a fresh imId unless it has one. Throws `scheme_disabled`, `conflict`. */
+    async register(app: AppSchemes, registration: Registration): Promise<Registered> {
+      const [registered] = await this.registerMany(app, [registration]);
+      if (registered instanceof ImidError) throw registered;
+      return registered!;
+    },
+
     /**
-     * Registers a userId, with a fresh imId unless it has one. `adopt` says what to do where it is in use as a uid:
-     * true takes that user over, false refuses; `{uid}` takes that other user over and gives it this name.
-     * Throws `scheme_disabled`, `conflict`.
+     * Registers many, in order: each comes to a result of its own, and one that fails stops no other. Nothing is
+     * ever overwritten, so that the same again ends in the same state. Throws `scheme_disabled`.
      */
-    async register(app: AppSchemes, userId: Name, how: boolean | { uid: Name }): Promise<Registered> {
+    async registerMany(
+      app: AppSchemes,
+      wanted: readonly Registration[],
+    ): Promise<(Registered | ImidError)[]> {
       requireScheme(app, 'registered');
-      if (typeof how === 'object' && how.uid !== userId) return adopt(app.id, how.uid, userId);
-      const imId = uuidToRegisteredId(makeUuid(clock.now()));
-      const user = await registerName(kysely, app.id, userId, imId, how !== false);
-      if (!user)
-        throw new ImidError('conflict', 'This userId is in use as a uid, and adopt is false.', {
-          errors: [{ in: 'body', pointer: '#/userId', detail: 'is in use as a uid' }],
-        });
-      return { user, created: user.imId === imId };
+      const results: (Registered | ImidError)[] = [];
+      let batch = new Map<Name, Registration>();
+      const flush = async (): Promise<void> => {
+        if (batch.size > 0) results.push(...(await registerAll(app.id, [...batch.values()])));
+        batch = new Map();
+      };
+      for (const registration of wanted) {
+        const { userId, adopt: how, imId = mint() } = registration;
+        if (typeof how === 'object' && how.uid !== userId) {
+          await flush();
+          results.push(await adoptAs(app.id, how.uid, userId, imId).catch(asResult));
+        } else {
+          if (batch.has(userId)) await flush();
+          batch.set(userId, registration);
+        }
+      }
+      await flush();
+      return results;
     },
 
     /** Gives a user another name; its former one is free when this resolves. Throws `not_found`, `conflict`. */
@@ -227,13 +335,19 @@ export function createRegistry({ database, nameKey }: { database: Database; name
     async erase(app: AppSchemes, user: Found): Promise<{ id: number }> {
       // One that has no row yet gets it first, so that what was issued for its uid until now is over as well.
       const row = user.id === undefined ? await this.resolve(app, { uid: user.name }) : user;
-      const instant = await kysely.transaction().execute((trx) => eraseUser(trx, app.id, row.id, hash, clock.now()));
+      const instant = await kysely
+        .transaction()
+        .execute((trx) => eraseUser(trx, app.id, row.id, hash, clock.now()));
       if (!instant) throw nobody();
       await clock.reach(instant);
       return { id: row.id };
     },
 
-    list: (appId: AppId, afterId: number, limit: number): Promise<User[]> => findUsers(kysely, appId, afterId, limit),
+    list: (appId: AppId, afterId: number, limit: number): Promise<User[]> =>
+      findUsers(kysely, appId, afterId, limit),
+
+    /** Every registered user, as they all were at one moment, in portions. */
+    exportAll: (appId: AppId): AsyncGenerator<User[]> => streamRegisteredUsers(kysely, appId),
 
     formerHolders: (appId: AppId, name: Name) => findFormerHolders(kysely, appId, hash(appId, name)),
 
@@ -253,11 +367,19 @@ function taken(field: 'uid' | 'userId'): ImidError {
   });
 }
 
+function imIdTaken(): ImidError {
+  return new ImidError('conflict', 'Another user has this imId.');
+}
+
+function asResult(error: unknown): ImidError {
+  if (error instanceof ImidError) return error;
+  throw error;
+}
+
 function attempt<T>(read: () => T): T | ImidError {
   try {
     return read();
   } catch (error) {
-    if (error instanceof ImidError) return error;
-    throw error;
+    return asResult(error);
   }
 }

@@ -1,7 +1,15 @@
 // The two schemes as a table of two entries, and the rules by which an address is read. Pure, no I/O.
 
 import { ImidError } from '../errors.ts';
-import { composeImId, parseImId, type AppId, type ImId, type Name, type RegisteredId, type Scheme } from '../ids.ts';
+import {
+  composeImId,
+  parseImId,
+  type AppId,
+  type ImId,
+  type Name,
+  type RegisteredId,
+  type Scheme,
+} from '../ids.ts';
 
 /** How someone names a user: exactly one of the three. */
 export interface Address {
@@ -17,9 +25,7 @@ export interface AppSchemes {
 }
 
 /** Whom an address means: whoever has the name (registered or not, or registered only), or one imId. */
-export type Target =
-  | { by: 'name'; name: Name; registeredOnly: boolean }
-  | { by: 'imId'; imId: RegisteredId };
+export type Target = { by: 'name'; name: Name; registeredOnly: boolean } | { by: 'imId'; imId: RegisteredId };
 
 /** What a user is called, whichever scheme reaches it. */
 export interface Called {
@@ -76,7 +82,8 @@ export function readAddress(app: AppSchemes, address: Address): Target {
     return { by: 'name', name: address.userId as Name, registeredOnly: true };
   }
   const parsed = parseImId(address.imId ?? '');
-  if (!parsed) throw new ImidError('invalid_request', 'The address names nobody: give one of uid, userId, imId.');
+  if (!parsed)
+    throw new ImidError('invalid_request', 'The address names nobody: give one of uid, userId, imId.');
   requireScheme(app, parsed.scheme);
   if (parsed.scheme === 'registered') return { by: 'imId', imId: parsed.imId };
   if (parsed.appId !== app.id) throw nobody();

@@ -27,7 +27,7 @@ export function createAcks({ kysely }: Database, log: (message: string, error: u
       const entry = { seq, written: Promise.resolve() };
       const write = async (): Promise<void> => {
         try {
-          for (let written = 0; written < entry.seq; ) {
+          for (let written = 0; written < entry.seq;) {
             written = entry.seq;
             await markAcked(kysely, appId, identityId, deviceId, written);
           }

@@ -150,7 +150,8 @@ export async function createRouter({ database, apps, registry, admit, log }: Rou
 
     async openDevice({ appId, identityId }, deviceId) {
       if (deviceId !== undefined) await acks.settle(identityId, deviceId);
-      const device = deviceId === undefined ? undefined : await openDevice(kysely, appId, identityId, deviceId);
+      const device =
+        deviceId === undefined ? undefined : await openDevice(kysely, appId, identityId, deviceId);
       const lastSeq = await findLastSeq(pool, appId, identityId);
       if (lastSeq === undefined || (deviceId !== undefined && !device)) return undefined;
       return { lastSeq, acked: device?.acked ?? lastSeq, isKnown: device !== undefined && !device.isNew };
@@ -190,7 +191,11 @@ export async function createRouter({ database, apps, registry, admit, log }: Rou
     connections: (appId: AppId): Record<Scheme, number> => hub.count(appId),
 
     /** Opens a connection; it ends when the peer does, or with a close code. */
-    open(peer: Peer, admitted: Admitted, request: ConnectRequest): { session: Session; started: Promise<void> } {
+    open(
+      peer: Peer,
+      admitted: Admitted,
+      request: ConnectRequest,
+    ): { session: Session; started: Promise<void> } {
       const session = new Session(routes, peer, admitted, request);
       if (!session.isAnonymous)
         for (const other of hub.of(session.identityId))

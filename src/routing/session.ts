@@ -156,7 +156,9 @@ export class Session {
       this.#takeTurn(() => this.#send(frame), frame.id);
     } else if (frame.type === 'ack') {
       if (frame.seq > this.#cursor)
-        return this.fail(new ImidError('invalid_request', `seq is beyond ${this.#cursor}, the last that was sent here.`));
+        return this.fail(
+          new ImidError('invalid_request', `seq is beyond ${this.#cursor}, the last that was sent here.`),
+        );
       if (!this.isAnonymous) this.#router.acks.mark(this.appId, this.identityId, this.deviceId, frame.seq);
     } else if (frame.type === 'state') {
       this.state = frame.state;
@@ -168,7 +170,9 @@ export class Session {
   /** Tells the client of an error; an id says which of its sends it is about. */
   fail(error: ImidError, id?: string): void {
     if (this.#isClosed) return;
-    this.#peer.send(errorFrame({ ...(id === undefined ? {} : { id }), code: error.code, detail: error.message }));
+    this.#peer.send(
+      errorFrame({ ...(id === undefined ? {} : { id }), code: error.code, detail: error.message }),
+    );
   }
 
   close(reason: CloseReason): void {
@@ -234,7 +238,12 @@ export class Session {
   #show(entry: InboxEntry): void {
     this.#cursor = entry.seq;
     if (entry.senderId === this.identityId && this.#answered(entry.clientId)) {
-      const sent = sentFrame({ id: entry.clientId, messageId: entry.messageId, seq: entry.seq, at: entry.at });
+      const sent = sentFrame({
+        id: entry.clientId,
+        messageId: entry.messageId,
+        seq: entry.seq,
+        at: entry.at,
+      });
       do this.#peer.send(sent);
       while (this.#answered(entry.clientId));
     } else this.#peer.send(messageFrame(this.scheme, this.appId, entry));

@@ -98,7 +98,8 @@ export class Writer {
         const outcomes = await this.#store(batch.map((queued) => queued.unit));
         batch.forEach((queued, i) => queued.settle.resolve(outcomes[i]!));
       } catch (error) {
-        if (batch.length === 1 || isOutage(error)) for (const queued of batch) queued.settle.reject(asImidError(error));
+        if (batch.length === 1 || isOutage(error))
+          for (const queued of batch) queued.settle.reject(asImidError(error));
         else for (const queued of batch) await this.#storeAlone(queued);
       }
     }
@@ -191,17 +192,19 @@ class Batch {
         recipient: this.#touch(unit.appId, recipient),
       };
       this.#steps.push(step);
-      return this.#messages.push({
-        appId: unit.appId,
-        id: makeUuid(this.#at),
-        senderId: unit.sender.id,
-        recipientId: recipient.id,
-        clientId: unit.clientId,
-        part,
-        content: unit.content,
-        push: unit.push,
-        at: this.#at,
-      }) - 1;
+      return (
+        this.#messages.push({
+          appId: unit.appId,
+          id: makeUuid(this.#at),
+          senderId: unit.sender.id,
+          recipientId: recipient.id,
+          clientId: unit.clientId,
+          part,
+          content: unit.content,
+          push: unit.push,
+          at: this.#at,
+        }) - 1
+      );
     });
     this.#places.push(places);
   }
@@ -236,7 +239,8 @@ class Batch {
         content: message.content,
         at: message.at,
       };
-      if (message.senderId !== message.recipientId) announce(message.senderId, { ...entry, seq: stored.senderSeq });
+      if (message.senderId !== message.recipientId)
+        announce(message.senderId, { ...entry, seq: stored.senderSeq });
       announce(message.recipientId, { ...entry, seq: stored.recipientSeq });
     });
   }

@@ -21,7 +21,10 @@ export interface ApiKey {
   createdAt: Date;
 }
 
-export async function insertApp(db: Executor, app: { name: string; schemes: readonly Scheme[] }): Promise<App> {
+export async function insertApp(
+  db: Executor,
+  app: { name: string; schemes: readonly Scheme[] },
+): Promise<App> {
   const row = await db
     .insertInto('app')
     .values({ name: app.name, ...schemeColumns(app.schemes) })
@@ -36,7 +39,13 @@ export async function findApp(db: Executor, id: AppId): Promise<App | undefined>
 }
 
 export async function findApps(db: Executor, afterId: number, limit: number): Promise<App[]> {
-  const rows = await db.selectFrom('app').selectAll().where('id', '>', afterId).orderBy('id').limit(limit).execute();
+  const rows = await db
+    .selectFrom('app')
+    .selectAll()
+    .where('id', '>', afterId)
+    .orderBy('id')
+    .limit(limit)
+    .execute();
   return rows.map(toApp);
 }
 
@@ -94,7 +103,12 @@ export async function findApiKey(db: Executor, id: string): Promise<ApiKey | und
   return row && toApiKey(row);
 }
 
-export async function findApiKeys(db: Executor, appId: AppId, afterId: string, limit: number): Promise<ApiKey[]> {
+export async function findApiKeys(
+  db: Executor,
+  appId: AppId,
+  afterId: string,
+  limit: number,
+): Promise<ApiKey[]> {
   const rows = await db
     .selectFrom('api_key')
     .selectAll()
@@ -107,7 +121,11 @@ export async function findApiKeys(db: Executor, appId: AppId, afterId: string, l
 }
 
 export async function deleteApiKey(db: Executor, appId: AppId, id: string): Promise<boolean> {
-  const gone = await db.deleteFrom('api_key').where('app_id', '=', appId).where('id', '=', id).executeTakeFirst();
+  const gone = await db
+    .deleteFrom('api_key')
+    .where('app_id', '=', appId)
+    .where('id', '=', id)
+    .executeTakeFirst();
   return gone.numDeletedRows > 0n;
 }
 

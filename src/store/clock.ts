@@ -12,7 +12,10 @@ export interface Clock {
 
 const RESAMPLE_MS = 10_000;
 
-export async function startClock(pool: pg.Pool, log: (message: string, error?: Error) => void): Promise<Clock> {
+export async function startClock(
+  pool: pg.Pool,
+  log: (message: string, error?: Error) => void,
+): Promise<Clock> {
   let offsetMs = await sampleOffset(pool);
   let latestMs = 0;
   const resampling = setInterval(() => {
@@ -30,7 +33,7 @@ export async function startClock(pool: pg.Pool, log: (message: string, error?: E
   return {
     now,
     async reach(instant) {
-      for (let wait = 1; wait > 0; ) {
+      for (let wait = 1; wait > 0;) {
         wait = instant.getTime() - now().getTime();
         if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
       }
@@ -46,7 +49,9 @@ async function sampleOffset(pool: pg.Pool): Promise<number> {
     let best = { roundTrip: Infinity, offset: 0 };
     for (let i = 0; i < 3; i++) {
       const sent = performance.now();
-      const { rows } = await client.query<{ now: string }>('select extract(epoch from clock_timestamp()) * 1000 as now');
+      const { rows } = await client.query<{ now: string }>(
+        'select extract(epoch from clock_timestamp()) * 1000 as now',
+      );
       const roundTrip = performance.now() - sent;
       if (roundTrip < best.roundTrip)
         best = { roundTrip, offset: Number(rows[0]!.now) - (sent + roundTrip / 2) };

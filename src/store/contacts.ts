@@ -57,7 +57,9 @@ export async function findContacts(
 ): Promise<Contact[]> {
   const rows = await db
     .selectFrom('contact as c')
-    .innerJoin('identity as i', (join) => join.onRef('i.app_id', '=', 'c.app_id').onRef('i.id', '=', 'c.contact_id'))
+    .innerJoin('identity as i', (join) =>
+      join.onRef('i.app_id', '=', 'c.app_id').onRef('i.id', '=', 'c.contact_id'),
+    )
     .select(['c.position', 'c.display_name', 'c.data', 'i.id', 'i.name', 'i.im_id', 'i.created_at'])
     .where('c.app_id', '=', appId)
     .where('c.owner_id', '=', ownerId)

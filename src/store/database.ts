@@ -29,8 +29,10 @@ const STATEMENT_TIMEOUT_MS = 30_000;
 
 /** Every bigint of ours stays below 2^53 (parseAppId sees to it), so that it is a number here. */
 const types: pg.CustomTypesConfig = {
-  getTypeParser: ((oid: pg.types.TypeId, format?: 'text') =>
-    oid === pg.types.builtins.INT8 ? Number : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
+  getTypeParser: ((oid: Parameters<typeof pg.types.getTypeParser>[0], format?: 'text') =>
+    oid === pg.types.builtins.INT8
+      ? Number
+      : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
 };
 
 export async function openDatabase({ connection, log }: DatabaseOptions): Promise<Database> {
@@ -68,7 +70,10 @@ export async function openDatabase({ connection, log }: DatabaseOptions): Promis
 const OLDEST_POSTGRES = 15;
 
 async function refuseOldPostgres(pool: pg.Pool): Promise<void> {
-  const { rows } = await pool.query<{ version: string }>("select current_setting('server_version_num') as version");
+  const { rows } = await pool.query<{ version: string }>(
+    "select current_setting('server_version_num') as version",
+  );
   const major = Math.floor(Number(rows[0]?.version) / 10_000);
-  if (major < OLDEST_POSTGRES) throw new Error(`imid needs Postgres ${OLDEST_POSTGRES} or newer; this is ${major}.`);
+  if (major < OLDEST_POSTGRES)
+    throw new Error(`imid needs Postgres ${OLDEST_POSTGRES} or newer; this is ${major}.`);
 }

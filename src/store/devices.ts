@@ -49,7 +49,9 @@ export async function markSeen(
   identityId: number,
   deviceId: string | undefined,
 ): Promise<void> {
-  await sql`update identity set last_seen_at = now() where app_id = ${appId} and id = ${identityId}`.execute(db);
+  await sql`update identity set last_seen_at = now() where app_id = ${appId} and id = ${identityId}`.execute(
+    db,
+  );
   if (deviceId === undefined) return;
   await sql`
     update device set last_seen_at = now()

@@ -2,12 +2,12 @@
 // Invariant: of each name, the times it was held never overlap; the holder now has it from behind the last of them.
 
 import { sql } from 'kysely';
-import type { AppId, Name } from '../ids.ts';
+import { registeredIdToUuid, uuidToRegisteredId, type AppId, type Name, type RegisteredId } from '../ids.ts';
 import type { Executor } from './database.ts';
 import { toUser, type User } from './identities.ts';
 
-/** Finds a former name without keeping the name itself: a keyed hash of (app, name). */
-export type NameHash = (appId: AppId, name: Name) => Buffer;
+/** Finds a former name, or the imId of an erased user, without keeping it: a keyed hash of (app, name). */
+export type NameHash = (appId: AppId, name: Name | RegisteredId) => Buffer;
 
 /** Who a name stood for at a time: a user, nobody yet (the name was never used), or somebody who is no more. */
 export type Holder = User | 'unused' | 'gone';
@@ -49,6 +49,37 @@ export async function findHolderAt(
   return row.in_time ? toUser({ ...row, id: row.id }) : 'gone';
 }
 
+/**
+ * The user that has `imId`, unless a user with the same imId was erased after `instant` (an import may bring an imId
+ * back). `imIdHash` is that of the imId.
+ */
+export async function findHolderOfImId(
+  db: Executor,
+  appId: AppId,
+  imId: RegisteredId,
+  imIdHash: Buffer,
+  instant: Date,
+): Promise<User | undefined> {
+  const row = await db
+    .selectFrom('identity')
+    .select(['id', 'name', 'im_id', 'created_at'])
+    .where('app_id', '=', appId)
+    .where('im_id', '=', registeredIdToUuid(imId))
+    .where(({ not, exists, selectFrom }) =>
+      not(
+        exists(
+          selectFrom('former_name')
+            .select('id')
+            .where('app_id', '=', appId)
+            .where('name_hash', '=', imIdHash)
+            .where('held_until', '>', instant),
+        ),
+      ),
+    )
+    .executeTakeFirst();
+  return row && toUser(row);
+}
+
 /** Whoever held a name before, with times; erased users are not among them. Newest first. */
 export async function findFormerHolders(
   db: Executor,
@@ -57,7 +88,9 @@ export async function findFormerHolders(
 ): Promise<{ user: User; name: Name; heldFrom: Date | undefined; heldUntil: Date }[]> {
   const rows = await db
     .selectFrom('former_name as f')
-    .innerJoin('identity as i', (join) => join.onRef('i.app_id', '=', 'f.app_id').onRef('i.id', '=', 'f.identity_id'))
+    .innerJoin('identity as i', (join) =>
+      join.onRef('i.app_id', '=', 'f.app_id').onRef('i.id', '=', 'f.identity_id'),
+    )
     .select(['i.id', 'i.name', 'i.im_id', 'i.created_at', 'f.name as former', 'f.held_from', 'f.held_until'])
     .where('f.app_id', '=', appId)
     .where('f.name_hash', '=', nameHash)
@@ -149,7 +182,7 @@ async function giveUpName(
 ): Promise<Date | undefined> {
   const holder = await trx
     .selectFrom('identity')
-    .select(['name', 'name_since'])
+    .select(['name', 'name_since', 'im_id'])
     .where('app_id', '=', appId)
     .where('id', '=', id)
     .forUpdate()
@@ -170,5 +203,17 @@ async function giveUpName(
       held_until: instant,
     })
     .execute();
+  if (memory === 'erased' && holder.im_id !== null)
+    await trx
+      .insertInto('former_name')
+      .values({
+        app_id: appId,
+        name_hash: hash(appId, uuidToRegisteredId(holder.im_id)),
+        name: null,
+        identity_id: null,
+        held_from: null,
+        held_until: instant,
+      })
+      .execute();
   return instant;
 }

@@ -74,7 +74,10 @@ export async function findUsers(db: Executor, appId: AppId, afterId: number, lim
   return rows.map(toUser);
 }
 
-export async function countUsers(db: Executor, appId: AppId): Promise<{ composed: number; registered: number }> {
+export async function countUsers(
+  db: Executor,
+  appId: AppId,
+): Promise<{ composed: number; registered: number }> {
   const row = await db
     .selectFrom('identity')
     .select(({ fn }) => [fn.countAll<number>().as('all'), fn.count<number>('im_id').as('registered')])
@@ -91,33 +94,84 @@ export async function insertUsers(db: Executor, appId: AppId, names: readonly Na
     on conflict (app_id, name) do nothing`.execute(db);
 }
 
+export interface NewRegistration {
+  name: Name;
+  imId: RegisteredId;
+  /** Whether a row that has the name and no imId yet takes this one. */
+  adopt: boolean;
+  createdAt: Date | undefined;
+}
+
 /**
- * Registers a name: a row with this imId, or, where `adopt`, this imId for the row that has none yet.
- * Undefined when the name is in use as a uid and `adopt` is false. One statement where anything changes.
+ * Registers names, each once, in one statement: a row with this imId, or, where `adopt`, this imId for the row that
+ * has none yet. Gives back the rows that were changed, and nothing of those that stayed as they were.
+ * Throws the unique violation of identity__im_id, and nothing is registered, when somebody has one of the imIds.
  */
-export async function registerName(
+export async function registerNames(
   db: Executor,
   appId: AppId,
-  name: Name,
-  imId: RegisteredId,
-  adopt: boolean,
-): Promise<User | undefined> {
-  for (;;) {
-    const { rows } = await sql<UserRow>`
-      insert into identity (app_id, name, im_id) values (${appId}, ${name}, ${registeredIdToUuid(imId)})
-      on conflict (app_id, name) do update set im_id = excluded.im_id
-        where identity.im_id is null and ${adopt}
-      returning id, name, im_id, created_at`.execute(db);
-    if (rows[0]) return toUser(rows[0]);
-    const [holder] = await findUsersByName(db, appId, [name]);
-    if (holder?.imId) return holder;
-    if (holder && !adopt) return undefined;
-    // The name was given up between the two statements: the next round takes it.
+  registrations: readonly NewRegistration[],
+): Promise<{ user: User; isNew: boolean }[]> {
+  const { rows } = await sql<UserRow & { is_new: boolean }>`
+    insert into identity (app_id, name, im_id, created_at)
+    select ${appId}, t.name, t.im_id, coalesce(t.created_at, now())
+    from unnest(${registrations.map(({ name }) => name)}::text[],
+      ${registrations.map(({ imId }) => registeredIdToUuid(imId))}::uuid[],
+      ${registrations.map(({ createdAt }) => createdAt ?? null)}::timestamptz[]) as t (name, im_id, created_at)
+    order by t.name collate "C"
+    on conflict (app_id, name) do update set im_id = excluded.im_id
+      where identity.im_id is null
+        and identity.name <> all (${registrations.filter(({ adopt }) => !adopt).map(({ name }) => name)}::text[])
+    returning id, name, im_id, created_at, (xmax = 0) as is_new`.execute(db);
+  return rows.map((row) => ({ user: toUser(row), isNew: row.is_new }));
+}
+
+/** Every registered user of the app as they all are at one moment, in portions, in the order they came. */
+export async function* streamRegisteredUsers(db: Executor, appId: AppId): AsyncGenerator<User[]> {
+  const trx = await db
+    .startTransaction()
+    .setIsolationLevel('repeatable read')
+    .setAccessMode('read only')
+    .execute();
+  try {
+    for (let afterId = 0; ;) {
+      const users = await findRegisteredUsers(trx, appId, afterId, EXPORT_PORTION);
+      if (users.length > 0) yield users;
+      if (users.length < EXPORT_PORTION) break;
+      afterId = users.at(-1)!.id;
+    }
+  } finally {
+    await trx.rollback().execute();
   }
 }
 
+const EXPORT_PORTION = 2_000;
+
+async function findRegisteredUsers(
+  db: Executor,
+  appId: AppId,
+  afterId: number,
+  limit: number,
+): Promise<User[]> {
+  const rows = await db
+    .selectFrom('identity')
+    .select(COLUMNS)
+    .where('app_id', '=', appId)
+    .where('id', '>', afterId)
+    .where('im_id', 'is not', null)
+    .orderBy('id')
+    .limit(limit)
+    .execute();
+  return rows.map(toUser);
+}
+
 /** Sets the imId of a row that has none; false when it has one. */
-export async function markRegistered(db: Executor, appId: AppId, id: number, imId: RegisteredId): Promise<boolean> {
+export async function markRegistered(
+  db: Executor,
+  appId: AppId,
+  id: number,
+  imId: RegisteredId,
+): Promise<boolean> {
   const done = await db
     .updateTable('identity')
     .set({ im_id: registeredIdToUuid(imId) })

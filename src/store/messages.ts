@@ -196,7 +196,11 @@ export async function findInboxEntries(
   }));
 }
 
-export async function findLastSeq(pool: pg.Pool, appId: AppId, identityId: number): Promise<number | undefined> {
+export async function findLastSeq(
+  pool: pg.Pool,
+  appId: AppId,
+  identityId: number,
+): Promise<number | undefined> {
   const { rows } = await pool.query<{ last_seq: number }>({
     name: 'find_last_seq',
     text: 'select last_seq from identity where app_id = $1 and id = $2',

@@ -19,6 +19,10 @@ export async function keepSealedSecret(db: Executor, purpose: string, offer: str
 }
 
 export async function findSealedSecret(db: Executor, purpose: string): Promise<string | undefined> {
-  const row = await db.selectFrom('sealed_secret').select('sealed').where('purpose', '=', purpose).executeTakeFirst();
+  const row = await db
+    .selectFrom('sealed_secret')
+    .select('sealed')
+    .where('purpose', '=', purpose)
+    .executeTakeFirst();
   return row?.sealed;
 }

@@ -22,7 +22,10 @@ export function createApiKeys({ kysely }: Database) {
   const fresh = createFresh(MAX_AGE_MS, (keyId: string) => findApiKey(kysely, keyId));
 
   return {
-    async create(appId: AppId, key: { name: string; scopes: readonly Scope[] }): Promise<ApiKey & { apiKey: string }> {
+    async create(
+      appId: AppId,
+      key: { name: string; scopes: readonly Scope[] },
+    ): Promise<ApiKey & { apiKey: string }> {
       const id = randomBytes(8).toString('hex');
       const secret = randomBytes(32).toString('base64url');
       const row = await insertApiKey(kysely, { id, appId, ...key, secretHash: hashSecret(secret) });

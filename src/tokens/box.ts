@@ -14,17 +14,23 @@ export function createBox(secret: string): Box {
   const key = new Uint8Array(hkdfSync('sha256', secret, '', 'imid secrets at rest', 32));
   return {
     seal: (purpose, plaintext) =>
-      new CompactEncrypt(plaintext).setProtectedHeader({ alg: 'dir', enc: 'A256GCM', sub: purpose }).encrypt(key),
+      new CompactEncrypt(plaintext)
+        .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', sub: purpose })
+        .encrypt(key),
     async open(purpose, sealed) {
       const opened = await compactDecrypt(sealed, key, {
         keyManagementAlgorithms: ['dir'],
         contentEncryptionAlgorithms: ['A256GCM'],
       }).catch((cause: unknown) => {
-        throw new Error('What is sealed in the database does not open: IMID_SECRET is not the one it was sealed under.', {
-          cause,
-        });
+        throw new Error(
+          'What is sealed in the database does not open: IMID_SECRET is not the one it was sealed under.',
+          {
+            cause,
+          },
+        );
       });
-      if (opened.protectedHeader['sub'] !== purpose) throw new Error(`What was opened is not sealed for ${purpose}.`);
+      if (opened.protectedHeader['sub'] !== purpose)
+        throw new Error(`What was opened is not sealed for ${purpose}.`);
       return Buffer.from(opened.plaintext);
     },
   };

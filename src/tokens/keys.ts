@@ -1,7 +1,14 @@
 // The signing keys: one current that signs, all of them verify. Private halves are sealed in Postgres.
 // A kid that isn't known makes it look again, since another process may have made the key.
 
-import { calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK, type CryptoKey, type JWK } from 'jose';
+import {
+  calculateJwkThumbprint,
+  exportJWK,
+  generateKeyPair,
+  importJWK,
+  type CryptoKey,
+  type JWK,
+} from 'jose';
 import type { Database } from '../store/database.ts';
 import { findSigningKeys, insertFirstSigningKey } from '../store/signing_keys.ts';
 import type { Box } from './box.ts';

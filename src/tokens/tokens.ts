@@ -3,7 +3,16 @@
 
 import { errors, jwtVerify, SignJWT } from 'jose';
 import { ImidError } from '../errors.ts';
-import { isUuidV7, makeUuid, parseAppId, parseImId, timeOfUuid, type AppId, type ImId, type Scheme } from '../ids.ts';
+import {
+  isUuidV7,
+  makeUuid,
+  parseAppId,
+  parseImId,
+  timeOfUuid,
+  type AppId,
+  type ImId,
+  type Scheme,
+} from '../ids.ts';
 import type { Clock } from '../store/clock.ts';
 import type { Keys } from './keys.ts';
 
@@ -68,7 +77,8 @@ export function createTokens({ keys, issuer, clock }: { keys: Keys; issuer: stri
         requiredClaims: ['iss', 'aud', 'sub', 'scheme', 'iat', 'exp', 'jti'],
         currentDate: clock.now(),
       }).catch((error: unknown) => {
-        if (error instanceof errors.JWTExpired) throw new ImidError('token_expired', 'The token has expired.');
+        if (error instanceof errors.JWTExpired)
+          throw new ImidError('token_expired', 'The token has expired.');
         throw refused('its signature or its claims are not good', error);
       });
       const claims = readClaims(payload, clock.now());
@@ -87,7 +97,8 @@ function readHeader(token: string): { kid: string } {
   const parts = token.length <= TOKEN_MAX_LENGTH ? COMPACT_JWS.exec(token) : null;
   if (!parts) throw refused('it is not a compact JWS');
   for (const part of parts.slice(1)) {
-    if (Buffer.from(part, 'base64url').toString('base64url') !== part) throw refused('it is not in canonical base64url');
+    if (Buffer.from(part, 'base64url').toString('base64url') !== part)
+      throw refused('it is not in canonical base64url');
   }
   const header = readJson(Buffer.from(parts[1]!, 'base64url').toString());
   const names = Object.keys(header).toSorted().join();
@@ -108,9 +119,11 @@ function readJson(text: string): Record<string, unknown> {
 
 function readClaims(payload: Record<string, unknown>, now: Date): Claims | undefined {
   const { aud, sub, scheme, iat, exp, jti, device } = payload;
-  if (typeof aud !== 'string' || typeof sub !== 'string' || typeof jti !== 'string' || !isUuidV7(jti)) return undefined;
+  if (typeof aud !== 'string' || typeof sub !== 'string' || typeof jti !== 'string' || !isUuidV7(jti))
+    return undefined;
   const issuedAt = timeOfUuid(jti);
-  if (iat !== toSeconds(issuedAt) || issuedAt.getTime() > now.getTime() + CLOCK_TOLERANCE_MS) return undefined;
+  if (iat !== toSeconds(issuedAt) || issuedAt.getTime() > now.getTime() + CLOCK_TOLERANCE_MS)
+    return undefined;
   if (!Number.isSafeInteger(exp) || (exp as number) - iat > TTL_MAX_SECONDS) return undefined;
   if (device !== undefined && typeof device !== 'string') return undefined;
   const appId = aud.startsWith('imid:') ? parseAppId(aud.slice('imid:'.length)) : undefined;

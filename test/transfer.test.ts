@@ -1,0 +1,209 @@
+// Import and export of users as streams of JSON lines.
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { request } from 'node:http';
+import { before, test } from 'node:test';
+import fc from 'fast-check';
+import { eventually, startService, type Json, type Service, type Tenant } from './harness.ts';
+import { illegalName, legalName } from './names.ts';
+
+let service: Service;
+before(async () => {
+  service = await startService();
+});
+
+async function importText(app: Tenant, body: string | Buffer): Promise<Json[]> {
+  const answer = await service.call('POST', `${app.path}/identities/import`, {
+    key: app.apiKey,
+    body,
+    headers: { 'content-type': 'application/x-ndjson' },
+  });
+  assert.equal(answer.status, 200, JSON.stringify(answer.body));
+  return parseLines(answer.text);
+}
+
+const importLines = (app: Tenant, lines: object[]) =>
+  importText(app, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+const exportLines = async (app: Tenant) =>
+  parseLines((await service.call('GET', `${app.path}/identities/export`, { key: app.apiKey })).text);
+const parseLines = (text: string): Json[] =>
+  text
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
+
+test('each line comes to a result, in order', async () => {
+  const app = await service.createApp();
+  const known = await app.register('known');
+  await app.connect({ uid: 'used' });
+  await app.connect({ uid: 'g-81' });
+  const results = await importLines(app, [
+    { userId: 'new' },
+    { userId: 'known' },
+    { userId: 'used' },
+    { userId: 'new' },
+    { userId: 'alice', adopt: { uid: 'g-81' } },
+    { userId: 'carol', adopt: { uid: 'known' } },
+  ]);
+  assert.deepEqual(
+    results.map(({ line, userId, status, error }) => [line, userId, status ?? error.code]),
+    [
+      [1, 'new', 'created'],
+      [2, 'known', 'existing'],
+      [3, 'used', 'adopted'],
+      [4, 'new', 'existing'],
+      [5, 'alice', 'adopted'],
+      [6, 'carol', 'conflict'],
+    ],
+  );
+  assert.equal(results[1].imId, known);
+  assert.equal(results[0].imId, results[3].imId);
+});
+
+test('a bad line stops no other', async () => {
+  const app = await service.createApp();
+  await app.connect({ uid: 'used' });
+  const text = [
+    '{"userId":"a"}',
+    '{"userId":',
+    '',
+    '{"userId":" b"}',
+    '{"userId":"b","colour":1}',
+    '{"userId":"used","adopt":false}',
+    `{"userId":"${'x'.repeat(20_000)}"}`,
+    '[]',
+    '{"userId":"c","createdAt":"yesterday"}\r',
+    '{"userId":"z"}',
+  ].join('\n');
+  const results = await importText(
+    app,
+    Buffer.concat([Buffer.from(text), Buffer.from('\n{"userId":"\xff"}', 'latin1')]),
+  );
+  assert.deepEqual(
+    results.map(({ line, status, error }) => [line, status ?? error.code]),
+    [
+      [1, 'created'],
+      [2, 'invalid_request'],
+      [4, 'invalid_request'],
+      [5, 'invalid_request'],
+      [6, 'conflict'],
+      [7, 'invalid_request'],
+      [8, 'invalid_request'],
+      [9, 'invalid_request'],
+      [10, 'created'],
+      [11, 'invalid_request'],
+    ],
+  );
+  assert.match(results[2].error.detail, /userId must not begin/);
+});
+
+test('an imId that is brought along is kept, or a conflict that overwrites nothing', async () => {
+  const app = await service.createApp();
+  const bobs = await app.register('bob');
+  const imId = 'im_01h455vb4pex5vsknk084sn02q';
+  const results = await importLines(app, [
+    { userId: 'alice', imId },
+    { userId: 'alice', imId },
+    { userId: 'carol', imId },
+    { userId: 'alice' },
+    { userId: 'bob', imId: 'im_00000000000000000000000001' },
+    { userId: 'dave', imId: bobs },
+    { userId: 'erin', imId: `${app.appId}:erin` },
+    { userId: 'frank' },
+  ]);
+  assert.deepEqual(
+    results.map(({ status, error }) => status ?? error.code),
+    ['created', 'existing', 'conflict', 'existing', 'conflict', 'conflict', 'invalid_request', 'created'],
+  );
+  assert.equal(results[3].imId, imId);
+  assert.equal((await app.call('GET', `/identities/${bobs}`)).body.userId, 'bob');
+});
+
+test('a token of an erased user does not act for whoever gets its imId by an import', async () => {
+  const app = await service.createApp();
+  const imId = await app.register('bob');
+  const old = await app.token({ imId });
+  await app.call('DELETE', `/identities/${imId}`);
+  const [result] = await importLines(app, [{ userId: 'mallory', imId }]);
+  assert.equal(result.status, 'created');
+  assert.equal((await service.call('GET', '/v1/me', { key: old })).body.code, 'token_revoked');
+  const fresh = await app.token({ imId });
+  assert.equal((await service.call('GET', '/v1/me', { key: fresh })).body.imId, imId);
+});
+
+test('every legal name survives export and import into another app, imIds and times included', async () => {
+  const names = [...new Set(fc.sample(legalName, 3_000))];
+  const [from, to] = [await service.createApp(['registered']), await service.createApp(['registered'])];
+  const created = await importLines(
+    from,
+    names.map((userId) => ({ userId })),
+  );
+  assert.deepEqual(
+    created.map((result) => result.userId),
+    names,
+  );
+  assert.ok(created.every((result) => result.status === 'created'));
+  const exported = await exportLines(from);
+  assert.deepEqual(exported.map((line) => line.userId).toSorted(), names.toSorted());
+  const results = await importLines(to, exported);
+  assert.ok(results.every((result) => result.status === 'created'));
+  const byImId = (lines: Json[]): Json[] => lines.toSorted((a, b) => (a.imId < b.imId ? -1 : 1));
+  assert.deepEqual(byImId(await exportLines(to)), byImId(exported));
+  const again = await importLines(to, exported);
+  assert.ok(again.every((result) => result.status === 'existing'));
+});
+
+test('every illegal name is refused in its line, naming the field', async () => {
+  const app = await service.createApp();
+  const names = fc.sample(illegalName, 500);
+  const results = await importLines(
+    app,
+    names.map((userId) => ({ userId })),
+  );
+  assert.equal(results.length, names.length);
+  for (const [i, { error }] of results.entries()) {
+    assert.equal(error?.code, 'invalid_request', JSON.stringify(names[i]));
+    assert.match(error.detail, /^userId must /);
+  }
+  assert.deepEqual(await exportLines(app), []);
+});
+
+test('results come while lines are still going in, and an import that is cut can be sent again', async () => {
+  const app = await service.createApp();
+  const start = () => {
+    const sending = request(`${service.url}${app.path}/identities/import`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${app.apiKey}`, 'content-type': 'application/x-ndjson' },
+    });
+    sending.on('error', () => {});
+    return sending;
+  };
+  const cut = start();
+  cut.write('{"userId":"a"}\n{"userId":"b"}\n{"userId":"c');
+  const [response] = await once(cut, 'response');
+  const [chunk] = await once(response, 'data');
+  assert.equal(parseLines(chunk.toString()).length, 2);
+  cut.destroy();
+  await eventually(async () => (await exportLines(app)).length === 2);
+  const results = await importLines(
+    app,
+    ['a', 'b', 'c'].map((userId) => ({ userId })),
+  );
+  assert.deepEqual(
+    results.map((result) => result.status),
+    ['existing', 'existing', 'created'],
+  );
+});
+
+test('a composed-only app and another content type are refused', async () => {
+  const composed = await service.createApp(['composed']);
+  const headers = { 'content-type': 'application/x-ndjson' };
+  const refused = await service.call('POST', `${composed.path}/identities/import`, {
+    body: '{"userId":"a"}\n',
+    headers,
+  });
+  assert.deepEqual([refused.status, refused.body.code], [409, 'scheme_disabled']);
+  const app = await service.createApp();
+  assert.equal((await app.call('POST', '/identities/import', { userId: 'a' })).status, 400);
+});
