@@ -145,7 +145,7 @@ test('every legal name survives export and import into another app, imIds and ti
   );
   assert.ok(created.every((result) => result.status === 'created'));
   const exported = await exportLines(from);
-  assert.deepEqual(exported.map((line) => line.userId).toSorted(), names.toSorted());
+  assert.deepEqual(new Set(exported.map((line) => line.userId)), new Set(names));
   const results = await importLines(to, exported);
   assert.ok(results.every((result) => result.status === 'created'));
   const byImId = (lines: Json[]): Json[] => lines.toSorted((a, b) => (a.imId < b.imId ? -1 : 1));

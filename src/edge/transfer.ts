@@ -33,7 +33,7 @@ const ImportLine = Type.Object(
 
 const tags = ['Identities'];
 const stream = (example: string) => ({
-  content: { [NDJSON]: { schema: Type.String({ examples: [example] }) } },
+  content: { [NDJSON]: { schema: Type.String({ examples: [example] }), example } },
 });
 
 export const transfer: FastifyPluginAsyncTypebox<{ registry: Registry }> = async (app, { registry }) => {

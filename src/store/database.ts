@@ -47,6 +47,8 @@ export async function openDatabase({ connection, log }: DatabaseOptions): Promis
     types,
   });
   pool.on('error', (error) => log('an idle database connection broke', error));
+  // One that breaks in use tells its user; it may break again while it is given back, and nobody listens then.
+  pool.on('connect', (client) => client.on('error', () => {}));
   const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
   try {
     await refuseOldPostgres(pool);
