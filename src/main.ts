@@ -1,70 +1,61 @@
 // The process: reads the configuration, starts the database, listens, and drains when it is told to stop.
 
+import { once } from 'node:events';
 import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createApp } from './app.ts';
 import { readConfig, type Config } from './config.ts';
 import { isOutage } from './errors.ts';
 import { openDatabase } from './store/database.ts';
-import { startCluster, type Cluster } from './store/embedded.ts';
+import { startCluster } from './store/embedded.ts';
 import { keepKeyFile } from './store/key_files.ts';
 
-const DRAIN_TIMEOUT_MS = 15_000;
+/** How long each part may take to close: connections, the pool, Postgres. */
+const CLOSE_TIMEOUT_MS = 10_000;
 
-async function start(config: Config): Promise<void> {
-  let cluster: Cluster | undefined;
-  const log = (message: string, error?: Error): void =>
-    void process.stderr.write(`${message}${error ? `: ${error.message}` : ''}\n`);
-  if (config.databaseUrl === undefined) cluster = await startCluster({ directory: config.directory, log });
-  const close = async (parts: { close(): Promise<unknown> }[]): Promise<void> => {
-    for (const part of parts) await part.close();
-    await cluster?.stop();
-  };
+async function run(config: Config): Promise<void> {
+  const stop = new AbortController();
+  // Before anything is started, so that nothing is left behind; and for good, since a terminal and npm both pass one on.
+  for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => stop.abort());
+  const open: (() => Promise<unknown>)[] = [];
   try {
-    const admin =
-      config.adminKey === undefined
-        ? await keepKeyFile(join(config.directory, 'admin.key'), 'ima_')
-        : undefined;
-    const secret = config.secret ?? (await keepKeyFile(join(config.directory, 'secret.key'), 'ims_')).key;
-    const database = await openDatabase({
-      connection: cluster ? { ...cluster.connection, ssl: false } : { connectionString: config.databaseUrl },
-      log,
-    }).catch((cause: unknown) => {
-      if (cluster || !isOutage(cause)) throw cause;
-      throw new Error(`the database of DATABASE_URL is out of reach: ${String(cause)}`, { cause });
-    });
-    const app = await createApp({
-      database,
-      adminKey: config.adminKey ?? admin!.key,
-      secret,
-      publicUrl: config.publicUrl,
-      logLevel: config.logLevel,
-    });
-    const stop = stopOnce(() => close([app, database]));
-    process.on('SIGTERM', stop);
-    process.on('SIGINT', stop);
-    const address = await app.listen({ port: config.port, host: config.host });
-    printBanner(config, address, admin);
-  } catch (error) {
-    await cluster?.stop();
-    throw error;
+    await start(config, open);
+    if (!stop.signal.aborted) await once(stop.signal, 'abort');
+  } finally {
+    for (const close of open.toReversed()) await Promise.race([close(), sleep(CLOSE_TIMEOUT_MS)]);
   }
 }
 
-/** Drains at the first signal, gives up at the second or after a while. */
-function stopOnce(close: () => Promise<void>): () => void {
-  let isStopping = false;
-  return () => {
-    if (isStopping) process.exit(1);
-    isStopping = true;
-    setTimeout(() => process.exit(1), DRAIN_TIMEOUT_MS).unref();
-    close().then(
-      () => process.exit(0),
-      (error: unknown) => {
-        console.error(error);
-        process.exit(1);
-      },
-    );
-  };
+/** Starts everything; how to close what is open is put on `open` step by step. */
+async function start(config: Config, open: (() => Promise<unknown>)[]): Promise<void> {
+  const log = (message: string, error?: Error): void =>
+    void process.stderr.write(`${message}${error ? `: ${error.message}` : ''}\n`);
+  const cluster =
+    config.databaseUrl === undefined ? await startCluster({ directory: config.directory, log }) : undefined;
+  if (cluster) open.push(() => cluster.stop());
+  const admin =
+    config.adminKey === undefined
+      ? await keepKeyFile(join(config.directory, 'admin.key'), 'ima_')
+      : undefined;
+  const secret = config.secret ?? (await keepKeyFile(join(config.directory, 'secret.key'), 'ims_')).key;
+  const database = await openDatabase({
+    connection: cluster ? { ...cluster.connection, ssl: false } : { connectionString: config.databaseUrl },
+    log,
+  }).catch((cause: unknown) => {
+    if (cluster || !isOutage(cause)) throw cause;
+    throw new Error(`the database of DATABASE_URL is out of reach: ${String(cause)}`, { cause });
+  });
+  open.push(() => database.close());
+  const app = await createApp({
+    database,
+    adminKey: config.adminKey ?? admin!.key,
+    secret,
+    publicUrl: config.publicUrl,
+    logLevel: config.logLevel,
+  });
+  open.push(() => app.close());
+  const address = await app.listen({ port: config.port, host: config.host });
+  printBanner(config, address, admin);
 }
 
 function printBanner(
@@ -91,7 +82,10 @@ function printBanner(
 `);
 }
 
-start(readConfig()).catch((error: unknown) => {
+try {
+  await run(readConfig());
+  process.exit(0);
+} catch (error) {
   console.error(`imid can't start: ${error instanceof Error ? error.message : String(error)}`);
   process.exit(1);
-});
+}

@@ -189,6 +189,19 @@ describe('on the embedded Postgres', () => {
   });
 });
 
+test('a signal while it is starting, or two of them, still leave no process behind', async () => {
+  for (const file of ['.', 'postgres', 'postgres/postmaster.pid', 'admin.key']) {
+    const directory = await makeDirectory();
+    const service = new Process({ IMID_DATA_DIR: directory });
+    await eventually(() => stat(join(directory, file)).catch(() => undefined), file);
+    service.child.kill('SIGINT');
+    service.child.kill('SIGTERM');
+    const code = await service.end('SIGINT');
+    assert.equal(code, 0, service.output);
+    await assert.rejects(stat(join(directory, 'postgres', 'postmaster.pid')), { code: 'ENOENT' });
+  }
+});
+
 test('with DATABASE_URL it runs on that Postgres', async () => {
   const { name, connection } = await createDatabase();
   const directory = await makeDirectory();

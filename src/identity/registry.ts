@@ -22,6 +22,7 @@ import {
   renameUser,
   type NameHash,
 } from '../store/former_names.ts';
+import { transact } from '../store/transact.ts';
 import {
   countUsers,
   findUsers,
@@ -214,7 +215,7 @@ export function createRegistry({ database, nameKey }: { database: Database; name
           errors: [{ in: 'body', pointer: '#/adopt/uid', detail: 'is the userId of a registered user' }],
         });
       try {
-        const renamed = await kysely.transaction().execute(async (trx) => {
+        const renamed = await transact(kysely, async (trx) => {
           const marked = await markRegistered(trx, appId, adopted.id, imId);
           return marked ? renameUser(trx, appId, adopted.id, to, hash, clock.now()) : undefined;
         });
@@ -319,9 +320,9 @@ export function createRegistry({ database, nameKey }: { database: Database; name
       const row = user.id === undefined ? await this.resolve(app, { uid: user.name }) : user;
       if (row.name === name) return row;
       try {
-        const renamed = await kysely
-          .transaction()
-          .execute((trx) => renameUser(trx, app.id, row.id, name, hash, clock.now()));
+        const renamed = await transact(kysely, (trx) =>
+          renameUser(trx, app.id, row.id, name, hash, clock.now()),
+        );
         if (!renamed) throw nobody();
         await clock.reach(renamed.instant);
         return renamed.user;
@@ -335,9 +336,7 @@ export function createRegistry({ database, nameKey }: { database: Database; name
     async erase(app: AppSchemes, user: Found): Promise<{ id: number }> {
       // One that has no row yet gets it first, so that what was issued for its uid until now is over as well.
       const row = user.id === undefined ? await this.resolve(app, { uid: user.name }) : user;
-      const instant = await kysely
-        .transaction()
-        .execute((trx) => eraseUser(trx, app.id, row.id, hash, clock.now()));
+      const instant = await transact(kysely, (trx) => eraseUser(trx, app.id, row.id, hash, clock.now()));
       if (!instant) throw nobody();
       await clock.reach(instant);
       return { id: row.id };

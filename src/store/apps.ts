@@ -4,6 +4,7 @@ import type { Selectable } from 'kysely';
 import type { AppId, Scheme } from '../ids.ts';
 import type { Executor } from './database.ts';
 import type { Tables } from './tables.ts';
+import { transact } from './transact.ts';
 
 export interface App {
   id: AppId;
@@ -68,7 +69,7 @@ export async function updateApp(
 
 /** Deletes the app with everything in it, in one transaction. */
 export async function deleteApp(db: Executor, id: AppId): Promise<boolean> {
-  return db.transaction().execute(async (trx) => {
+  return transact(db, async (trx) => {
     const app = await trx.selectFrom('app').select('id').where('id', '=', id).forUpdate().executeTakeFirst();
     if (!app) return false;
     // Identities first: a send holds the rows of its inboxes, so that none is on its way once they are gone.

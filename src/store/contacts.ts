@@ -4,6 +4,7 @@ import { sql } from 'kysely';
 import type { AppId } from '../ids.ts';
 import type { Executor } from './database.ts';
 import { toUser, type User } from './identities.ts';
+import { transact } from './transact.ts';
 
 export interface NewContact {
   userId: number;
@@ -26,7 +27,7 @@ export async function replaceContacts(
   ownerId: number,
   contacts: readonly NewContact[],
 ): Promise<boolean> {
-  return db.transaction().execute(async (trx) => {
+  return transact(db, async (trx) => {
     const owner = await trx
       .selectFrom('identity')
       .select('id')
