@@ -23,6 +23,8 @@ import { parseJson, parseQuery, refuseBadQuery } from './edge/parsing.ts';
 import { wellKnown } from './edge/wellknown.ts';
 import { createApps } from './identity/apps.ts';
 import { createContactBook } from './identity/contacts.ts';
+import { createDirectory } from './identity/directory.ts';
+import { createHashes } from './identity/hashes.ts';
 import { createRegistry } from './identity/registry.ts';
 import { createRouter } from './routing/router.ts';
 import type { Database } from './store/database.ts';
@@ -61,15 +63,16 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
 
   // The stages, each given what stands above it.
   const box = createBox(secret);
-  const nameKey = await keepSecret(database, box, 'former-names');
+  const hashes = createHashes(await keepSecret(database, box, 'former-names'));
   const apps = createApps(database);
-  const registry = createRegistry({ database, nameKey });
+  const directory = createDirectory({ database, hashes });
+  const registry = createRegistry({ database, directory, hashes });
   const contactBook = createContactBook(database);
   const keys = await createKeys(database, box);
   const tokens = createTokens({ keys, issuer: publicUrl, clock: database.clock });
   const apiKeys = createApiKeys(database);
-  const access = createAccess({ adminKey, apps, apiKeys, tokens, registry });
-  const router = await createRouter({ database, apps, registry, admit: access.admit, log });
+  const access = createAccess({ adminKey, apps, apiKeys, tokens, directory });
+  const router = await createRouter({ database, apps, directory, admit: access.admit, log });
 
   // What holds for all routes.
   app.setValidatorCompiler(({ schema, httpPart }) => compileSchema(schema, httpPart as 'body'));
@@ -106,13 +109,13 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
       backend.addHook('onRequest', access.requireBackend);
       await backend.register(tenantApp, { apps, router });
       await backend.register(keyRoutes, { apiKeys });
-      await backend.register(identities, { registry, router });
-      await backend.register(transfer, { registry });
-      await backend.register(schemeUse, { registry, router });
-      await backend.register(tokenIssue, { tokens, registry });
-      await backend.register(messages, { registry, router });
-      await backend.register(presence, { registry, router });
-      await backend.register(contacts, { registry, contactBook });
+      await backend.register(identities, { directory, registry, router });
+      await backend.register(transfer, { directory, registry });
+      await backend.register(schemeUse, { directory, router });
+      await backend.register(tokenIssue, { tokens, directory });
+      await backend.register(messages, { directory, router });
+      await backend.register(presence, { directory, router });
+      await backend.register(contacts, { directory, contactBook });
     },
     { prefix: '/v1/apps/:appId' },
   );

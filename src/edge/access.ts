@@ -6,7 +6,7 @@ import type { FastifyRequest } from 'fastify';
 import { ImidError } from '../errors.ts';
 import { parseAppId } from '../ids.ts';
 import type { App, Apps } from '../identity/apps.ts';
-import type { Registry } from '../identity/registry.ts';
+import type { Directory } from '../identity/directory.ts';
 import { requireScheme } from '../identity/schemes.ts';
 import type { Admitted } from '../routing/session.ts';
 import { hashSecret, scopes, type ApiKeys, type Scope } from '../tokens/api_keys.ts';
@@ -33,10 +33,10 @@ export interface AccessOptions {
   apps: Apps;
   apiKeys: ApiKeys;
   tokens: Tokens;
-  registry: Registry;
+  directory: Directory;
 }
 
-export function createAccess({ adminKey, apps, apiKeys, tokens, registry }: AccessOptions) {
+export function createAccess({ adminKey, apps, apiKeys, tokens, directory }: AccessOptions) {
   const adminHash = hashSecret(adminKey);
   const isAdmin = (credential: string): boolean => timingSafeEqual(hashSecret(credential), adminHash);
 
@@ -46,7 +46,7 @@ export function createAccess({ adminKey, apps, apiKeys, tokens, registry }: Acce
     const app = await apps.find(claims.appId);
     if (!app) throw new ImidError('token_revoked', 'The app of this token is gone.');
     requireScheme(app, claims.scheme);
-    return { app, claims, user: await registry.resolveHolder(claims.appId, claims) };
+    return { app, claims, user: await directory.resolveHolder(claims.appId, claims) };
   }
 
   /** A user's token where none will do: forbidden in its own app, and nothing at all in another's. */

@@ -4,7 +4,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { ImidError, type FieldFault } from '../errors.ts';
 import type { App } from '../identity/apps.ts';
-import type { Registry } from '../identity/registry.ts';
+import type { Directory } from '../identity/directory.ts';
 import { describe } from '../identity/schemes.ts';
 import type { ContactBook } from '../identity/contacts.ts';
 import { CONTACT_DATA_MAX_BYTES, toJsonText } from './content.ts';
@@ -32,9 +32,9 @@ const Contact = Type.Object(
 
 const tags = ['Contacts'];
 
-export const contacts: FastifyPluginAsyncTypebox<{ registry: Registry; contactBook: ContactBook }> = async (
+export const contacts: FastifyPluginAsyncTypebox<{ directory: Directory; contactBook: ContactBook }> = async (
   app,
-  { registry, contactBook },
+  { directory, contactBook },
 ) => {
   app.put(
     '/contacts/:imId',
@@ -67,8 +67,8 @@ export const contacts: FastifyPluginAsyncTypebox<{ registry: Registry; contactBo
       },
     },
     async ({ tenant, params, body: { items } }) => {
-      const owner = await registry.resolve(tenant, { imId: params.imId });
-      const users = await registry.claim(tenant, items);
+      const owner = await directory.resolve(tenant, { imId: params.imId });
+      const users = await directory.claim(tenant, items);
       const seen = new Map<number, number>();
       const rows = users.map((user, i) => {
         const field = { in: 'body', pointer: `#/items/${i}` } as const;
@@ -123,7 +123,7 @@ export const contacts: FastifyPluginAsyncTypebox<{ registry: Registry; contactBo
     },
     async ({ tenant, params, query: { limit = 100, cursor } }) => {
       const after = readNumberCursor(cursor);
-      const owner = await registry.find(tenant, { imId: params.imId });
+      const owner = await directory.find(tenant, { imId: params.imId });
       if (owner.id === undefined) return { items: [] };
       return page(contactBook, tenant, owner.id, after, limit);
     },

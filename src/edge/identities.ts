@@ -5,7 +5,8 @@ import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
 import type { Name as NameText } from '../ids.ts';
 import { describe, type AppSchemes } from '../identity/schemes.ts';
-import type { Found, Registry } from '../identity/registry.ts';
+import type { Directory, Found } from '../identity/directory.ts';
+import type { Registry } from '../identity/registry.ts';
 import type { Router } from '../routing/router.ts';
 import { readNumberCursor, toPage } from './paging.ts';
 import {
@@ -57,9 +58,15 @@ function toAnswer(app: AppSchemes, user: Found) {
 
 const tags = ['Identities'];
 
-export const identities: FastifyPluginAsyncTypebox<{ registry: Registry; router: Router }> = async (
+export interface IdentitiesOptions {
+  directory: Directory;
+  registry: Registry;
+  router: Router;
+}
+
+export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
   app,
-  { registry, router },
+  { directory, registry, router },
 ) => {
   app.post(
     '/identities',
@@ -154,13 +161,13 @@ export const identities: FastifyPluginAsyncTypebox<{ registry: Registry; router:
           { in: 'query', pointer: '#/formerName', detail: 'can’t be asked for together with userId' },
         ]);
       if (userId !== undefined) {
-        const [found] = await registry.lookUp(tenant, [{ userId }]);
+        const [found] = await directory.lookUp(tenant, [{ userId }]);
         if (!(found instanceof ImidError)) return { items: [toAnswer(tenant, found!)] };
         if (found.code !== 'not_found') throw found;
         return { items: [] };
       }
       if (formerName !== undefined) {
-        const holders = await registry.formerHolders(tenant.id, formerName);
+        const holders = await directory.formerHolders(tenant.id, formerName);
         return {
           items: holders.map(({ user, name, heldFrom, heldUntil }) => ({
             ...toAnswer(tenant, user),
@@ -170,7 +177,7 @@ export const identities: FastifyPluginAsyncTypebox<{ registry: Registry; router:
           })),
         };
       }
-      const users = await registry.list(tenant.id, readNumberCursor(cursor), limit + 1);
+      const users = await directory.list(tenant.id, readNumberCursor(cursor), limit + 1);
       return toPage(
         users,
         limit,
@@ -202,7 +209,7 @@ export const identities: FastifyPluginAsyncTypebox<{ registry: Registry; router:
         },
       },
     },
-    async ({ tenant, params }) => toAnswer(tenant, await registry.find(tenant, { imId: params.imId })),
+    async ({ tenant, params }) => toAnswer(tenant, await directory.find(tenant, { imId: params.imId })),
   );
 
   app.patch(
@@ -237,7 +244,7 @@ export const identities: FastifyPluginAsyncTypebox<{ registry: Registry; router:
       },
     },
     async ({ tenant, params, body }) => {
-      const user = await registry.find(tenant, { imId: params.imId });
+      const user = await directory.find(tenant, { imId: params.imId });
       const field = describe(tenant, user).scheme === 'registered' ? 'userId' : 'uid';
       const name = body[field];
       if (name === undefined)
@@ -278,7 +285,7 @@ export const identities: FastifyPluginAsyncTypebox<{ registry: Registry; router:
       },
     },
     async ({ tenant, params }, reply) => {
-      const user = await registry.find(tenant, { imId: params.imId });
+      const user = await directory.find(tenant, { imId: params.imId });
       const { id } = await registry.erase(tenant, user);
       router.disconnect(id);
       return reply.code(204).send(null);

@@ -5,7 +5,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
 import type { App } from '../identity/apps.ts';
-import type { Registry } from '../identity/registry.ts';
+import type { Directory } from '../identity/directory.ts';
 import { describe } from '../identity/schemes.ts';
 import type { InboxEntry, Router } from '../routing/router.ts';
 import { CONTENT_MAX_BYTES, toJsonText } from './content.ts';
@@ -68,9 +68,9 @@ export const inboxShown = (example: object) => ({
 
 const tags = ['Messages'];
 
-export const messages: FastifyPluginAsyncTypebox<{ registry: Registry; router: Router }> = async (
+export const messages: FastifyPluginAsyncTypebox<{ directory: Directory; router: Router }> = async (
   app,
-  { registry, router },
+  { directory, router },
 ) => {
   app.post(
     '/messages',
@@ -172,7 +172,7 @@ export const messages: FastifyPluginAsyncTypebox<{ registry: Registry; router: R
       },
     },
     async ({ tenant, query: { imId, after = 0, limit = 100 } }) => {
-      const user = await registry.find(tenant, { imId });
+      const user = await directory.find(tenant, { imId });
       const entries = user.id === undefined ? [] : await router.readInbox(tenant.id, user.id, after, limit);
       return { items: entries.map((entry) => toMessage(tenant, entry)), epoch: router.epoch };
     },

@@ -3,7 +3,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
-import type { Found, Registry, User } from '../identity/registry.ts';
+import type { Directory, Found, User } from '../identity/directory.ts';
 import type { Router } from '../routing/router.ts';
 import { ALICE, AppPath, EXAMPLE_AT, ImIdText, ItemError, problems, ref, Timestamp } from './shapes.ts';
 
@@ -35,9 +35,9 @@ const example = {
 
 const OFFLINE = { online: false, foreground: false, devices: [] };
 
-export const presence: FastifyPluginAsyncTypebox<{ registry: Registry; router: Router }> = async (
+export const presence: FastifyPluginAsyncTypebox<{ directory: Directory; router: Router }> = async (
   app,
-  { registry, router },
+  { directory, router },
 ) => {
   app.get(
     '/presence',
@@ -69,7 +69,7 @@ export const presence: FastifyPluginAsyncTypebox<{ registry: Registry; router: R
       },
     },
     async ({ tenant, query: { imId: imIds } }) => {
-      const found = await registry.lookUpRows(
+      const found = await directory.lookUpRows(
         tenant,
         imIds.map((imId) => ({ imId })),
       );

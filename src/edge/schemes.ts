@@ -4,7 +4,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
 import { describe } from '../identity/schemes.ts';
-import type { Registry } from '../identity/registry.ts';
+import type { Directory } from '../identity/directory.ts';
 import type { Router } from '../routing/router.ts';
 import { identityFields } from './identities.ts';
 import { Address, ALICE, AppPath, BOB, ItemError, problems, ref } from './shapes.ts';
@@ -27,9 +27,9 @@ const Resolved = Type.Object({
 
 const tags = ['Schemes'];
 
-export const schemeUse: FastifyPluginAsyncTypebox<{ registry: Registry; router: Router }> = async (
+export const schemeUse: FastifyPluginAsyncTypebox<{ directory: Directory; router: Router }> = async (
   app,
-  { registry, router },
+  { directory, router },
 ) => {
   app.get(
     '/schemes',
@@ -59,7 +59,7 @@ export const schemeUse: FastifyPluginAsyncTypebox<{ registry: Registry; router: 
       },
     },
     async ({ tenant }) => {
-      const users = await registry.count(tenant.id);
+      const users = await directory.count(tenant.id);
       const connections = router.connections(tenant.id);
       const useOf = (scheme: 'composed' | 'registered') => ({
         enabled: tenant.schemes.includes(scheme),
@@ -111,7 +111,7 @@ export const schemeUse: FastifyPluginAsyncTypebox<{ registry: Registry; router: 
       },
     },
     async ({ tenant, body }) => {
-      const found = await registry.lookUp(tenant, body.addresses);
+      const found = await directory.lookUp(tenant, body.addresses);
       return {
         results: found.map((user) =>
           user instanceof ImidError

@@ -4,7 +4,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { composeImId, type ImId } from '../ids.ts';
 import type { App } from '../identity/apps.ts';
-import type { Registry } from '../identity/registry.ts';
+import type { Directory } from '../identity/directory.ts';
 import { nobody, readAddress, schemeOfAddress, type Address } from '../identity/schemes.ts';
 import { TTL_DEFAULT_SECONDS, TTL_MAX_SECONDS, type Tokens } from '../tokens/tokens.ts';
 import {
@@ -18,9 +18,9 @@ import {
   Timestamp,
 } from './shapes.ts';
 
-export const tokenIssue: FastifyPluginAsyncTypebox<{ tokens: Tokens; registry: Registry }> = async (
+export const tokenIssue: FastifyPluginAsyncTypebox<{ tokens: Tokens; directory: Directory }> = async (
   app,
-  { tokens, registry },
+  { tokens, directory },
 ) => {
   app.post(
     '/tokens',
@@ -80,7 +80,7 @@ export const tokenIssue: FastifyPluginAsyncTypebox<{ tokens: Tokens; registry: R
     },
     async ({ tenant, body }, reply) => {
       const { ttlSeconds, deviceId, ...address } = body;
-      const imId = await subjectOf(registry, tenant, address);
+      const imId = await subjectOf(directory, tenant, address);
       const issued = await tokens.issue({ appId: tenant.id, imId, ttlSeconds, deviceId });
       return reply.code(201).send({
         token: issued.token,
@@ -94,12 +94,12 @@ export const tokenIssue: FastifyPluginAsyncTypebox<{ tokens: Tokens; registry: R
 };
 
 /** The imId in the scheme of the address: composed without any I/O, registered by looking the user up. */
-async function subjectOf(registry: Registry, app: App, address: Address): Promise<ImId> {
+async function subjectOf(directory: Directory, app: App, address: Address): Promise<ImId> {
   if (schemeOfAddress(address) === 'composed') {
     const target = readAddress(app, address);
     if (target.by === 'name') return composeImId(app.id, target.name);
   }
-  const user = await registry.find(app, address);
+  const user = await directory.find(app, address);
   if (user.imId === undefined) throw nobody();
   return user.imId;
 }

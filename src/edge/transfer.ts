@@ -6,7 +6,8 @@ import { Type } from 'typebox';
 import { asImidError, ImidError } from '../errors.ts';
 import type { Name as NameText, RegisteredId } from '../ids.ts';
 import type { App } from '../identity/apps.ts';
-import type { Registered, Registration, Registry, User } from '../identity/registry.ts';
+import type { Directory, User } from '../identity/directory.ts';
+import type { Registered, Registration, Registry } from '../identity/registry.ts';
 import { requireScheme } from '../identity/schemes.ts';
 import { NDJSON, readLines, toLines, type Line } from './ndjson.ts';
 import { AppPath, ImIdText, Name, problems, Timestamp } from './shapes.ts';
@@ -36,7 +37,10 @@ const stream = (example: string) => ({
   content: { [NDJSON]: { schema: Type.String({ examples: [example] }), example } },
 });
 
-export const transfer: FastifyPluginAsyncTypebox<{ registry: Registry }> = async (app, { registry }) => {
+export const transfer: FastifyPluginAsyncTypebox<{ directory: Directory; registry: Registry }> = async (
+  app,
+  { directory, registry },
+) => {
   const validate = compileSchema(ImportLine, 'frame');
   app.addContentTypeParser(NDJSON, (_request, payload, done) => done(null, payload));
 
@@ -100,7 +104,7 @@ export const transfer: FastifyPluginAsyncTypebox<{ registry: Registry }> = async
       },
     },
     async ({ tenant }, reply) => {
-      const users = registry.exportAll(tenant.id);
+      const users = directory.exportAll(tenant.id);
       // The first portion before the status, so that a database that is gone is still a 503.
       const first = await users.next();
       return reply.type(NDJSON).send(toStream(exportLines(first, users)));

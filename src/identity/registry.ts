@@ -1,47 +1,15 @@
-// Who is who: from addresses and tokens to users, and the acts that change names: register, adopt, rename, erase.
-// Invariant: every act is decided by the database; what is kept here in memory is only ever a hint.
+// The acts that change who is who: register, adopt, rename, erase.
+// Invariant: every act is decided by the database, by its unique keys and row locks, whatever races.
 
-import { createHmac } from 'node:crypto';
 import { ImidError } from '../errors.ts';
-import {
-  makeUuid,
-  parseImId,
-  uuidToRegisteredId,
-  type AppId,
-  type ImId,
-  type Name,
-  type RegisteredId,
-} from '../ids.ts';
-import { isDanglingReference, violatedUnique } from '../store/constraints.ts';
+import { makeUuid, uuidToRegisteredId, type AppId, type Name, type RegisteredId } from '../ids.ts';
+import { violatedUnique } from '../store/constraints.ts';
 import type { Database } from '../store/database.ts';
-import {
-  eraseUser,
-  findFormerHolders,
-  findHolderAt,
-  findHolderOfImId,
-  renameUser,
-  type NameHash,
-} from '../store/former_names.ts';
+import { eraseUser, findFormerHolders, renameUser, type Hashes } from '../store/former_names.ts';
+import { findUsersByName, markRegistered, registerNames, type User } from '../store/identities.ts';
 import { transact } from '../store/transact.ts';
-import {
-  countUsers,
-  findUsers,
-  findUsersByImId,
-  findUsersByName,
-  insertUsers,
-  markRegistered,
-  registerNames,
-  streamRegisteredUsers,
-  type User,
-} from '../store/identities.ts';
-import { nobody, readAddress, requireScheme, type Address, type AppSchemes, type Target } from './schemes.ts';
-
-export type { User } from '../store/identities.ts';
-
-/** What a look-up finds: a user that has a row, or a composed one that needs none yet. */
-export type Found =
-  | User
-  | { readonly id: undefined; readonly name: Name; readonly imId: undefined; readonly createdAt: undefined };
+import type { Directory, Found } from './directory.ts';
+import { nobody, requireScheme, type AppSchemes } from './schemes.ts';
 
 /** What registering did: made a new user, took over one that was composed, or found it registered. */
 export interface Registered {
@@ -58,83 +26,15 @@ export interface Registration {
   createdAt?: Date | undefined;
 }
 
-/** What a token says about whom it acts for. */
-export interface TokenSubject {
-  sub: ImId;
-  issuedAt: Date;
-}
-
 export type Registry = ReturnType<typeof createRegistry>;
 
-export function createRegistry({ database, nameKey }: { database: Database; nameKey: Buffer }) {
-  const { kysely, clock } = database;
-  const hash: NameHash = (appId, name) => createHmac('sha256', nameKey).update(`${appId}:${name}`).digest();
+export interface RegistryOptions {
+  database: Database;
+  directory: Directory;
+  hashes: Hashes;
+}
 
-  /** Finds the users of many targets in at most two queries; undefined where there is none. */
-  async function findTargets(appId: AppId, targets: readonly Target[]): Promise<(User | undefined)[]> {
-    const names = new Set<Name>();
-    const imIds = new Set<User['imId'] & string>();
-    for (const target of targets) {
-      if (target.by === 'name') names.add(target.name);
-      else imIds.add(target.imId);
-    }
-    const [named, minted] = await Promise.all([
-      names.size > 0 ? findUsersByName(kysely, appId, [...names]) : [],
-      imIds.size > 0 ? findUsersByImId(kysely, appId, [...imIds]) : [],
-    ]);
-    const byName = new Map(named.map((user) => [user.name, user]));
-    const byImId = new Map(minted.map((user) => [user.imId, user]));
-    return targets.map((target) => {
-      if (target.by === 'imId') return byImId.get(target.imId);
-      const user = byName.get(target.name);
-      return target.registeredOnly && user?.imId === undefined ? undefined : user;
-    });
-  }
-
-  /** Reads addresses and finds their users; each answer stands at its address's place, an error in its own. */
-  async function findAll(
-    app: AppSchemes,
-    addresses: readonly Address[],
-    atNobody: (target: Target) => Found | ImidError,
-  ): Promise<(Found | ImidError)[]> {
-    const read = addresses.map((address) => attempt(() => readAddress(app, address)));
-    const targets = read.filter((target): target is Target => !(target instanceof ImidError));
-    const users = await findTargets(app.id, targets);
-    let next = 0;
-    return read.map((target) => (target instanceof ImidError ? target : (users[next++] ?? atNobody(target))));
-  }
-
-  /** Looks addresses up. A composed user that nobody has used yet is found as well, since any uid is a user. */
-  async function lookUp(app: AppSchemes, addresses: readonly Address[]): Promise<(Found | ImidError)[]> {
-    if (!app.schemes.includes('registered')) {
-      // Composed only: an address says all by itself.
-      return addresses.map((address) => attempt(() => ghost(readAddress(app, address))));
-    }
-    return findAll(app, addresses, ghost);
-  }
-
-  /** Finds the users of addresses, giving composed ones that nobody has used yet their row. */
-  async function claim(app: AppSchemes, addresses: readonly Address[]): Promise<(User | ImidError)[]> {
-    for (;;) {
-      const found = await findAll(app, addresses, ghost);
-      const unused = found.filter((user) => !(user instanceof ImidError) && user.id === undefined) as Found[];
-      if (unused.length === 0) return found as (User | ImidError)[];
-      await insertNames(
-        app.id,
-        unused.map((user) => user.name),
-      );
-    }
-  }
-
-  async function insertNames(appId: AppId, names: readonly Name[]): Promise<void> {
-    try {
-      await insertUsers(kysely, appId, [...new Set(names)]);
-    } catch (error) {
-      if (isDanglingReference(error)) throw new ImidError('not_found', 'There is no such app.');
-      throw error;
-    }
-  }
-
+export function createRegistry({ database: { kysely, clock }, directory, hashes }: RegistryOptions) {
   const mint = (): RegisteredId => uuidToRegisteredId(makeUuid(clock.now()));
 
   /** Registers many, each name once, none with another's name to adopt: all in one statement, or one by one. */
@@ -202,12 +102,12 @@ export function createRegistry({ database, nameKey }: { database: Database; name
     for (;;) {
       const [holder] = await findUsersByName(kysely, appId, [to]);
       if (holder) {
-        const formers = await findFormerHolders(kysely, appId, hash(appId, from));
+        const formers = await findFormerHolders(kysely, appId, hashes.ofName(appId, from));
         if (holder.imId !== undefined && formers.some((former) => former.user.id === holder.id))
           return { user: { ...holder, imId: holder.imId }, status: 'existing' };
         throw taken('userId');
       }
-      await insertNames(appId, [from]);
+      await directory.insertNames(appId, [from]);
       const [adopted] = await findUsersByName(kysely, appId, [from]);
       if (!adopted) continue;
       if (adopted.imId !== undefined)
@@ -217,7 +117,7 @@ export function createRegistry({ database, nameKey }: { database: Database; name
       try {
         const renamed = await transact(kysely, async (trx) => {
           const marked = await markRegistered(trx, appId, adopted.id, imId);
-          return marked ? renameUser(trx, appId, adopted.id, to, hash, clock.now()) : undefined;
+          return marked ? renameUser(trx, appId, adopted.id, to, hashes, clock.now()) : undefined;
         });
         if (!renamed) continue; // somebody else registered or erased it just now
         await clock.reach(renamed.instant);
@@ -231,54 +131,6 @@ export function createRegistry({ database, nameKey }: { database: Database; name
   }
 
   return {
-    lookUp,
-    claim,
-
-    /** As `lookUp`, always with the rows that there are. */
-    lookUpRows: (app: AppSchemes, addresses: readonly Address[]): Promise<(Found | ImidError)[]> =>
-      findAll(app, addresses, ghost),
-
-    /** As `lookUp`, of one address. Throws `not_found`, `scheme_disabled`. */
-    async find(app: AppSchemes, address: Address): Promise<Found> {
-      const [found] = await findAll(app, [address], ghost);
-      if (found instanceof ImidError) throw found;
-      return found!;
-    },
-
-    /** As `claim`, of one address. Throws `not_found`, `scheme_disabled`. */
-    async resolve(app: AppSchemes, address: Address): Promise<User> {
-      const [user] = await claim(app, [address]);
-      if (user instanceof ImidError) throw user;
-      return user!;
-    },
-
-    /**
-     * The user that a token acts for: whoever held its name when it was issued, whatever that user is called now.
-     * Throws `token_revoked` when that user is gone, or nobody held the name and somebody took it since.
-     */
-    async resolveHolder(appId: AppId, token: TokenSubject): Promise<User> {
-      const parsed = parseImId(token.sub);
-      if (parsed?.scheme === 'registered') {
-        const user = await findHolderOfImId(
-          kysely,
-          appId,
-          parsed.imId,
-          hash(appId, parsed.imId),
-          token.issuedAt,
-        );
-        if (user) return user;
-      } else if (parsed?.appId === appId) {
-        const find = () => findHolderAt(kysely, appId, parsed.uid, hash(appId, parsed.uid), token.issuedAt);
-        let holder = await find();
-        while (holder === 'unused') {
-          await insertNames(appId, [parsed.uid]);
-          holder = await find();
-        }
-        if (holder !== 'gone') return holder;
-      }
-      throw new ImidError('token_revoked', 'The user this token was issued for is gone.');
-    },
-
     /** Registers a userId, with a fresh imId unless it has one. Throws `scheme_disabled`, `conflict`. */
     async register(app: AppSchemes, registration: Registration): Promise<Registered> {
       const [registered] = await this.registerMany(app, [registration]);
@@ -317,11 +169,11 @@ export function createRegistry({ database, nameKey }: { database: Database; name
 
     /** Gives a user another name; its former one is free when this resolves. Throws `not_found`, `conflict`. */
     async rename(app: AppSchemes, user: Found, name: Name, field: 'uid' | 'userId'): Promise<User> {
-      const row = user.id === undefined ? await this.resolve(app, { uid: user.name }) : user;
+      const row = user.id === undefined ? await directory.resolve(app, { uid: user.name }) : user;
       if (row.name === name) return row;
       try {
         const renamed = await transact(kysely, (trx) =>
-          renameUser(trx, app.id, row.id, name, hash, clock.now()),
+          renameUser(trx, app.id, row.id, name, hashes, clock.now()),
         );
         if (!renamed) throw nobody();
         await clock.reach(renamed.instant);
@@ -335,29 +187,13 @@ export function createRegistry({ database, nameKey }: { database: Database; name
     /** Erases a user; its name is free, and its tokens are over, when this resolves. Throws `not_found`. */
     async erase(app: AppSchemes, user: Found): Promise<{ id: number }> {
       // One that has no row yet gets it first, so that what was issued for its uid until now is over as well.
-      const row = user.id === undefined ? await this.resolve(app, { uid: user.name }) : user;
-      const instant = await transact(kysely, (trx) => eraseUser(trx, app.id, row.id, hash, clock.now()));
+      const row = user.id === undefined ? await directory.resolve(app, { uid: user.name }) : user;
+      const instant = await transact(kysely, (trx) => eraseUser(trx, app.id, row.id, hashes, clock.now()));
       if (!instant) throw nobody();
       await clock.reach(instant);
       return { id: row.id };
     },
-
-    list: (appId: AppId, afterId: number, limit: number): Promise<User[]> =>
-      findUsers(kysely, appId, afterId, limit),
-
-    /** Every registered user, as they all were at one moment, in portions. */
-    exportAll: (appId: AppId): AsyncGenerator<User[]> => streamRegisteredUsers(kysely, appId),
-
-    formerHolders: (appId: AppId, name: Name) => findFormerHolders(kysely, appId, hash(appId, name)),
-
-    count: (appId: AppId) => countUsers(kysely, appId),
   };
-}
-
-/** A composed user that has no row yet; everybody else who isn't there is nobody. */
-function ghost(target: Target): Found | ImidError {
-  if (target.by === 'imId' || target.registeredOnly) return nobody();
-  return { id: undefined, name: target.name, imId: undefined, createdAt: undefined };
 }
 
 function taken(field: 'uid' | 'userId'): ImidError {
@@ -373,12 +209,4 @@ function imIdTaken(): ImidError {
 function asResult(error: unknown): ImidError {
   if (error instanceof ImidError) return error;
   throw error;
-}
-
-function attempt<T>(read: () => T): T | ImidError {
-  try {
-    return read();
-  } catch (error) {
-    return asResult(error);
-  }
 }

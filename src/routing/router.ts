@@ -5,7 +5,7 @@ import { LRUCache } from 'lru-cache';
 import { asImidError, ImidError } from '../errors.ts';
 import type { AppId, Scheme } from '../ids.ts';
 import type { App, Apps } from '../identity/apps.ts';
-import type { Registry, User } from '../identity/registry.ts';
+import type { Directory, User } from '../identity/directory.ts';
 import { readAddress, requireScheme, type Address } from '../identity/schemes.ts';
 import type { Database } from '../store/database.ts';
 import { findDevices, markSeen, openDevice } from '../store/devices.ts';
@@ -30,7 +30,7 @@ export interface Presence {
 export interface RouterOptions {
   database: Database;
   apps: Apps;
-  registry: Registry;
+  directory: Directory;
   /** Checks a token and finds whom it acts for. */
   admit: (token: string) => Promise<Admitted>;
   log: (message: string, error: unknown) => void;
@@ -50,7 +50,7 @@ const MAX_HINTS = 100_000;
 
 export type Router = Awaited<ReturnType<typeof createRouter>>;
 
-export async function createRouter({ database, apps, registry, admit, log }: RouterOptions) {
+export async function createRouter({ database, apps, directory, admit, log }: RouterOptions) {
   const { kysely, pool, clock } = database;
   const epoch = await findEpoch(kysely);
   const hub = new Hub();
@@ -98,7 +98,7 @@ export async function createRouter({ database, apps, registry, admit, log }: Rou
     const found = addresses.map((address) => (anew ? undefined : readHint(app, address)));
     const open = addresses.filter((_, i) => found[i] === undefined);
     if (open.length === 0) return found as (Located | ImidError)[];
-    const users = await registry.claim(app, open);
+    const users = await directory.claim(app, open);
     let next = 0;
     return found.map((hint, i) => {
       if (hint) return hint;

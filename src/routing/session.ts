@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { asImidError, ImidError, type CloseReason } from '../errors.ts';
 import type { AppId, Scheme } from '../ids.ts';
 import type { App } from '../identity/apps.ts';
-import type { User } from '../identity/registry.ts';
+import type { User } from '../identity/directory.ts';
 import { schemes } from '../identity/schemes.ts';
 import type { InboxEntry } from '../store/messages.ts';
 import type { Claims } from '../tokens/tokens.ts';

@@ -6,8 +6,11 @@ import { registeredIdToUuid, uuidToRegisteredId, type AppId, type Name, type Reg
 import type { Executor } from './database.ts';
 import { toUser, type User } from './identities.ts';
 
-/** Finds a former name, or the imId of an erased user, without keeping it: a keyed hash of (app, name). */
-export type NameHash = (appId: AppId, name: Name | RegisteredId) => Buffer;
+/** What a former name, or the imId of an erased user, is found by without being kept. */
+export interface Hashes {
+  ofName(appId: AppId, name: Name): Buffer;
+  ofImId(appId: AppId, imId: RegisteredId): Buffer;
+}
 
 /** Who a name stood for at a time: a user, nobody yet (the name was never used), or somebody who is no more. */
 export type Holder = User | 'unused' | 'gone';
@@ -114,10 +117,10 @@ export async function renameUser(
   appId: AppId,
   id: number,
   name: Name,
-  hash: NameHash,
+  hashes: Hashes,
   notBefore: Date,
 ): Promise<{ user: User; instant: Date } | undefined> {
-  const given = await giveUpName(trx, appId, id, hash, notBefore, 'kept');
+  const given = await giveUpName(trx, appId, id, hashes, notBefore, 'kept');
   if (!given) return undefined;
   const row = await trx
     .updateTable('identity')
@@ -137,10 +140,10 @@ export async function eraseUser(
   trx: Executor,
   appId: AppId,
   id: number,
-  hash: NameHash,
+  hashes: Hashes,
   notBefore: Date,
 ): Promise<Date | undefined> {
-  const instant = await giveUpName(trx, appId, id, hash, notBefore, 'erased');
+  const instant = await giveUpName(trx, appId, id, hashes, notBefore, 'erased');
   if (!instant) return undefined;
   await trx
     .updateTable('former_name')
@@ -176,7 +179,7 @@ async function giveUpName(
   trx: Executor,
   appId: AppId,
   id: number,
-  hash: NameHash,
+  hashes: Hashes,
   notBefore: Date,
   memory: 'kept' | 'erased',
 ): Promise<Date | undefined> {
@@ -196,7 +199,7 @@ async function giveUpName(
     .insertInto('former_name')
     .values({
       app_id: appId,
-      name_hash: hash(appId, holder.name as Name),
+      name_hash: hashes.ofName(appId, holder.name as Name),
       name: memory === 'kept' ? holder.name : null,
       identity_id: memory === 'kept' ? id : null,
       held_from: holder.name_since,
@@ -208,7 +211,7 @@ async function giveUpName(
       .insertInto('former_name')
       .values({
         app_id: appId,
-        name_hash: hash(appId, uuidToRegisteredId(holder.im_id)),
+        name_hash: hashes.ofImId(appId, uuidToRegisteredId(holder.im_id)),
         name: null,
         identity_id: null,
         held_from: null,
