@@ -162,6 +162,20 @@ test('with another epoch, or an after beyond the end, the client starts over and
   }
 });
 
+test('a client of an erased user’s inbox starts over in the inbox of who has the uid next', async () => {
+  const app = await service.createApp();
+  await write(app, 'bob', 1, 2, 3);
+  const { epoch } = (await app.connect({ uid: 'bob' })).welcome;
+  await app.call('DELETE', `/identities/${app.appId}:bob`);
+  await write(app, 'bob', 'a', 'b', 'c', 'd');
+  const client = await app.connect({ uid: 'bob' }, { after: 3, epoch });
+  assert.equal(client.welcome.resumed, false);
+  assert.deepEqual(
+    (await client.messages(4)).map((message) => message.content),
+    ['a', 'b', 'c', 'd'],
+  );
+});
+
 test('a device starts behind what it has acked; a new one at the end of the inbox', async () => {
   const app = await service.createApp();
   await write(app, 'bob', 1, 2);

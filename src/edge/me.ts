@@ -114,7 +114,7 @@ export const me: FastifyPluginAsyncTypebox<{ contactBook: ContactBook; router: R
           content: JSON.parse(entry.content) as unknown,
           at: entry.at.toISOString(),
         })),
-        epoch: router.epoch,
+        epoch: router.epochOf(user.id),
       };
     },
   );

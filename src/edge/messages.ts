@@ -63,7 +63,7 @@ const Inbox = list(ref(Message), {
 export const inboxShown = (example: object) => ({
   ...Inbox,
   description: 'Messages behind `after`, by seq.',
-  examples: [{ items: [example], epoch: '1f6c2d0e-8f4b-4c57-9d3a-5a1b0c9e7d42' }],
+  examples: [{ items: [example], epoch: 'kJ3v0qWm2tYx8aLrZc5PdA' }],
 });
 
 const tags = ['Messages'];
@@ -174,7 +174,7 @@ export const messages: FastifyPluginAsyncTypebox<{ directory: Directory; router:
     async ({ tenant, query: { imId, after = 0, limit = 100 } }) => {
       const user = await directory.find(tenant, { imId });
       const entries = user.id === undefined ? [] : await router.readInbox(tenant.id, user.id, after, limit);
-      return { items: entries.map((entry) => toMessage(tenant, entry)), epoch: router.epoch };
+      return { items: entries.map((entry) => toMessage(tenant, entry)), epoch: router.epochOf(user.id ?? 0) };
     },
   );
 };

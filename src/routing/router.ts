@@ -1,6 +1,7 @@
 // Routes: from whom a client or backend means to the inboxes, and from the inboxes to the open connections.
 // Invariant: a message is acknowledged only when it is committed, and shown only after that.
 
+import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { asImidError, ImidError } from '../errors.ts';
 import type { AppId, Scheme } from '../ids.ts';
@@ -45,6 +46,7 @@ export interface SendRequest {
   push?: PushText | undefined;
 }
 
+const EPOCH_LENGTH = 22;
 const POSITION_CHECK_MS = 1_000;
 const MAX_HINTS = 100_000;
 
@@ -52,7 +54,10 @@ export type Router = Awaited<ReturnType<typeof createRouter>>;
 
 export async function createRouter({ database, apps, directory, admit, log }: RouterOptions) {
   const { kysely, pool, clock } = database;
-  const epoch = await findEpoch(kysely);
+  const databaseEpoch = await findEpoch(kysely);
+  // Of the database and the inbox, so that a uid that is erased and used again doesn't look like the same run.
+  const epochOf = (identityId: number): string =>
+    createHash('sha256').update(`${databaseEpoch}:${identityId}`).digest('base64url').slice(0, EPOCH_LENGTH);
   const hub = new Hub();
   const acks: Acks = createAcks(database, log);
   const writer = new Writer(database, (identityId, entry) => {
@@ -141,7 +146,7 @@ export async function createRouter({ database, apps, directory, admit, log }: Ro
   }
 
   const routes: Routes = {
-    epoch,
+    epochOf,
     acks,
     admit,
     now: () => clock.now(),
@@ -186,7 +191,7 @@ export async function createRouter({ database, apps, directory, admit, log }: Ro
   };
 
   return {
-    epoch,
+    epochOf,
     readInbox: routes.readInbox,
     connections: (appId: AppId): Record<Scheme, number> => hub.count(appId),
 

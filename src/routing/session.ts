@@ -42,7 +42,8 @@ export interface ConnectRequest {
 
 /** What a session needs of the router it belongs to. */
 export interface Routes {
-  readonly epoch: string;
+  /** Identifies a run of an inbox's sequence numbers: with another one, they mean something else. */
+  epochOf(identityId: number): string;
   readonly acks: Acks;
   now(): Date;
   /** Checks a token. Throws what the client is to be told. */
@@ -113,7 +114,7 @@ export class Session {
     const standing = await this.#router.openDevice(this, this.#request.deviceId);
     if (this.#isClosed) return;
     if (!standing) return this.close('tokenRevoked');
-    const { epoch } = this.#router;
+    const epoch = this.#router.epochOf(this.identityId);
     const { after } = this.#request;
     const isSameRun = this.#request.epoch === undefined || this.#request.epoch === epoch;
     const canResume = isSameRun && (after === undefined ? standing.isKnown : after <= standing.lastSeq);
