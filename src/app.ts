@@ -15,6 +15,7 @@ import { messages } from './edge/messages.ts';
 import { openapi } from './edge/openapi.ts';
 import { presence } from './edge/presence.ts';
 import { problems, sendProblem, toImidError } from './edge/problems.ts';
+import { renames } from './edge/renames.ts';
 import { schemeUse } from './edge/schemes.ts';
 import { tokenIssue } from './edge/tokens.ts';
 import { transfer } from './edge/transfer.ts';
@@ -110,6 +111,7 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
       await backend.register(tenantApp, { apps, router });
       await backend.register(keyRoutes, { apiKeys });
       await backend.register(identities, { directory, registry, router });
+      await backend.register(renames, { directory, registry });
       await backend.register(transfer, { directory, registry });
       await backend.register(schemeUse, { directory, router });
       await backend.register(tokenIssue, { tokens, directory });

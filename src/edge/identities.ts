@@ -31,9 +31,9 @@ export const identityFields = {
   userId: Type.Optional(Type.String({ description: 'Of a registered user.' })),
 };
 
-const example = { ...BOB, scheme: 'registered', createdAt: EXAMPLE_AT };
+export const identityExample = { ...BOB, scheme: 'registered', createdAt: EXAMPLE_AT };
 
-const Identity = Type.Object(
+export const Identity = Type.Object(
   {
     ...identityFields,
     createdAt: Type.Optional({
@@ -47,12 +47,12 @@ const Identity = Type.Object(
     }),
     heldUntil: Type.Optional({ ...Timestamp, description: 'Until when it had the former name.' }),
   },
-  { examples: [example] },
+  { examples: [identityExample] },
 );
 
-const Registered = Type.Object({ ...identityFields, createdAt: Timestamp }, { examples: [example] });
+const Registered = Type.Object({ ...identityFields, createdAt: Timestamp }, { examples: [identityExample] });
 
-function toAnswer(app: AppSchemes, user: Found) {
+export function toAnswer(app: AppSchemes, user: Found) {
   return { ...describe(app, user), ...(user.createdAt && { createdAt: user.createdAt.toISOString() }) };
 }
 
@@ -210,53 +210,6 @@ export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
       },
     },
     async ({ tenant, params }) => toAnswer(tenant, await directory.find(tenant, { imId: params.imId })),
-  );
-
-  app.patch(
-    '/identities/:imId',
-    {
-      config: { scope: 'identities' },
-      schema: {
-        operationId: 'renameIdentity',
-        summary: 'Rename a user',
-        description:
-          'Give the new `userId` of a registered user, the new `uid` of a composed one. Inbox and tokens stay; a ' +
-          'registered imId stays as well, a composed one follows. The former name is free for a new user.',
-        tags,
-        params: UserPath,
-        body: Type.Object(
-          { userId: Type.Optional(Name), uid: Type.Optional(Name) },
-          { minProperties: 1, maxProperties: 1, additionalProperties: false, examples: [{ uid: 'alicia' }] },
-        ),
-        response: {
-          200: { ...Identity, description: 'The user as it is called now.' },
-          ...problems(
-            'invalid_request',
-            'unauthorized',
-            'forbidden',
-            'not_found',
-            'conflict',
-            'scheme_disabled',
-            'payload_too_large',
-            'unavailable',
-          ),
-        },
-      },
-    },
-    async ({ tenant, params, body }) => {
-      const user = await directory.find(tenant, { imId: params.imId });
-      const field = describe(tenant, user).scheme === 'registered' ? 'userId' : 'uid';
-      const name = body[field];
-      if (name === undefined)
-        throw invalid([
-          {
-            in: 'body',
-            pointer: `#/${field}`,
-            detail: `is missing: the user is ${field === 'uid' ? 'composed' : 'registered'}`,
-          },
-        ]);
-      return toAnswer(tenant, await registry.rename(tenant, user, name, field));
-    },
   );
 
   app.delete(

@@ -89,6 +89,12 @@ function memberOf(error: ErrorObject): string {
   return typeof member === 'string' ? `/${member.replaceAll('~', '~0').replaceAll('/', '~1')}` : '';
 }
 
+/** The fields of which a value must have exactly one. */
+function choicesOf({ keyword, schema, parentSchema }: ErrorObject): string[] {
+  if (keyword === 'oneOf') return (schema as { required: string[] }[]).flatMap((choice) => choice.required);
+  return Object.keys(parentSchema?.['properties'] ?? {});
+}
+
 function detailOf(error: ErrorObject): string {
   const { keyword, params } = error;
   if (keyword === 'format')
@@ -97,7 +103,7 @@ function detailOf(error: ErrorObject): string {
   if (keyword === 'additionalProperties') return 'is not a known field';
   if (keyword === 'enum') return `must be one of ${(params['allowedValues'] as unknown[]).join(', ')}`;
   if (keyword === 'oneOf' || keyword === 'minProperties' || keyword === 'maxProperties')
-    return 'must have exactly one of uid, userId, imId';
+    return `must have exactly one of ${choicesOf(error).join(', ')}`;
   if (keyword === 'anyOf') return 'must be an address or a list of addresses';
   return error.message ?? 'is ill-formed';
 }

@@ -5,7 +5,7 @@ import { ImidError } from '../errors.ts';
 import { makeUuid, uuidToRegisteredId, type AppId, type Name, type RegisteredId } from '../ids.ts';
 import { violatedUnique } from '../store/constraints.ts';
 import type { Database } from '../store/database.ts';
-import { eraseUser, findFormerHolders, renameUser, type Hashes } from '../store/former_names.ts';
+import { eraseUser, findFormerHolders, renameUsers, type Hashes } from '../store/former_names.ts';
 import { findUsersByName, markRegistered, registerNames, type User } from '../store/identities.ts';
 import { transact } from '../store/transact.ts';
 import type { Directory, Found } from './directory.ts';
@@ -27,6 +27,13 @@ export interface Registration {
 }
 
 export type Registry = ReturnType<typeof createRegistry>;
+
+export interface Rename {
+  user: User;
+  name: Name;
+  /** Where the name stands in the request. */
+  pointer: string;
+}
 
 export interface RegistryOptions {
   database: Database;
@@ -105,7 +112,7 @@ export function createRegistry({ database: { kysely, clock }, directory, hashes 
         const formers = await findFormerHolders(kysely, appId, hashes.ofName(appId, from));
         if (holder.imId !== undefined && formers.some((former) => former.user.id === holder.id))
           return { user: { ...holder, imId: holder.imId }, status: 'existing' };
-        throw taken('userId');
+        throw taken(['#/userId']);
       }
       await directory.insertNames(appId, [from]);
       const [adopted] = await findUsersByName(kysely, appId, [from]);
@@ -117,17 +124,31 @@ export function createRegistry({ database: { kysely, clock }, directory, hashes 
       try {
         const renamed = await transact(kysely, async (trx) => {
           const marked = await markRegistered(trx, appId, adopted.id, imId);
-          return marked ? renameUser(trx, appId, adopted.id, to, hashes, clock.now()) : undefined;
+          return marked
+            ? renameUsers(trx, appId, [{ id: adopted.id, name: to }], hashes, clock.now())
+            : undefined;
         });
         if (!renamed) continue; // somebody else registered or erased it just now
         await clock.reach(renamed.instant);
-        return { user: { ...renamed.user, imId }, status: 'adopted' };
+        return { user: { ...renamed.users[0]!, imId }, status: 'adopted' };
       } catch (error) {
         const violated = violatedUnique(error);
         if (violated === 'identity__im_id') throw imIdTaken();
         if (violated !== 'identity__name') throw error;
       }
     }
+  }
+
+  /** Which of the names that were wanted are somebody else's. */
+  async function findTaken(appId: AppId, wanted: readonly Rename[]): Promise<ImidError> {
+    const holders = await findUsersByName(
+      kysely,
+      appId,
+      wanted.map(({ name }) => name),
+    );
+    const moving = new Set(wanted.map(({ user }) => user.id));
+    const names = new Set(holders.filter((holder) => !moving.has(holder.id)).map((holder) => holder.name));
+    return taken(wanted.filter(({ name }) => names.has(name)).map(({ pointer }) => pointer));
   }
 
   return {
@@ -167,19 +188,29 @@ export function createRegistry({ database: { kysely, clock }, directory, hashes 
       return results;
     },
 
-    /** Gives a user another name; its former one is free when this resolves. Throws `not_found`, `conflict`. */
-    async rename(app: AppSchemes, user: Found, name: Name, field: 'uid' | 'userId'): Promise<User> {
-      const row = user.id === undefined ? await directory.resolve(app, { uid: user.name }) : user;
-      if (row.name === name) return row;
+    /**
+     * Gives users other names, all or none: they may swap or follow one another. Each rename has its row already.
+     * The former names are free when this resolves. Throws `not_found`, `conflict`, naming the fields.
+     */
+    async rename(app: AppSchemes, renames: readonly Rename[]): Promise<User[]> {
+      const wanted = renames.filter(({ user, name }) => user.name !== name);
+      if (wanted.length === 0) return renames.map(({ user }) => user);
       try {
         const renamed = await transact(kysely, (trx) =>
-          renameUser(trx, app.id, row.id, name, hashes, clock.now()),
+          renameUsers(
+            trx,
+            app.id,
+            wanted.map(({ user, name }) => ({ id: user.id, name })),
+            hashes,
+            clock.now(),
+          ),
         );
         if (!renamed) throw nobody();
         await clock.reach(renamed.instant);
-        return renamed.user;
+        const byId = new Map(renamed.users.map((user) => [user.id, user]));
+        return renames.map(({ user }) => byId.get(user.id) ?? user);
       } catch (error) {
-        if (violatedUnique(error) === 'identity__name') throw taken(field);
+        if (violatedUnique(error) === 'identity__name') throw await findTaken(app.id, wanted);
         throw error;
       }
     },
@@ -196,9 +227,9 @@ export function createRegistry({ database: { kysely, clock }, directory, hashes 
   };
 }
 
-function taken(field: 'uid' | 'userId'): ImidError {
-  return new ImidError('conflict', `Somebody has this ${field} already.`, {
-    errors: [{ in: 'body', pointer: `#/${field}`, detail: 'is taken' }],
+function taken(pointers: readonly string[]): ImidError {
+  return new ImidError('conflict', 'Somebody has this name already.', {
+    errors: pointers.map((pointer) => ({ in: 'body', pointer, detail: 'is taken' })),
   });
 }
 

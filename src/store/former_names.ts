@@ -4,7 +4,7 @@
 import { sql } from 'kysely';
 import { registeredIdToUuid, uuidToRegisteredId, type AppId, type Name, type RegisteredId } from '../ids.ts';
 import type { Executor } from './database.ts';
-import { toUser, type User } from './identities.ts';
+import { toUser, type User, type UserRow } from './identities.ts';
 
 /** What a former name, or the imId of an erased user, is found by without being kept. */
 export interface Hashes {
@@ -108,28 +108,37 @@ export async function findFormerHolders(
 }
 
 /**
- * Gives the user in row `id` another name. From `instant` on the former name is free and the new one is this
- * user's; the caller answers only once that instant has come. Undefined when there is no such row.
- * Throws the unique violation of identity__name when somebody has the new name.
+ * Gives users other names, all at once, so that they may swap or follow one another. From `instant` on the former
+ * names are free and the new ones theirs; the caller answers only once that instant has come. Undefined, and nothing is
+ * renamed, when one of the rows is gone. Throws the unique violation of identity__name when somebody else has a name.
  */
-export async function renameUser(
+export async function renameUsers(
   trx: Executor,
   appId: AppId,
-  id: number,
-  name: Name,
+  renames: readonly { id: number; name: Name }[],
   hashes: Hashes,
   notBefore: Date,
-): Promise<{ user: User; instant: Date } | undefined> {
-  const given = await giveUpName(trx, appId, id, hashes, notBefore, 'kept');
-  if (!given) return undefined;
-  const row = await trx
-    .updateTable('identity')
-    .set({ name, name_since: given })
-    .where('app_id', '=', appId)
-    .where('id', '=', id)
-    .returning(['id', 'name', 'im_id', 'created_at'])
-    .executeTakeFirstOrThrow();
-  return { user: toUser(row), instant: given };
+): Promise<{ users: User[]; instant: Date } | undefined> {
+  const ids = renames.map(({ id }) => id);
+  const held = await lockNames(trx, appId, ids);
+  if (held.length < ids.length) return undefined;
+  const instant = await findInstant(trx, notBefore);
+  await trx
+    .insertInto('former_name')
+    .values(held.map((holder) => toFormerName(appId, holder, hashes, instant)))
+    .execute();
+  // Out of the way first: the unique key is checked row by row, and nobody can be called by a control character.
+  if (ids.length > 1)
+    await sql`
+      update identity set name = e'\\x01' || id where app_id = ${appId} and id = any (${ids}::bigint[])`.execute(
+      trx,
+    );
+  const { rows } = await sql<UserRow>`
+    update identity i set name = t.name, name_since = ${instant}
+    from unnest(${ids}::bigint[], ${renames.map(({ name }) => name)}::text[]) as t (id, name)
+    where i.app_id = ${appId} and i.id = t.id
+    returning i.id, i.name, i.im_id, i.created_at`.execute(trx);
+  return { users: rows.map(toUser), instant };
 }
 
 /**
@@ -143,8 +152,20 @@ export async function eraseUser(
   hashes: Hashes,
   notBefore: Date,
 ): Promise<Date | undefined> {
-  const instant = await giveUpName(trx, appId, id, hashes, notBefore, 'erased');
-  if (!instant) return undefined;
+  const [holder] = await lockNames(trx, appId, [id]);
+  if (!holder) return undefined;
+  const instant = await findInstant(trx, notBefore);
+  const forgotten = { ...toFormerName(appId, holder, hashes, instant), name: null, identity_id: null };
+  await trx.insertInto('former_name').values(forgotten).execute();
+  if (holder.im_id !== null)
+    await trx
+      .insertInto('former_name')
+      .values({
+        ...forgotten,
+        name_hash: hashes.ofImId(appId, uuidToRegisteredId(holder.im_id)),
+        held_from: null,
+      })
+      .execute();
   await trx
     .updateTable('former_name')
     .set({ identity_id: null, name: null })
@@ -174,49 +195,36 @@ export async function eraseUser(
 /** Milliseconds between the act and the instant it counts from: more than the clocks of two processes differ by. */
 const MARGIN_MS = 3;
 
-/** Locks the row and notes that its name is free from an instant just ahead of every clock; undefined: no such row. */
-async function giveUpName(
-  trx: Executor,
-  appId: AppId,
-  id: number,
-  hashes: Hashes,
-  notBefore: Date,
-  memory: 'kept' | 'erased',
-): Promise<Date | undefined> {
-  const holder = await trx
-    .selectFrom('identity')
-    .select(['name', 'name_since', 'im_id'])
-    .where('app_id', '=', appId)
-    .where('id', '=', id)
-    .forUpdate()
-    .executeTakeFirst();
-  if (!holder) return undefined;
+interface HeldName {
+  id: number;
+  name: string;
+  name_since: Date | null;
+  im_id: string | null;
+}
+
+/** Locks rows, in the order in which everybody locks them, and tells what they are called. */
+async function lockNames(trx: Executor, appId: AppId, ids: readonly number[]): Promise<HeldName[]> {
+  const { rows } = await sql<HeldName>`
+    select id, name, name_since, im_id from identity
+    where app_id = ${appId} and id = any (${ids}::bigint[]) order by app_id, id for update`.execute(trx);
+  return rows;
+}
+
+/** An instant just ahead of every clock: from then on a name counts as given up. */
+async function findInstant(trx: Executor, notBefore: Date): Promise<Date> {
   const { rows } = await sql<{ instant: Date }>`
     select date_trunc('milliseconds', greatest(clock_timestamp(), ${notBefore}))
       + make_interval(secs => ${MARGIN_MS / 1000}) as instant`.execute(trx);
-  const { instant } = rows[0]!;
-  await trx
-    .insertInto('former_name')
-    .values({
-      app_id: appId,
-      name_hash: hashes.ofName(appId, holder.name as Name),
-      name: memory === 'kept' ? holder.name : null,
-      identity_id: memory === 'kept' ? id : null,
-      held_from: holder.name_since,
-      held_until: instant,
-    })
-    .execute();
-  if (memory === 'erased' && holder.im_id !== null)
-    await trx
-      .insertInto('former_name')
-      .values({
-        app_id: appId,
-        name_hash: hashes.ofImId(appId, uuidToRegisteredId(holder.im_id)),
-        name: null,
-        identity_id: null,
-        held_from: null,
-        held_until: instant,
-      })
-      .execute();
-  return instant;
+  return rows[0]!.instant;
+}
+
+function toFormerName(appId: AppId, holder: HeldName, hashes: Hashes, instant: Date) {
+  return {
+    app_id: appId,
+    name_hash: hashes.ofName(appId, holder.name as Name),
+    name: holder.name,
+    identity_id: holder.id,
+    held_from: holder.name_since,
+    held_until: instant,
+  };
 }

@@ -16,7 +16,7 @@ export interface User {
 }
 
 const COLUMNS = ['id', 'name', 'im_id', 'created_at'] as const;
-type UserRow = Pick<Selectable<Tables['identity']>, (typeof COLUMNS)[number]>;
+export type UserRow = Pick<Selectable<Tables['identity']>, (typeof COLUMNS)[number]>;
 
 export function toUser(row: UserRow): User {
   return {
