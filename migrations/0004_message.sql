@@ -10,7 +10,7 @@ create table message (
   -- the sender's own id of it, and the place in a list of recipients: what repeats are known by
   client_id text collate "C" not null,
   part integer not null,
-  -- JSON text, kept as it came
+  -- JSON text, as it was read
   content text not null,
   push text,
   at timestamptz not null,

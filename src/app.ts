@@ -68,6 +68,7 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
   const apps = createApps(database);
   const directory = createDirectory({ database, hashes });
   const registry = createRegistry({ database, directory, hashes });
+  void registry.clearAll().catch((error: unknown) => log('erased users could not be cleared away', error));
   const contactBook = createContactBook(database);
   const keys = await createKeys(database, box);
   const tokens = createTokens({ keys, issuer: publicUrl, clock: database.clock });

@@ -92,10 +92,7 @@ export function registeredIdToUuid(imId: RegisteredId): string {
 let lastMs = 0;
 let sequence = 0;
 
-/**
- * A UUIDv7 (RFC 9562 section 5.7) of the given time, rising within this process: 48 bits of milliseconds, 12 bits
- * that count within a millisecond (method 1 of section 6.2), 62 random bits.
- */
+/** A UUIDv7 that rises within this process: the 12 bits count within a millisecond (RFC 9562 section 6.2, method 1). */
 export function makeUuid(now: Date): string {
   const ms = Math.max(now.getTime(), lastMs);
   sequence = ms === lastMs ? sequence + 1 : Math.floor(Math.random() * 0x400);
@@ -104,9 +101,19 @@ export function makeUuid(now: Date): string {
     lastMs += 1;
     sequence = 0;
   }
+  return composeUuid(lastMs, sequence);
+}
+
+/** A UUIDv7 of exactly this time, to the millisecond; the rest is random. */
+export function makeUuidAt(instant: Date): string {
+  return composeUuid(instant.getTime(), Math.floor(Math.random() * 0x1000));
+}
+
+/** RFC 9562 section 5.7: 48 bits of milliseconds, 12 bits given, 62 random ones. */
+function composeUuid(ms: number, bits: number): string {
   const random = randomFillSync(Buffer.allocUnsafe(8));
   random[0] = (random[0]! & 0x3f) | 0x80;
-  const head = lastMs.toString(16).padStart(12, '0') + (0x7000 | sequence).toString(16);
+  const head = ms.toString(16).padStart(12, '0') + (0x7000 | bits).toString(16);
   return hexToUuid(head + random.toString('hex'));
 }
 

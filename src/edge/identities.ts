@@ -241,6 +241,7 @@ export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
       const user = await directory.find(tenant, { imId: params.imId });
       const { id } = await registry.erase(tenant, user);
       router.disconnect(id);
+      await registry.clear(tenant, id);
       return reply.code(204).send(null);
     },
   );

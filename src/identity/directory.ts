@@ -15,6 +15,7 @@ import {
   streamRegisteredUsers,
   type User,
 } from '../store/identities.ts';
+import { rerun } from '../store/transact.ts';
 import { nobody, readAddress, type Address, type AppSchemes, type Target } from './schemes.ts';
 
 export type { User } from '../store/identities.ts';
@@ -92,7 +93,7 @@ export function createDirectory({ database: { kysely }, hashes }: { database: Da
   /** Gives names that have no row one. Throws `not_found` when the app is gone. */
   async function insertNames(appId: AppId, names: readonly Name[]): Promise<void> {
     try {
-      await insertUsers(kysely, appId, [...new Set(names)]);
+      await rerun(() => insertUsers(kysely, appId, [...new Set(names)]));
     } catch (error) {
       if (isDanglingReference(error)) throw new ImidError('not_found', 'There is no such app.');
       throw error;

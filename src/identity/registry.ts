@@ -3,11 +3,18 @@
 
 import { ImidError } from '../errors.ts';
 import { makeUuid, uuidToRegisteredId, type AppId, type Name, type RegisteredId } from '../ids.ts';
-import { violatedUnique } from '../store/constraints.ts';
+import { isDanglingReference, violatedUnique } from '../store/constraints.ts';
 import type { Database } from '../store/database.ts';
-import { eraseUser, findFormerHolders, renameUsers, type Hashes } from '../store/former_names.ts';
+import { clearMessages, findErasures } from '../store/erasures.ts';
+import {
+  eraseUser,
+  findFormerHolders,
+  renameUsers,
+  settleNames,
+  type Hashes,
+} from '../store/former_names.ts';
 import { findUsersByName, markRegistered, registerNames, type User } from '../store/identities.ts';
-import { transact } from '../store/transact.ts';
+import { rerun, transact } from '../store/transact.ts';
 import type { Directory, Found } from './directory.ts';
 import { nobody, requireScheme, type AppSchemes } from './schemes.ts';
 
@@ -49,19 +56,19 @@ export function createRegistry({ database: { kysely, clock }, directory, hashes 
     appId: AppId,
     wanted: readonly Registration[],
   ): Promise<(Registered | ImidError)[]> {
-    const changed = await registerNames(
-      kysely,
-      appId,
-      wanted.map(({ userId, adopt, imId = mint(), createdAt }) => ({
-        name: userId,
-        imId,
-        adopt: adopt !== false,
-        createdAt,
-      })),
-    ).catch(async (error: unknown) => {
-      if (violatedUnique(error) !== 'identity__im_id') throw error;
-      return wanted.length === 1 ? undefined : [];
-    });
+    const registrations = wanted.map(({ userId, adopt, imId = mint(), createdAt }) => ({
+      name: userId,
+      imId,
+      adopt: adopt !== false,
+      createdAt,
+    }));
+    const changed = await rerun(() => registerNames(kysely, appId, registrations)).catch(
+      async (error: unknown) => {
+        if (isDanglingReference(error)) throw new ImidError('not_found', 'There is no such app.');
+        if (violatedUnique(error) !== 'identity__im_id') throw error;
+        return wanted.length === 1 ? undefined : [];
+      },
+    );
     if (!changed) return [imIdTaken()];
     const byName = new Map(
       changed.map(({ user, isNew }) => [
@@ -80,7 +87,8 @@ export function createRegistry({ database: { kysely, clock }, directory, hashes 
         holders.set(user.name, user);
     const results: (Registered | ImidError)[] = [];
     for (const registration of wanted) {
-      const done = byName.get(registration.userId) ?? judge(registration, holders.get(registration.userId));
+      const done =
+        byName.get(registration.userId) ?? resultOf(registration, holders.get(registration.userId));
       // Nobody has the name, so it was given up just now, or another line of the statement was in the way.
       results.push(done ?? (await registerAll(appId, [registration]))[0]!);
     }
@@ -88,7 +96,7 @@ export function createRegistry({ database: { kysely, clock }, directory, hashes 
   }
 
   /** What to answer for a name that registering left as it was; undefined when that isn't why. */
-  function judge(
+  function resultOf(
     { adopt, imId }: Registration,
     holder: User | undefined,
   ): Registered | ImidError | undefined {
@@ -124,12 +132,10 @@ export function createRegistry({ database: { kysely, clock }, directory, hashes 
       try {
         const renamed = await transact(kysely, async (trx) => {
           const marked = await markRegistered(trx, appId, adopted.id, imId);
-          return marked
-            ? renameUsers(trx, appId, [{ id: adopted.id, name: to }], hashes, clock.now())
-            : undefined;
+          return marked ? renameUsers(trx, appId, [{ id: adopted.id, name: to }], hashes) : undefined;
         });
         if (!renamed) continue; // somebody else registered or erased it just now
-        await clock.reach(renamed.instant);
+        await settleNames(kysely, appId, renamed);
         return { user: { ...renamed.users[0]!, imId }, status: 'adopted' };
       } catch (error) {
         const violated = violatedUnique(error);
@@ -202,11 +208,10 @@ export function createRegistry({ database: { kysely, clock }, directory, hashes 
             app.id,
             wanted.map(({ user, name }) => ({ id: user.id, name })),
             hashes,
-            clock.now(),
           ),
         );
         if (!renamed) throw nobody();
-        await clock.reach(renamed.instant);
+        await settleNames(kysely, app.id, renamed);
         const byId = new Map(renamed.users.map((user) => [user.id, user]));
         return renames.map(({ user }) => byId.get(user.id) ?? user);
       } catch (error) {
@@ -215,14 +220,26 @@ export function createRegistry({ database: { kysely, clock }, directory, hashes 
       }
     },
 
-    /** Erases a user; its name is free, and its tokens are over, when this resolves. Throws `not_found`. */
+    /**
+     * Erases a user; its name is free, and its tokens are over, when this resolves. Its messages are to be cleared
+     * away then. Throws `not_found`.
+     */
     async erase(app: AppSchemes, user: Found): Promise<{ id: number }> {
       // One that has no row yet gets it first, so that what was issued for its uid until now is over as well.
       const row = user.id === undefined ? await directory.resolve(app, { uid: user.name }) : user;
-      const instant = await transact(kysely, (trx) => eraseUser(trx, app.id, row.id, hashes, clock.now()));
-      if (!instant) throw nobody();
-      await clock.reach(instant);
+      const erased = await transact(kysely, (trx) => eraseUser(trx, app.id, row.id, hashes));
+      if (!erased) throw nobody();
+      await settleNames(kysely, app.id, erased);
       return { id: row.id };
+    },
+
+    /** Clears away what is left of an erased user's messages. */
+    clear: (app: AppSchemes, id: number): Promise<void> => clearMessages(kysely, app.id, id),
+
+    /** Goes on with erasing where a process that ended left off. */
+    async clearAll(): Promise<void> {
+      for (const { appId, identityId } of await findErasures(kysely))
+        await clearMessages(kysely, appId, identityId);
     },
   };
 }

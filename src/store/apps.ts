@@ -76,6 +76,7 @@ export async function deleteApp(db: Executor, id: AppId): Promise<boolean> {
     await trx.deleteFrom('identity').where('app_id', '=', id).execute();
     await trx.deleteFrom('message').where('app_id', '=', id).execute();
     await trx.deleteFrom('former_name').where('app_id', '=', id).execute();
+    await trx.deleteFrom('erasure').where('app_id', '=', id).execute();
     await trx.deleteFrom('app').where('id', '=', id).execute();
     return true;
   });

@@ -1,10 +1,14 @@
 // Names that change hands: rename and erase, and who held a name at a given time.
 // Invariant: of each name, the times it was held never overlap; the holder now has it from behind the last of them.
+// An act is committed first, with an end of the former time that is well ahead, and settled right after.
 
-import { sql } from 'kysely';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { sql, type Insertable } from 'kysely';
 import { registeredIdToUuid, uuidToRegisteredId, type AppId, type Name, type RegisteredId } from '../ids.ts';
+import { CLOCK_ERROR_MS } from './clock.ts';
 import type { Executor } from './database.ts';
 import { toUser, type User, type UserRow } from './identities.ts';
+import type { Tables } from './tables.ts';
 
 /** What a former name, or the imId of an erased user, is found by without being kept. */
 export interface Hashes {
@@ -107,93 +111,103 @@ export async function findFormerHolders(
   }));
 }
 
+/** An act that gave names up, committed but not settled: until then tokens for them count for the former holders. */
+export interface NameChange {
+  users: User[];
+  identityIds: number[];
+  formerNameIds: number[];
+  provisional: Date;
+}
+
 /**
- * Gives users other names, all at once, so that they may swap or follow one another. From `instant` on the former
- * names are free and the new ones theirs; the caller answers only once that instant has come. Undefined, and nothing is
- * renamed, when one of the rows is gone. Throws the unique violation of identity__name when somebody else has a name.
+ * Gives users other names, all at once, so that they may swap or follow one another. Undefined, and nothing is renamed,
+ * when one of the rows is gone. Throws the unique violation of identity__name when somebody else has a name.
+ * Once committed, it is to be settled.
  */
 export async function renameUsers(
   trx: Executor,
   appId: AppId,
   renames: readonly { id: number; name: Name }[],
   hashes: Hashes,
-  notBefore: Date,
-): Promise<{ users: User[]; instant: Date } | undefined> {
+): Promise<NameChange | undefined> {
   const ids = renames.map(({ id }) => id);
   const held = await lockNames(trx, appId, ids);
   if (held.length < ids.length) return undefined;
-  const instant = await findInstant(trx, notBefore);
-  await trx
-    .insertInto('former_name')
-    .values(held.map((holder) => toFormerName(appId, holder, hashes, instant)))
-    .execute();
+  const provisional = await findProvisional(trx);
+  const formerNameIds = await insertFormerNames(
+    trx,
+    held.map((holder) => toFormerName(appId, holder, hashes, provisional)),
+  );
   // Out of the way first: the unique key is checked row by row, and nobody can be called by a control character.
   if (ids.length > 1)
     await sql`
-      update identity set name = e'\\x01' || id where app_id = ${appId} and id = any (${ids}::bigint[])`.execute(
-      trx,
-    );
+      update identity set name = e'\\x01' || id
+      where app_id = ${appId} and id = any (${ids}::bigint[])`.execute(trx);
   const { rows } = await sql<UserRow>`
-    update identity i set name = t.name, name_since = ${instant}
+    update identity i set name = t.name, name_since = ${provisional}
     from unnest(${ids}::bigint[], ${renames.map(({ name }) => name)}::text[]) as t (id, name)
     where i.app_id = ${appId} and i.id = t.id
     returning i.id, i.name, i.im_id, i.created_at`.execute(trx);
-  return { users: rows.map(toUser), instant };
+  return { users: rows.map(toUser), identityIds: ids, formerNameIds, provisional };
 }
 
 /**
- * Erases the user in row `id` with all that hangs on it: its inbox, the messages that stand in no other inbox, its
- * devices and contacts. Its messages stay with those who got them. Undefined when there is no such row.
+ * Erases the user in row `id` with its devices and contacts, and frees its name; its messages are cleared away after
+ * that. Undefined when there is no such row. Once committed, it is to be settled.
  */
 export async function eraseUser(
   trx: Executor,
   appId: AppId,
   id: number,
   hashes: Hashes,
-  notBefore: Date,
-): Promise<Date | undefined> {
+): Promise<NameChange | undefined> {
   const [holder] = await lockNames(trx, appId, [id]);
   if (!holder) return undefined;
-  const instant = await findInstant(trx, notBefore);
-  const forgotten = { ...toFormerName(appId, holder, hashes, instant), name: null, identity_id: null };
-  await trx.insertInto('former_name').values(forgotten).execute();
+  const provisional = await findProvisional(trx);
+  const forgotten = { ...toFormerName(appId, holder, hashes, provisional), name: null, identity_id: null };
+  const formerNames: FormerName[] = [forgotten];
   if (holder.im_id !== null)
-    await trx
-      .insertInto('former_name')
-      .values({
-        ...forgotten,
-        name_hash: hashes.ofImId(appId, uuidToRegisteredId(holder.im_id)),
-        held_from: null,
-      })
-      .execute();
+    formerNames.push({
+      ...forgotten,
+      name_hash: hashes.ofImId(appId, uuidToRegisteredId(holder.im_id)),
+      held_from: null,
+    });
+  const formerNameIds = await insertFormerNames(trx, formerNames);
   await trx
     .updateTable('former_name')
     .set({ identity_id: null, name: null })
     .where('app_id', '=', appId)
     .where('identity_id', '=', id)
     .execute();
-  await sql`
-    delete from message where app_id = ${appId} and (
-      sender_id = ${id} and (recipient_id = ${id} or recipient_id is null)
-      or recipient_id = ${id} and sender_id is null)`.execute(trx);
-  await trx
-    .updateTable('message')
-    .set({ sender_id: null })
-    .where('app_id', '=', appId)
-    .where('sender_id', '=', id)
-    .execute();
-  await trx
-    .updateTable('message')
-    .set({ recipient_id: null })
-    .where('app_id', '=', appId)
-    .where('recipient_id', '=', id)
-    .execute();
+  await trx.insertInto('erasure').values({ app_id: appId, identity_id: id }).execute();
   await trx.deleteFrom('identity').where('app_id', '=', appId).where('id', '=', id).execute();
-  return instant;
+  return { users: [], identityIds: [], formerNameIds, provisional };
 }
 
-/** Milliseconds between the act and the instant it counts from: more than the clocks of two processes differ by. */
-const MARGIN_MS = 3;
+/**
+ * Fixes the instant from which the names count for others: behind every token that was issued before the act was
+ * committed, and, when this resolves, before every one that is issued from now on. Whatever the clocks of the
+ * processes do, since each stamps its tokens by the database's clock with a bounded error.
+ */
+export async function settleNames(db: Executor, appId: AppId, change: NameChange): Promise<void> {
+  await sql`
+    with instant as (
+      select date_trunc('milliseconds', clock_timestamp()) + make_interval(secs => ${SETTLE_MS / 1000}) as at
+    ), former as (
+      update former_name f set held_until = instant.at from instant
+      where f.app_id = ${appId} and f.id = any (${change.formerNameIds}::bigint[]) and f.held_until = ${change.provisional}
+    )
+    update identity i set name_since = instant.at from instant
+    where i.app_id = ${appId} and i.id = any (${change.identityIds}::bigint[]) and i.name_since = ${change.provisional}`.execute(
+    db,
+  );
+  await sleep(SETTLE_MS + CLOCK_ERROR_MS + 1);
+}
+
+/** More than a token that was issued before may be stamped ahead. */
+const SETTLE_MS = CLOCK_ERROR_MS + 1;
+/** How long tokens count for the former holders when a process dies before it has settled what it committed. */
+const PROVISIONAL_SECONDS = 60;
 
 interface HeldName {
   id: number;
@@ -202,29 +216,44 @@ interface HeldName {
   im_id: string | null;
 }
 
+type FormerName = Insertable<Tables['former_name']>;
+
 /** Locks rows, in the order in which everybody locks them, and tells what they are called. */
 async function lockNames(trx: Executor, appId: AppId, ids: readonly number[]): Promise<HeldName[]> {
   const { rows } = await sql<HeldName>`
-    select id, name, name_since, im_id from identity
+    select id, name, im_id,
+      least(name_since, date_trunc('milliseconds', clock_timestamp()) + make_interval(secs => ${SETTLE_MS / 1000})) as name_since
+    from identity
     where app_id = ${appId} and id = any (${ids}::bigint[]) order by app_id, id for update`.execute(trx);
   return rows;
 }
 
-/** An instant just ahead of every clock: from then on a name counts as given up. */
-async function findInstant(trx: Executor, notBefore: Date): Promise<Date> {
-  const { rows } = await sql<{ instant: Date }>`
-    select date_trunc('milliseconds', greatest(clock_timestamp(), ${notBefore}))
-      + make_interval(secs => ${MARGIN_MS / 1000}) as instant`.execute(trx);
-  return rows[0]!.instant;
+async function findProvisional(trx: Executor): Promise<Date> {
+  const { rows } = await sql<{ provisional: Date }>`
+    select date_trunc('milliseconds', clock_timestamp()) + make_interval(secs => ${PROVISIONAL_SECONDS}) as provisional`.execute(
+    trx,
+  );
+  return rows[0]!.provisional;
 }
 
-function toFormerName(appId: AppId, holder: HeldName, hashes: Hashes, instant: Date) {
+/** Notes names as given up. Where the holder before was not settled yet, that is over now: it was committed. */
+async function insertFormerNames(trx: Executor, formerNames: readonly FormerName[]): Promise<number[]> {
+  await sql`
+    update former_name
+    set held_until = date_trunc('milliseconds', clock_timestamp()) + make_interval(secs => ${SETTLE_MS / 1000})
+    where app_id = ${formerNames[0]!.app_id} and name_hash = any (${formerNames.map((former) => former.name_hash)}::bytea[])
+      and held_until > clock_timestamp() + make_interval(secs => ${SETTLE_MS / 1000})`.execute(trx);
+  const rows = await trx.insertInto('former_name').values(formerNames).returning('id').execute();
+  return rows.map(({ id }) => id);
+}
+
+function toFormerName(appId: AppId, holder: HeldName, hashes: Hashes, provisional: Date): FormerName {
   return {
     app_id: appId,
     name_hash: hashes.ofName(appId, holder.name as Name),
     name: holder.name,
     identity_id: holder.id,
     held_from: holder.name_since,
-    held_until: instant,
+    held_until: provisional,
   };
 }

@@ -86,7 +86,7 @@ export async function countUsers(
   return { composed: row.all - row.registered, registered: row.registered };
 }
 
-/** Gives each name that has no row one (not registered); names are inserted in order, so that two calls can't deadlock. */
+/** Gives each name that has no row one (not registered); in order, so that two calls don't deadlock. */
 export async function insertUsers(db: Executor, appId: AppId, names: readonly Name[]): Promise<void> {
   await sql`
     insert into identity (app_id, name)

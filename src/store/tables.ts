@@ -48,6 +48,7 @@ export interface Tables {
     held_from: Date | null;
     held_until: Date;
   };
+  erasure: { app_id: number; identity_id: number; created_at: Generated<Date> };
   message: {
     app_id: number;
     id: string;

@@ -1,21 +1,27 @@
-// Runs a transaction, and runs it again when Postgres chose it to end a deadlock or a serialization conflict.
+// Runs what Postgres broke off to end a deadlock, or because a row it refers to went away under it, again.
 
+import { isDanglingReference } from './constraints.ts';
 import type { Executor } from './database.ts';
 
 const MAX_ROUNDS = 10;
 const AGAIN = new Set(['40P01', '40001']);
 
 /** `act` must have no effect but on the database, since it may run more than once. */
-export async function transact<T>(db: Executor, act: (trx: Executor) => Promise<T>): Promise<T> {
+export async function rerun<T>(act: () => Promise<T>): Promise<T> {
   for (let round = 1; ; round++) {
     try {
-      return await db.transaction().execute(act);
+      return await act();
     } catch (error) {
       if (round === MAX_ROUNDS || !isToRunAgain(error)) throw error;
     }
   }
 }
 
+export function transact<T>(db: Executor, act: (trx: Executor) => Promise<T>): Promise<T> {
+  return rerun(() => db.transaction().execute(act));
+}
+
 function isToRunAgain(error: unknown): boolean {
+  if (isDanglingReference(error)) return true;
   return error instanceof Error && 'code' in error && AGAIN.has(String(error.code));
 }

@@ -5,7 +5,7 @@ import { errors, jwtVerify, SignJWT } from 'jose';
 import { ImidError } from '../errors.ts';
 import {
   isUuidV7,
-  makeUuid,
+  makeUuidAt,
   parseAppId,
   parseImId,
   timeOfUuid,
@@ -51,7 +51,7 @@ export function createTokens({ keys, issuer, clock }: { keys: Keys; issuer: stri
   return {
     async issue({ appId, imId, ttlSeconds = TTL_DEFAULT_SECONDS, deviceId }) {
       const { kid, alg, privateKey } = keys.current();
-      const jti = makeUuid(clock.now());
+      const jti = makeUuidAt(await clock.stamp());
       const issuedAt = toSeconds(timeOfUuid(jti));
       const scheme = parseImId(imId)!.scheme;
       const token = await new SignJWT({ scheme, ...(deviceId === undefined ? {} : { device: deviceId }) })

@@ -1,0 +1,41 @@
+// Clears away the messages of erased users, in portions that nobody has to wait for. A message stays where it stands in
+// the inbox of somebody else, and goes when both its users are gone.
+
+import { sql } from 'kysely';
+import type { AppId } from '../ids.ts';
+import type { Executor } from './database.ts';
+
+const PORTION = 1_000;
+
+/** Resolves when nothing is left of the erased user; safe to break off and to repeat. */
+export async function clearMessages(db: Executor, appId: AppId, identityId: number): Promise<void> {
+  for (const [own, other] of [
+    ['recipient_id', 'sender_id'],
+    ['sender_id', 'recipient_id'],
+  ] as const) {
+    for (let cleared = PORTION; cleared === PORTION;) {
+      const { rows } = await sql<{ cleared: number }>`
+        with portion as materialized (
+          select id, ${sql.ref(other)} as other_id from message
+          where app_id = ${appId} and ${sql.ref(own)} = ${identityId} limit ${PORTION} for update
+        ), orphan as materialized (
+          select p.id from portion p
+          where not exists (select from identity i where i.app_id = ${appId} and i.id = p.other_id)
+        ), deleted as (
+          delete from message m using orphan o where m.app_id = ${appId} and m.id = o.id
+        ), kept as (
+          update message m set ${sql.ref(own)} = null from portion p
+          where m.app_id = ${appId} and m.id = p.id and p.id not in (select id from orphan)
+        )
+        select count(*) as cleared from portion`.execute(db);
+      cleared = rows[0]!.cleared;
+    }
+  }
+  await db.deleteFrom('erasure').where('app_id', '=', appId).where('identity_id', '=', identityId).execute();
+}
+
+/** Users that were erased and whose messages are not cleared away yet. */
+export async function findErasures(db: Executor): Promise<{ appId: AppId; identityId: number }[]> {
+  const rows = await db.selectFrom('erasure').select(['app_id', 'identity_id']).execute();
+  return rows.map((row) => ({ appId: row.app_id as AppId, identityId: row.identity_id }));
+}
