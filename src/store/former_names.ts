@@ -222,7 +222,10 @@ type FormerName = Insertable<Tables['former_name']>;
 async function lockNames(trx: Executor, appId: AppId, ids: readonly number[]): Promise<HeldName[]> {
   const { rows } = await sql<HeldName>`
     select id, name, im_id,
-      least(name_since, date_trunc('milliseconds', clock_timestamp()) + make_interval(secs => ${SETTLE_MS / 1000})) as name_since
+      -- not settled yet: it is now, since it was committed; and null stays null
+      case when name_since > clock_timestamp() then
+        date_trunc('milliseconds', clock_timestamp()) + make_interval(secs => ${SETTLE_MS / 1000})
+      else name_since end as name_since
     from identity
     where app_id = ${appId} and id = any (${ids}::bigint[]) order by app_id, id for update`.execute(trx);
   return rows;
