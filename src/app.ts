@@ -6,7 +6,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify from 'fastify';
 import { adminApps, tenantApp } from './edge/apps.ts';
 import { createAccess } from './edge/access.ts';
-import { connect, SOCKET_MAX_PAYLOAD_BYTES, SUBPROTOCOL } from './edge/connect.ts';
+import { connect, isSocketRequest, SOCKET_MAX_PAYLOAD_BYTES, SUBPROTOCOL } from './edge/connect.ts';
 import { contacts } from './edge/contacts.ts';
 import { identities } from './edge/identities.ts';
 import { keys as keyRoutes } from './edge/keys.ts';
@@ -14,7 +14,7 @@ import { me } from './edge/me.ts';
 import { messages } from './edge/messages.ts';
 import { openapi } from './edge/openapi.ts';
 import { presence } from './edge/presence.ts';
-import { problems, sendProblem, toImidError } from './edge/problems.ts';
+import { problems, refuseMalformed, sendProblem, toImidError } from './edge/problems.ts';
 import { renames } from './edge/renames.ts';
 import { schemeUse } from './edge/schemes.ts';
 import { tokenIssue } from './edge/tokens.ts';
@@ -56,6 +56,9 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
     return503OnClosing: false,
     onProtoPoisoning: 'ignore',
     onConstructorPoisoning: 'ignore',
+    // Only this is an upgrade; whoever offers another protocol, or elsewhere, is answered in HTTP.
+    http: { shouldUpgradeCallback: isSocketRequest },
+    clientErrorHandler: refuseMalformed,
     frameworkErrors: (error, request, reply) => void sendProblem(toImidError(error), request, reply),
     routerOptions: { maxParamLength: PARAM_MAX_LENGTH, querystringParser: parseQuery },
   }).withTypeProvider<TypeBoxTypeProvider>();
@@ -90,6 +93,7 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
     options: {
       maxPayload: SOCKET_MAX_PAYLOAD_BYTES,
       perMessageDeflate: false,
+      skipUTF8Validation: true, // ours closes with our own code
       handleProtocols: (offered: Set<string>) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
     },
     errorHandler: (_error, socket) => socket.terminate(),

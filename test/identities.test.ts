@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import { startService, type Service } from './harness.ts';
+import { eventually, startService, type Service } from './harness.ts';
 
 let service: Service;
 before(async () => {
@@ -246,6 +246,37 @@ test('erasing frees the name and the inbox, and shows the sender as erased where
     '"to myself"',
   ]);
   assert.equal(Number(rows[0].count), 0);
+});
+
+test('of two users who are erased at once nothing is left, also after a crash in the middle', async () => {
+  const app = await service.createApp();
+  const contents = Array.from({ length: 150 }, (_, n) => `secret ${app.appId} ${n}`);
+  for (const content of contents) {
+    const [from, to] = content.endsWith('3') ? ['b', 'a'] : ['a', 'b'];
+    await app.call('POST', '/messages', { from: { uid: from }, to: { uid: to }, content });
+  }
+  const answers = await Promise.all(
+    ['a', 'b'].map((uid) => app.call('DELETE', `/identities/${app.appId}:${uid}`)),
+  );
+  assert.deepEqual(
+    answers.map((answer) => answer.status),
+    [204, 204],
+  );
+  const count = async (table: string) =>
+    Number(
+      (await service.database.pool.query(`select count(*) from ${table} where app_id = $1`, [app.appId]))
+        .rows[0].count,
+    );
+  assert.deepEqual([await count('message'), await count('erasure')], [0, 0]);
+  // A process that ended between the two steps left the user gone and its messages there.
+  await app.call('POST', '/messages', { from: { uid: 'c' }, to: { uid: 'c' }, content: 'left over' });
+  await service.database.pool.query(
+    `with gone as (delete from identity where app_id = $1 and name = 'c' returning app_id, id)
+     insert into erasure (app_id, identity_id) select app_id, id from gone`,
+    [app.appId],
+  );
+  await startService({ on: service });
+  await eventually(async () => (await count('message')) === 0 && (await count('erasure')) === 0);
 });
 
 test('what is remembered of an erased name is not the name', async () => {

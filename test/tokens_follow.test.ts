@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import { startService, type Service, type Tenant } from './harness.ts';
+import { eventually, startService, type Service, type Tenant } from './harness.ts';
 
 let service: Service;
 before(async () => {
@@ -54,6 +54,48 @@ test('after a swap each token acts as its own user', async () => {
     ],
     ['of a', 'of b', 'of b', 'of a'],
   );
+});
+
+test('a token issued while its name changes hands acts as one user and never as another', async () => {
+  const app = await service.createApp();
+  const second = await startService({ on: service });
+  const whoIs = async (token: string) => {
+    const { body } = await service.call('GET', '/v1/me/messages?limit=1', { key: token });
+    return body.items?.[0]?.content ?? body.code ?? 'nobody yet';
+  };
+  const write = (uid: string, content: string) =>
+    app.call('POST', '/messages', { from: { uid }, to: { uid }, content });
+  for (let round = 0; round < 12; round++) {
+    await write('n', `before ${round}`);
+    const seen: { token: string; who: string }[] = [];
+    const over = new AbortController();
+    const issuing = [service, second].map(async (process) => {
+      while (!over.signal.aborted) {
+        const { body } = await process.call('POST', `${app.path}/tokens`, { body: { uid: 'n' } });
+        seen.push({ token: body.token, who: await whoIs(body.token) });
+      }
+    });
+    await eventually(() => seen.length > 10);
+    if (round % 2) await app.call('DELETE', `/identities/${app.appId}:n`);
+    else await rename(app, 'n', `n-${round}`);
+    const next = await app.token({ uid: 'n' });
+    await write('n', `after ${round}`);
+    over.abort();
+    await Promise.all(issuing);
+    assert.equal(await whoIs(next), `after ${round}`);
+    for (const { token, who } of seen) {
+      const now = await whoIs(token);
+      const allowed: Record<string, string[]> = {
+        [`before ${round}`]: [`before ${round}`, 'token_revoked'],
+        'nobody yet': [`after ${round}`],
+        [`after ${round}`]: [`after ${round}`],
+        // Refused while the act was under way; never as somebody else.
+        token_revoked: ['token_revoked', `after ${round}`],
+      };
+      assert.ok(allowed[who]?.includes(now), `${who} became ${now} in round ${round}`);
+    }
+    await app.call('DELETE', `/identities/${app.appId}:n`);
+  }
 });
 
 test('a token of an erased user is revoked, also when the uid is used again at once', async () => {

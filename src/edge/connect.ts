@@ -1,6 +1,8 @@
 // The socket: GET /v1/connect, subprotocol imid.v1. Turns a WebSocket into a peer of a session, and knows nothing of
 // what is said on it. No socket exists without a checked token: a bad one is refused while it is still HTTP.
 
+import { isUtf8 } from 'node:buffer';
+import type { IncomingMessage } from 'node:http';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
@@ -92,6 +94,7 @@ export const connect: FastifyPluginAsyncTypebox<{ router: Router; isDraining: ()
     },
     preHandler: async (request) => {
       if (isDraining()) throw new ImidError('unavailable', 'The service is shutting down.');
+      if (request.ws) refuseBadHandshake(request);
       refuseOtherProtocols(request);
       refuseOtherDevice(request, request.query.device);
     },
@@ -109,7 +112,7 @@ export const connect: FastifyPluginAsyncTypebox<{ router: Router; isDraining: ()
       });
       let isReady = false;
       const receive = (data: Buffer, isBinary: boolean): void => {
-        if (isBinary || data.length > FRAME_MAX_BYTES) return session.close('protocolError');
+        if (isBinary || data.length > FRAME_MAX_BYTES || !isUtf8(data)) return session.close('protocolError');
         const read = readFrame(data.toString());
         if ('frame' in read) session.receive(read.frame);
         else session.fail(read.error, read.id);
@@ -136,11 +139,32 @@ export const connect: FastifyPluginAsyncTypebox<{ router: Router; isDraining: ()
   app.addHook('onClose', async () => clearInterval(pinging));
 };
 
-function refuseOtherProtocols(request: FastifyRequest): void {
-  const offered = request.headers['sec-websocket-protocol']?.split(',').map((protocol) => protocol.trim());
-  if (offered && !offered.includes(SUBPROTOCOL))
+/** Whether a request asks for the socket: nothing else is ever upgraded. */
+export function isSocketRequest(request: IncomingMessage): boolean {
+  return (
+    request.headers.upgrade?.toLowerCase() === 'websocket' && /^\/v1\/connect(\?|$)/.test(request.url ?? '')
+  );
+}
+
+/** What ws would refuse in its own words (RFC 6455 section 4.2.1). */
+function refuseBadHandshake({ headers }: FastifyRequest): void {
+  if (headers['sec-websocket-version'] !== '13')
+    throw invalid([{ in: 'header', pointer: '#/sec-websocket-version', detail: 'must be 13' }]);
+  if (!/^[+/0-9A-Za-z]{22}==$/.test(headers['sec-websocket-key'] ?? ''))
+    throw invalid([{ in: 'header', pointer: '#/sec-websocket-key', detail: 'must be 16 bytes in base64' }]);
+}
+
+function refuseOtherProtocols({ headers }: FastifyRequest): void {
+  const offered = headers['sec-websocket-protocol']?.split(',').map((protocol) => protocol.trim());
+  if (!offered) return;
+  const isWellFormed = offered.every((name) => /^[!#$%&'*+.^_`|~\w-]+$/.test(name));
+  if (!isWellFormed || new Set(offered).size < offered.length || !offered.includes(SUBPROTOCOL))
     throw invalid([
-      { in: 'header', pointer: '#/sec-websocket-protocol', detail: `must offer ${SUBPROTOCOL}` },
+      {
+        in: 'header',
+        pointer: '#/sec-websocket-protocol',
+        detail: `must offer ${SUBPROTOCOL}, and each protocol once`,
+      },
     ]);
 }
 
@@ -169,6 +193,8 @@ function createPeer(socket: WebSocket): Peer {
   };
   return {
     send: (text) => socket.send(text, onWritten),
+    pause: () => socket.pause(),
+    resume: () => socket.resume(),
     close(reason: CloseReason) {
       const { code, reason: words } = closeCodes[reason];
       socket.resume();

@@ -117,10 +117,9 @@ export const messages: FastifyPluginAsyncTypebox<{ directory: Directory; router:
     },
     async ({ tenant, body }, reply) => {
       const content = toJsonText(body.content, CONTENT_MAX_BYTES, { in: 'body', pointer: '#/content' });
-      const to = Array.isArray(body.to) ? body.to : [body.to];
       const outcome = await router.send(tenant, {
         from: body.from,
-        to,
+        to: body.to,
         content,
         id: body.id ?? randomUUID(),
         push: body.push,

@@ -13,8 +13,9 @@ export function readCursor(cursor: string | undefined): string | undefined {
 
 /** As `readCursor`, where the key is a number; 0 without a cursor. */
 export function readNumberCursor(cursor: string | undefined): number {
-  const key = Number(readCursor(cursor) ?? 0);
-  if (!Number.isSafeInteger(key))
+  const text = readCursor(cursor) ?? '0';
+  const key = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(key))
     throw invalid([{ in: 'query', pointer: '#/cursor', detail: 'is not a cursor of this list' }]);
   return key;
 }

@@ -31,8 +31,8 @@ export function parseQuery(text: string): Record<string, string | string[]> {
 
 /** Throws `invalid_request` for a query with an escape that is not UTF-8. */
 export async function refuseBadQuery(request: FastifyRequest): Promise<void> {
-  const [, query = ''] = request.url.split('?', 2);
-  if (query.includes('%') && tryUnescape(query) === undefined)
+  const at = request.url.indexOf('?');
+  if (at >= 0 && tryUnescape(request.url.slice(at)) === undefined)
     throw new ImidError('invalid_request', 'The query holds an escape that is not UTF-8.');
 }
 

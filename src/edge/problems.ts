@@ -1,5 +1,7 @@
 // Prints every error as a problem document (RFC 9457), from the one table in errors.ts. Tells nothing internal.
 
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import type { ErrorObject } from 'ajv';
@@ -30,7 +32,7 @@ export const problems = fp(
 );
 
 export function sendProblem(error: ImidError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const { status, title } = errorCodes[error.code];
+  const { status } = errorCodes[error.code];
   if (status >= 500) request.log.error({ err: error.cause ?? error }, error.message);
   if (status === 401) reply.header('www-authenticate', challengeOf(error));
   if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds);
@@ -38,14 +40,37 @@ export function sendProblem(error: ImidError, request: FastifyRequest, reply: Fa
     .code(status)
     .type('application/problem+json')
     .serializer(JSON.stringify)
-    .send({
-      type: `urn:imid:error:${error.code}`,
-      title,
-      status,
-      detail: error.message,
-      code: error.code,
-      ...(error.errors && { errors: error.errors }),
-    });
+    .send(toProblem(error));
+}
+
+/** Answers what isn't HTTP enough to become a request. */
+export function refuseMalformed(error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
+  const isTooLarge = error.code === 'HPE_HEADER_OVERFLOW';
+  const body = JSON.stringify(
+    toProblem(
+      isTooLarge
+        ? new ImidError('payload_too_large', 'The request line and headers are too large.')
+        : new ImidError('invalid_request', 'This is not well-formed HTTP.'),
+    ),
+  );
+  const { status } = errorCodes[isTooLarge ? 'payload_too_large' : 'invalid_request'];
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/problem+json\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
+}
+
+function toProblem(error: ImidError): object {
+  const { status, title } = errorCodes[error.code];
+  return {
+    type: `urn:imid:error:${error.code}`,
+    title,
+    status,
+    detail: error.message,
+    code: error.code,
+    ...(error.errors && { errors: error.errors }),
+  };
 }
 
 /** RFC 6750 section 3: no error code when there was no credential at all. */

@@ -133,7 +133,7 @@ export const Message = Type.Object(
 export const PushText = Type.Object(
   {
     title: Type.Optional(text({ format: 'text', maxLength: 200 })),
-    body: Type.Optional(text({ format: 'text', maxLength: 1000 })),
+    body: Type.Optional(text({ format: 'lines', maxLength: 1000 })),
   },
   {
     $id: 'PushText',

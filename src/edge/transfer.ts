@@ -145,7 +145,7 @@ export const transfer: FastifyPluginAsyncTypebox<{ directory: Directory; registr
     const registration = { userId, imId: imId as RegisteredId | undefined, adopt };
     if (createdAt === undefined) return registration;
     const date = new Date(createdAt);
-    if (Number.isNaN(date.getTime()))
+    if (!/^\d{4}-/.test(createdAt) || !(date.getUTCFullYear() >= 1))
       return invalid([{ in: 'body', pointer: '#/createdAt', detail: 'must be a date and time of ISO 8601' }]);
     return { ...registration, createdAt: date };
   }

@@ -12,6 +12,10 @@ const formats: Record<string, (text: string) => string | undefined> = {
   'im-id': faultOfImId,
   'app-id': (text) =>
     parseAppId(text) === undefined ? 'must be a positive integer in decimal digits' : undefined,
+  lines: (text) =>
+    /\p{Cs}|[^\P{Cc}\n\t]/u.test(text)
+      ? 'must not hold control characters but line feeds and tabs'
+      : undefined,
   text: (text) =>
     /[\p{Cc}\p{Cs}]/u.test(text) ? 'must not hold control or surrogate characters' : undefined,
 };

@@ -11,8 +11,9 @@ import { readAddress, requireScheme, type Address } from '../identity/schemes.ts
 import type { Database } from '../store/database.ts';
 import { findDevices, markSeen, openDevice } from '../store/devices.ts';
 import { findPositions, findUser } from '../store/identities.ts';
-import { findInboxEntries, findLastSeq } from '../store/messages.ts';
+import { findInboxEntries, findLastSeq, findSentMessages } from '../store/messages.ts';
 import { findEpoch } from '../store/service.ts';
+import { rerun } from '../store/transact.ts';
 import { createAcks, type Acks } from './acks.ts';
 import type { PushText } from './frames.ts';
 import { Hub } from './hub.ts';
@@ -39,7 +40,8 @@ export interface RouterOptions {
 
 export interface SendRequest {
   from: Address;
-  to: readonly Address[];
+  /** A list gets an outcome each, also if it is a list of one. */
+  to: Address | readonly Address[];
   /** JSON text. */
   content: string;
   id: string;
@@ -127,20 +129,26 @@ export async function createRouter({ database, apps, directory, admit, log }: Ro
   async function prepare(
     app: App,
     findSender: (anew: boolean) => Promise<Located>,
-    to: readonly Address[],
+    to: Address | readonly Address[],
     message: { id: string; content: string; push?: PushText | undefined },
   ): Promise<Unit> {
+    const addresses = Array.isArray(to) ? (to as Address[]) : [to as Address];
     const find = async (anew: boolean) => {
       const sender = await findSender(anew);
-      const recipients = (await locate(app, to, anew)).map(asRecipientError);
+      const recipients = (await locate(app, addresses, anew)).map(asRecipientError);
       return { sender, recipients };
     };
+    const found = await find(false);
+    const isToNobody = found.recipients.some((recipient) => recipient instanceof ImidError);
     return {
       appId: app.id,
       clientId: message.id,
+      isList: Array.isArray(to),
+      // Whoever got it may be gone since, and the same id is still answered the same.
+      known: isToNobody ? await findSentMessages(pool, app.id, found.sender.id, message.id) : [],
       content: message.content,
       push: message.push && JSON.stringify(message.push),
-      ...(await find(false)),
+      ...found,
       relocate: () => find(true),
     };
   }
@@ -156,7 +164,9 @@ export async function createRouter({ database, apps, directory, admit, log }: Ro
     async openDevice({ appId, identityId }, deviceId) {
       if (deviceId !== undefined) await acks.settle(identityId, deviceId);
       const device =
-        deviceId === undefined ? undefined : await openDevice(kysely, appId, identityId, deviceId);
+        deviceId === undefined
+          ? undefined
+          : await rerun(() => openDevice(kysely, appId, identityId, deviceId));
       const lastSeq = await findLastSeq(pool, appId, identityId);
       if (lastSeq === undefined || (deviceId !== undefined && !device)) return undefined;
       return { lastSeq, acked: device?.acked ?? lastSeq, isKnown: device !== undefined && !device.isNew };
@@ -170,9 +180,7 @@ export async function createRouter({ database, apps, directory, admit, log }: Ro
           throw new ImidError('token_revoked', 'The user of this connection is gone.');
         return { id: session.identityId, expectedName: undefined };
       };
-      const unit = await prepare(app, findSender, [frame.to], frame);
-      if (unit.recipients[0] instanceof ImidError) throw unit.recipients[0];
-      return unit;
+      return prepare(app, findSender, frame.to, frame);
     },
 
     leave(session) {

@@ -26,6 +26,9 @@ export interface Admitted {
 export interface Peer {
   send(text: string): void;
   close(reason: CloseReason): void;
+  /** Stops and goes on reading what the client sends. */
+  pause(): void;
+  resume(): void;
   /** Bytes written and not yet taken by the network. */
   readonly buffered: number;
   /** Resolves true once little is buffered any more, false when that takes too long. */
@@ -62,6 +65,8 @@ export interface Routes {
   note(error: ImidError, session: Session): void;
 }
 
+/** Beyond this nothing more is read from the client until half of it is dealt with. */
+const MAX_PENDING_FRAMES = 128;
 const PAGE = 200;
 /** Beyond this the connection is served from the inbox, as fast as it reads. */
 const MAX_BUFFERED_BYTES = 1 << 20;
@@ -93,6 +98,8 @@ export class Session {
   #expiry: NodeJS.Timeout | undefined;
   /** Ids of sends that were not answered yet, with how often each was sent. */
   readonly #unanswered = new Map<string, number>();
+  /** Frames that were received and not dealt with yet. */
+  #pending = 0;
   /** Frames take their turns: a later one starts when the one before has found out whom it means. */
   #turn: Promise<void> = Promise.resolve();
 
@@ -190,34 +197,43 @@ export class Session {
     this.#router.leave(this);
   }
 
-  #takeTurn(act: () => Promise<void>, id?: string): void {
+  /** `act` resolves when the next frame may start, with a promise of when this one is dealt with. */
+  #takeTurn(act: () => Promise<{ done: Promise<void> }>, id?: string): void {
+    this.#pending += 1;
+    if (this.#pending === MAX_PENDING_FRAMES) this.#peer.pause();
+    const finish = (): void => {
+      this.#pending -= 1;
+      if (this.#pending === MAX_PENDING_FRAMES / 2) this.#peer.resume();
+    };
     this.#turn = this.#turn.then(async () => {
       if (this.#isClosed) return;
       try {
-        await act();
+        const { done } = await act();
+        void done.then(finish);
       } catch (error) {
         this.#refuse(error, id);
+        finish();
       }
     });
   }
 
-  async #send(frame: ClientFrame & { type: 'send' }): Promise<void> {
+  async #send(frame: ClientFrame & { type: 'send' }): Promise<{ done: Promise<void> }> {
     const unit = await this.#router.prepareSend(this, frame);
-    // Not awaited: the next frame need not wait for the disk.
-    void this.#router.write(unit).then(
+    // The next frame need not wait for the disk.
+    const done = this.#router.write(unit).then(
       ([outcome]) => {
         if (outcome instanceof ImidError) return this.#refuse(outcome, frame.id);
         const { messageId, senderSeq: seq, at } = outcome!;
         // A fresh one is answered where its seq comes in the stream; a repeat that lies behind us right here.
-        if (seq <= this.#cursor && this.#answered(frame.id))
-          this.#peer.send(sentFrame({ id: frame.id, messageId, seq, at }));
-        else this.onPosition(seq);
+        if (seq > this.#cursor) this.onPosition(seq);
+        else if (this.#answered(frame.id)) this.#peer.send(sentFrame({ id: frame.id, messageId, seq, at }));
       },
       (error: unknown) => this.#refuse(error, frame.id),
     );
+    return { done };
   }
 
-  async #renew(token: string): Promise<void> {
+  async #renew(token: string): Promise<{ done: Promise<void> }> {
     const admitted = await this.#router.admit(token);
     if (admitted.user.id !== this.identityId)
       throw new ImidError('forbidden', 'The token acts for another user than this connection.');
@@ -226,6 +242,7 @@ export class Session {
     this.#admitted = admitted;
     this.scheme = admitted.claims.scheme;
     this.#watchExpiry();
+    return { done: Promise.resolve() };
   }
 
   #refuse(thrown: unknown, id?: string): void {

@@ -2,16 +2,19 @@
 // Invariants: one flush at a time, so that a sender's messages are stored in the order they came; nothing is
 // reported as stored before it is committed; a unit that can't be stored fails alone, in its place.
 
+import { LRUCache } from 'lru-cache';
 import { ImidError, asImidError, isOutage } from '../errors.ts';
 import { makeUuid, type AppId, type Name } from '../ids.ts';
 import { violatedUnique } from '../store/constraints.ts';
 import type { Database } from '../store/database.ts';
+import { rerun } from '../store/transact.ts';
 import {
   findSentMessages,
   insertMessages,
   type InboxEntry,
   type MovedInbox,
   type NewMessage,
+  type SentMessage,
   type TouchedInbox,
 } from '../store/messages.ts';
 
@@ -28,6 +31,10 @@ export interface Unit {
   clientId: string;
   /** In order; an error stands where nobody could be found. */
   recipients: readonly (Located | ImidError)[];
+  /** Each recipient gets a message of its own; else the id stands for one message, whoever it is sent to. */
+  isList: boolean;
+  /** What is stored under the id already, looked up where a recipient can't be found any more. */
+  known: readonly SentMessage[];
   /** JSON text. */
   content: string;
   push: string | undefined;
@@ -41,8 +48,6 @@ export interface Stored {
   senderSeq: number;
   recipientSeq: number;
   at: Date;
-  /** Stored earlier under the same id, so that nothing was stored now. */
-  repeated: boolean;
 }
 
 export type Outcome = (Stored | ImidError)[];
@@ -52,6 +57,9 @@ export type Announce = (identityId: number, entry: InboxEntry) => void;
 
 const MAX_FLUSH_MESSAGES = 1_000;
 const MAX_QUEUED_MESSAGES = 20_000;
+const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
+/** How many answers are remembered, so that a repeat costs nothing and nobody. */
+const MAX_REMEMBERED = 50_000;
 const MAX_RELOCATIONS = 10;
 
 type Moved = Map<number, MovedInbox>;
@@ -66,6 +74,11 @@ export class Writer {
   readonly #announce: Announce;
   readonly #queue: Queued[] = [];
   #queuedMessages = 0;
+  #queuedBytes = 0;
+  /** By sender and id: units that are queued or being stored. */
+  readonly #underWay = new Map<string, Promise<Outcome>>();
+  /** By sender and id: what the last messages were answered with. */
+  readonly #remembered = new LRUCache<string, Stored>({ max: MAX_REMEMBERED });
   #flushing: Promise<void> | undefined;
 
   constructor(database: Database, announce: Announce) {
@@ -74,12 +87,35 @@ export class Writer {
   }
 
   /** Resolves when the unit is on disk, one outcome per recipient. Throws `unavailable`. */
-  write(unit: Unit): Promise<Outcome> {
-    if (this.#queuedMessages >= MAX_QUEUED_MESSAGES)
+  async write(unit: Unit): Promise<Outcome> {
+    const key = `${unit.sender.id}:${unit.clientId}`;
+    const underWay = this.#underWay.get(key);
+    if (underWay) {
+      if (!unit.isList) return (await underWay).slice(0, 1);
+      await underWay.catch(() => {});
+      return this.write(unit);
+    }
+    const remembered = unit.isList ? undefined : this.#remembered.get(key);
+    if (remembered) return [remembered];
+    const writing = this.#enqueue(unit);
+    this.#underWay.set(key, writing);
+    try {
+      const outcome = await writing;
+      const [only] = outcome;
+      if (!unit.isList && only && !(only instanceof ImidError)) this.#remembered.set(key, only);
+      return outcome;
+    } finally {
+      this.#underWay.delete(key);
+    }
+  }
+
+  #enqueue(unit: Unit): Promise<Outcome> {
+    if (this.#queuedMessages >= MAX_QUEUED_MESSAGES || this.#queuedBytes >= MAX_QUEUED_BYTES)
       return Promise.reject(new ImidError('unavailable', 'More is being sent than can be stored right now.'));
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
     this.#queue.push({ unit, settle: { resolve, reject } });
     this.#queuedMessages += unit.recipients.length;
+    this.#queuedBytes += unit.content.length;
     this.#flushing ??= this.#flushAll();
     return promise;
   }
@@ -113,6 +149,7 @@ export class Writer {
       if (count > 0 && messages + unit.recipients.length > MAX_FLUSH_MESSAGES) break;
       count += 1;
       messages += unit.recipients.length;
+      this.#queuedBytes -= unit.content.length;
     }
     this.#queuedMessages -= messages;
     return this.#queue.splice(0, count);
@@ -150,9 +187,8 @@ export class Writer {
     for (let round = 0; round < MAX_RELOCATIONS; round++) {
       const located = await unit.relocate();
       const known = await findSentMessages(this.#database.pool, unit.appId, located.sender.id, unit.clientId);
-      const repeats = new Map(known.map((sent) => [sent.part, { ...sent, repeated: true }]));
       const batch = new Batch(this.#database.clock.now());
-      batch.add({ ...unit, ...located }, repeats);
+      batch.add({ ...unit, ...located, known });
       try {
         const moved = await batch.insert(this.#database);
         if (!moved) continue;
@@ -172,7 +208,7 @@ class Batch {
   readonly #inboxes = new Map<number, TouchedInbox>();
   readonly #messages: NewMessage[] = [];
   readonly #steps: { sender: number; recipient: number }[] = [];
-  /** Per unit and recipient: what is known already, or the place among the messages. */
+  /** Per unit and recipient: the place among the messages, or what came of it without one. */
   readonly #places: (number | Stored | ImidError)[][] = [];
   /** One inbox was found by two names: at least one of them has moved since. */
   #contradicts = false;
@@ -181,32 +217,45 @@ class Batch {
     this.#at = at;
   }
 
-  add(unit: Unit, repeats = new Map<number, Stored>()): void {
-    const places = unit.recipients.map((recipient, part) => {
-      const repeat = repeats.get(part);
-      if (repeat) return repeat;
-      if (recipient instanceof ImidError) return recipient;
-      const toSelf = recipient.id === unit.sender.id;
-      const step = {
-        sender: toSelf ? 0 : this.#touch(unit.appId, unit.sender),
-        recipient: this.#touch(unit.appId, recipient),
-      };
-      this.#steps.push(step);
-      return (
-        this.#messages.push({
-          appId: unit.appId,
-          id: makeUuid(this.#at),
-          senderId: unit.sender.id,
-          recipientId: recipient.id,
-          clientId: unit.clientId,
-          part,
-          content: unit.content,
-          push: unit.push,
-          at: this.#at,
-        }) - 1
-      );
+  add(unit: Unit): void {
+    const { known } = unit;
+    const knownAt = new Map(known.map((sent) => [sent.part, sent]));
+    const knownTo = new Map(known.map((sent) => [sent.recipientId, sent]));
+    let nextPart = Math.max(-1, ...knownAt.keys()) + 1;
+    const placeOf = new Map<number, number>();
+    const places = unit.recipients.map((recipient, i) => {
+      if (!unit.isList && known[0]) return known[0];
+      if (recipient instanceof ImidError) return knownAt.get(i) ?? recipient;
+      // A list that names somebody twice is one message to them.
+      const found = knownTo.get(recipient.id) ?? placeOf.get(recipient.id);
+      if (found !== undefined) return found;
+      const place = this.#push(unit, recipient, known.length > 0 ? nextPart++ : i);
+      placeOf.set(recipient.id, place);
+      return place;
     });
     this.#places.push(places);
+  }
+
+  /** Takes a message in; gives back its place among the messages. */
+  #push(unit: Unit, recipient: Located, part: number): number {
+    const toSelf = recipient.id === unit.sender.id;
+    this.#steps.push({
+      sender: toSelf ? 0 : this.#touch(unit.appId, unit.sender),
+      recipient: this.#touch(unit.appId, recipient),
+    });
+    return (
+      this.#messages.push({
+        appId: unit.appId,
+        id: makeUuid(this.#at),
+        senderId: unit.sender.id,
+        recipientId: recipient.id,
+        clientId: unit.clientId,
+        part,
+        content: unit.content,
+        push: unit.push,
+        at: this.#at,
+      }) - 1
+    );
   }
 
   /** Takes the next place in an inbox, from 1. */
@@ -224,7 +273,9 @@ class Batch {
   async insert(database: Database): Promise<Moved | undefined> {
     if (this.#contradicts) return undefined;
     if (this.#messages.length === 0) return new Map();
-    return insertMessages(database.pool, [...this.#inboxes.values()], this.#messages, this.#steps);
+    return rerun(() =>
+      insertMessages(database.pool, [...this.#inboxes.values()], this.#messages, this.#steps),
+    );
   }
 
   announce(moved: Moved, announce: Announce): void {
@@ -260,7 +311,6 @@ class Batch {
       senderSeq: step.sender === 0 ? recipientSeq : moved.get(message.senderId)!.base + step.sender,
       recipientSeq,
       at: message.at,
-      repeated: false,
     };
   }
 }

@@ -192,7 +192,9 @@ export async function eraseUser(
 export async function settleNames(db: Executor, appId: AppId, change: NameChange): Promise<void> {
   await sql`
     with instant as (
-      select date_trunc('milliseconds', clock_timestamp()) + make_interval(secs => ${SETTLE_MS / 1000}) as at
+      -- need not be flushed: what a crash would leave, the provisional end, is safe
+      select set_config('synchronous_commit', 'off', true),
+        date_trunc('milliseconds', clock_timestamp()) + make_interval(secs => ${SETTLE_MS / 1000}) as at
     ), former as (
       update former_name f set held_until = instant.at from instant
       where f.app_id = ${appId} and f.id = any (${change.formerNameIds}::bigint[]) and f.held_until = ${change.provisional}
@@ -204,8 +206,11 @@ export async function settleNames(db: Executor, appId: AppId, change: NameChange
   await sleep(SETTLE_MS + CLOCK_ERROR_MS + 1);
 }
 
-/** More than a token that was issued before may be stamped ahead. */
-const SETTLE_MS = CLOCK_ERROR_MS + 1;
+/**
+ * How far ahead the instant lies: further than a token that was issued before may be stamped ahead, and than it takes to
+ * commit it, so that nobody sees a token of behind it act for the former holder.
+ */
+const SETTLE_MS = 30;
 /** How long tokens count for the former holders when a process dies before it has settled what it committed. */
 const PROVISIONAL_SECONDS = 60;
 

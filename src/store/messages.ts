@@ -47,7 +47,7 @@ export interface InboxEntry {
   at: Date;
 }
 
-/** What a sender is told of a message that is stored. */
+/** A message as its sender is told of it. */
 export interface SentMessage {
   part: number;
   messageId: string;

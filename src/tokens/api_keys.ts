@@ -5,6 +5,7 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { ImidError } from '../errors.ts';
 import type { AppId } from '../ids.ts';
 import { deleteApiKey, findApiKey, findApiKeys, insertApiKey, type ApiKey } from '../store/apps.ts';
+import { isDanglingReference } from '../store/constraints.ts';
 import type { Database } from '../store/database.ts';
 import { createFresh } from '../store/fresh.ts';
 
@@ -28,7 +29,12 @@ export function createApiKeys({ kysely }: Database) {
     ): Promise<ApiKey & { apiKey: string }> {
       const id = randomBytes(8).toString('hex');
       const secret = randomBytes(32).toString('base64url');
-      const row = await insertApiKey(kysely, { id, appId, ...key, secretHash: hashSecret(secret) });
+      const row = await insertApiKey(kysely, { id, appId, ...key, secretHash: hashSecret(secret) }).catch(
+        (error: unknown) => {
+          if (isDanglingReference(error)) throw new ImidError('not_found', 'There is no such app.');
+          throw error;
+        },
+      );
       return { ...row, apiKey: `imk_${id}_${secret}` };
     },
 
