@@ -100,15 +100,15 @@ test('a client whose messages can’t be stored right now is not read any furthe
     await lock.query('lock table identity in access exclusive mode');
     for (let n = 0; n < 2_000; n++)
       client.send({ type: 'send', id: `n${n}`, to: { uid: 'sink' }, content: 'x'.repeat(16_000) });
-    let before = -1;
+    let amount = -1;
     let same = 0;
     await eventually(() => {
       const { bufferedAmount } = client.socket;
-      same = bufferedAmount === before ? same + 1 : 0;
-      before = bufferedAmount;
+      same = bufferedAmount === amount ? same + 1 : 0;
+      amount = bufferedAmount;
       return same === 30;
     });
-    assert.ok(before > 20_000_000, `${before} bytes of 32,000,000 are left with the client`);
+    assert.ok(amount > 20_000_000, `${amount} bytes of 32,000,000 are left with the client`);
   } finally {
     await lock.query('rollback');
     lock.release();

@@ -5,7 +5,7 @@ import { sql } from 'kysely';
 import type { AppId } from '../ids.ts';
 import type { Executor } from './database.ts';
 
-const PORTION = 1_000;
+const PORTION = 5_000;
 
 /** Resolves when nothing is left of the erased user; safe to break off and to repeat. */
 export async function clearMessages(db: Executor, appId: AppId, identityId: number): Promise<void> {
