@@ -51,7 +51,7 @@ test('the conversation of the README takes place, in both schemes', async (t) =>
       printed += (await run(process.execPath, ['--input-type=module', '-e', text], { env })).stdout;
     else for (const command of text.split(/\n(?=\S)/)) await runCommand(command, env, answers);
   }
-  assert.equal(answers.length, 14);
+  assert.equal(answers.length, 16);
   assert.deepEqual(
     answers.filter((answer) => answer.code !== undefined),
     [],
@@ -65,7 +65,9 @@ test('the conversation of the README takes place, in both schemes', async (t) =>
     /carol \{\s*type: 'sent'/,
   ])
     assert.match(printed, seen);
-  const inboxOfBob = answers.at(-1)!;
+  assert.deepEqual([answers[14].line, answers[14].userId, answers[14].status], [2, 'frank', 'created']);
+  assert.deepEqual(Object.keys(answers[15]), ['imId', 'userId', 'createdAt']);
+  const inboxOfBob = answers[13];
   assert.deepEqual(inboxOfBob.items[0].from, { imId: `${app.appId}:alice`, uid: 'alice' });
   assert.deepEqual(inboxOfBob.items[0].to, { imId: env['BOB_ID'], userId: 'bob' });
 });

@@ -80,8 +80,9 @@ export const messages: FastifyPluginAsyncTypebox<{ directory: Directory; router:
         operationId: 'sendMessage',
         summary: 'Send a message as a user',
         description:
-          'Answered when the message is on disk. `to` may be a list: then each recipient has its own result, in order. ' +
-          'With an `id`, sending again stores nothing and answers the same.',
+          'Answered when the message is on disk. `to` may be a list: then each recipient has its own result, in order, ' +
+          'and one that is named twice gets one message. With an `id`, sending again stores nothing and answers the ' +
+          'same; a list stores for those of its recipients that have not got it yet.',
         tags,
         params: AppPath,
         body: Type.Object(
