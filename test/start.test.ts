@@ -202,6 +202,25 @@ test('a signal while it is starting, or two of them, still leave no process behi
   }
 });
 
+test('npm start passes a signal on, so that nothing is left when npm has ended', async () => {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    const directory = await makeDirectory();
+    const npm = spawn('npm', ['start'], {
+      cwd: new URL('..', import.meta.url),
+      env: { ...process.env, LOG_LEVEL: 'error', PORT: '0', IMID_DATA_DIR: directory },
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    let output = '';
+    npm.stdout.on('data', (data: Buffer) => (output += data.toString()));
+    await eventually(() => output.includes('admin key'), 'the banner');
+    const postmaster = await findPostmaster(directory);
+    npm.kill(signal);
+    await once(npm, 'exit');
+    await eventually(() => !isAlive(postmaster), 'the end of Postgres');
+    await assert.rejects(stat(join(directory, 'postgres', 'postmaster.pid')), { code: 'ENOENT' });
+  }
+});
+
 test('with DATABASE_URL it runs on that Postgres', async () => {
   const { name, connection } = await createDatabase();
   const directory = await makeDirectory();
