@@ -9,6 +9,7 @@ import { CLOCK_ERROR_MS } from './clock.ts';
 import type { Executor } from './database.ts';
 import { toUser, type User, type UserRow } from './identities.ts';
 import type { Tables } from './tables.ts';
+import { rerun } from './transact.ts';
 
 /** What a former name, or the imId of an erased user, is found by without being kept. */
 export interface Hashes {
@@ -190,18 +191,22 @@ export async function eraseUser(
  * processes do, since each stamps its tokens by the database's clock with a bounded error.
  */
 export async function settleNames(db: Executor, appId: AppId, change: NameChange): Promise<void> {
-  await sql`
+  await rerun(() =>
+    sql`
     with instant as (
       -- need not be flushed: what a crash would leave, the provisional end, is safe
       select set_config('synchronous_commit', 'off', true),
         date_trunc('milliseconds', clock_timestamp()) + make_interval(secs => ${SETTLE_MS / 1000}) as at
-    ), former as (
-      update former_name f set held_until = instant.at from instant
-      where f.app_id = ${appId} and f.id = any (${change.formerNameIds}::bigint[]) and f.held_until = ${change.provisional}
+    ), moved as (
+      update identity i set name_since = instant.at from instant
+      where i.app_id = ${appId} and i.id = any (${change.identityIds}::bigint[])
+        and i.name_since = ${change.provisional}
+      returning i.id
     )
-    update identity i set name_since = instant.at from instant
-    where i.app_id = ${appId} and i.id = any (${change.identityIds}::bigint[]) and i.name_since = ${change.provisional}`.execute(
-    db,
+    -- after the identities, which is the order in which everybody locks the two
+    update former_name f set held_until = instant.at from instant, (select count(*) from moved) as m
+    where f.app_id = ${appId} and f.id = any (${change.formerNameIds}::bigint[])
+      and f.held_until = ${change.provisional}`.execute(db),
   );
   await sleep(SETTLE_MS + CLOCK_ERROR_MS + 1);
 }
