@@ -16,7 +16,7 @@ const CLOSE_TIMEOUT_MS = 10_000;
 async function run(config: Config): Promise<void> {
   const stop = new AbortController();
   // Before anything is started, so that nothing is left behind; and for good, since a terminal and npm both pass one on.
-  for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => stop.abort());
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, () => stop.abort());
   const open: (() => Promise<unknown>)[] = [];
   try {
     await start(config, open);

@@ -74,7 +74,7 @@ test('the conversation of the README takes place, in both schemes', async (t) =>
 
 /** `NAME=value`, `NAME=… # field of the answer`, or a curl that answers JSON. */
 async function runCommand(command: string, env: Record<string, string>, answers: Json[]): Promise<void> {
-  const [, name, value, field] = /^(\w+)=(.*?)(?: +# (\w+) of the answer)?\n*$/s.exec(command) ?? [];
+  const [, name, value, field] = /^export (\w+)=(.*?)(?: +# (\w+) of the answer)?\n*$/s.exec(command) ?? [];
   if (name !== undefined) {
     if (field !== undefined) env[name] = answers.at(-1)[field];
     else env[name] = name === 'IMID' ? service.url : value!.replaceAll("'", '');

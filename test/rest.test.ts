@@ -1,6 +1,7 @@
 // The REST API seen from outside: apps and keys, credentials, problem documents.
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { before, test } from 'node:test';
 import { ADMIN_KEY, startService, type Answer, type Service } from './harness.ts';
 
@@ -263,5 +264,7 @@ test('the service tells what it is to anyone', async () => {
     assert.equal((await service.call('GET', path, { key: '' })).status, 200, path);
   const yaml = await service.call('GET', '/openapi.yaml', { key: '' });
   assert.match(yaml.body, /^openapi: 3\.1\.0/);
+  const committed = await readFile(new URL('../openapi.yaml', import.meta.url), 'utf8');
+  assert.equal(yaml.text, committed, 'openapi.yaml drifted: npm run openapi');
   assert.equal((await service.call('GET', '/docs/', { key: '' })).status, 200);
 });

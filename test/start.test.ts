@@ -126,8 +126,8 @@ describe('on the embedded Postgres', () => {
     assert.equal((await send('second')).status, 201);
   });
 
-  test('SIGTERM and SIGINT drain, and leave no process behind; the next start finds the data', async () => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  test('SIGTERM, SIGINT and SIGHUP drain, and leave no process behind; the next start finds the data', async () => {
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
       const postmaster = await findPostmaster(directory);
       const token = (await call(url, 'POST', `/v1/apps/${app.appId}/tokens`, { key, body: { uid: 'b' } }))
         .body.token;
