@@ -183,10 +183,10 @@ test('right after an adoption the former uid is free: its next token is the next
     to: { uid: 'g' },
     content: 'of the first guest',
   });
-  const before = await app.token({ uid: 'g' });
+  const former = await app.token({ uid: 'g' });
   await app.register('alice', { uid: 'g' });
   const next = await app.token({ uid: 'g' });
-  assert.deepEqual([await uidOf(before), await uidOf(next)], ['alice', 'g']);
+  assert.deepEqual([await uidOf(former), await uidOf(next)], ['alice', 'g']);
   assert.deepEqual((await service.call('GET', '/v1/me/messages', { key: next })).body.items, []);
 });
 
