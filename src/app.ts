@@ -5,12 +5,14 @@ import websocket from '@fastify/websocket';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify from 'fastify';
 import { adminApps, tenantApp } from './edge/apps.ts';
+import { audit as auditTrail } from './edge/audit.ts';
 import { createAccess } from './edge/access.ts';
 import { connect, isSocketRequest, SOCKET_MAX_PAYLOAD_BYTES, SUBPROTOCOL } from './edge/connect.ts';
 import { contacts } from './edge/contacts.ts';
 import { identities } from './edge/identities.ts';
 import { keys as keyRoutes } from './edge/keys.ts';
 import { me } from './edge/me.ts';
+import { merges } from './edge/merges.ts';
 import { messages } from './edge/messages.ts';
 import { openapi } from './edge/openapi.ts';
 import { presence } from './edge/presence.ts';
@@ -23,9 +25,13 @@ import { compileSchema } from './edge/validation.ts';
 import { parseJson, parseQuery, refuseBadQuery } from './edge/parsing.ts';
 import { wellKnown } from './edge/wellknown.ts';
 import { createApps } from './identity/apps.ts';
+import { createAudit } from './identity/audit.ts';
 import { createContactBook } from './identity/contacts.ts';
 import { createDirectory } from './identity/directory.ts';
+import { finishActs } from './identity/finishing.ts';
 import { createHashes } from './identity/hashes.ts';
+import { createLookups } from './identity/lookups.ts';
+import { createMergers } from './identity/mergers.ts';
 import { createRegistry } from './identity/registry.ts';
 import { createRouter } from './routing/router.ts';
 import type { Database } from './store/database.ts';
@@ -69,9 +75,12 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
   const box = createBox(secret);
   const hashes = createHashes(await keepSecret(database, box, 'former-names'));
   const apps = createApps(database);
-  const directory = createDirectory({ database, hashes });
-  const registry = createRegistry({ database, directory, hashes });
-  void registry.clearAll().catch((error: unknown) => log('erased users could not be cleared away', error));
+  const lookups = createLookups(database);
+  const directory = createDirectory({ database, lookups, hashes });
+  const registry = createRegistry({ database, directory, lookups, hashes });
+  const mergers = createMergers({ database, apps, directory, lookups, hashes });
+  const audit = createAudit({ database, hashes });
+  const finishing = finishActs({ registry, mergers, log });
   const contactBook = createContactBook(database);
   const keys = await createKeys(database, box);
   const tokens = createTokens({ keys, issuer: publicUrl, clock: database.clock });
@@ -86,6 +95,7 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
   app.addHook('onRequest', refuseBadQuery);
   app.decorateRequest('tenant');
   app.decorateRequest('granted');
+  app.decorateRequest('actor');
   app.decorateRequest('admitted');
   await app.register(problems);
   await app.register(openapi);
@@ -109,6 +119,7 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
   await app.register(async (admin) => {
     admin.addHook('onRequest', access.requireAdmin);
     await admin.register(adminApps, { prefix: '/v1/apps', apps, apiKeys });
+    await admin.register(auditTrail, { prefix: '/v1', audit });
   });
   await app.register(
     async (backend) => {
@@ -117,6 +128,7 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
       await backend.register(keyRoutes, { apiKeys });
       await backend.register(identities, { directory, registry, router });
       await backend.register(renames, { directory, registry });
+      await backend.register(merges, { mergers, router });
       await backend.register(transfer, { directory, registry });
       await backend.register(schemeUse, { directory, router });
       await backend.register(tokenIssue, { tokens, directory });
@@ -138,6 +150,7 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
   /** Refuses new connections, finishes what is under way, and closes the sockets for a restart. */
   async function close(): Promise<void> {
     isDraining = true;
+    finishing.stop();
     await router.drain();
     for (const socket of app.websocketServer.clients)
       if (socket.readyState === socket.OPEN) socket.close(1001);

@@ -19,6 +19,8 @@ declare module 'fastify' {
     tenant: App;
     /** In routes of backends: what the key may do; an admin may do everything. */
     granted: readonly Scope[];
+    /** In routes of backends: who calls, an API key's id or `admin`. */
+    actor: string;
     /** In routes of clients: the user of the token. */
     admitted: Admitted;
   }
@@ -78,6 +80,7 @@ export function createAccess({ adminKey, apps, apiKeys, tokens, directory }: Acc
           ]);
         request.tenant = await apps.resolve(appId);
         request.granted = scopes;
+        request.actor = 'admin';
         return;
       }
       const key = await apiKeys.verify(credential);
@@ -90,6 +93,7 @@ export function createAccess({ adminKey, apps, apiKeys, tokens, directory }: Acc
           throw new ImidError('forbidden', `This key lacks the scope ${needed}.`);
       request.tenant = await apps.resolve(key.appId);
       request.granted = key.scopes as Scope[];
+      request.actor = key.id;
     },
 
     async requireClient(request: FastifyRequest): Promise<void> {

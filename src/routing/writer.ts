@@ -167,7 +167,7 @@ export class Writer {
   /** Stores units in one statement; only a unit on its own may repeat ids or have to be located anew. */
   async #store(units: readonly Unit[]): Promise<Outcome[]> {
     const now = this.#database.clock.now();
-    const batch = new Batch(now);
+    const batch = new Batch(now, false);
     for (const unit of units) batch.add(unit);
     try {
       const moved = await batch.insert(this.#database);
@@ -187,7 +187,7 @@ export class Writer {
     for (let round = 0; round < MAX_RELOCATIONS; round++) {
       const located = await unit.relocate();
       const known = await findSentMessages(this.#database.pool, unit.appId, located.sender.id, unit.clientId);
-      const batch = new Batch(this.#database.clock.now());
+      const batch = new Batch(this.#database.clock.now(), true);
       batch.add({ ...unit, ...located, known });
       try {
         const moved = await batch.insert(this.#database);
@@ -205,6 +205,7 @@ export class Writer {
 /** A set of units on its way into one statement: numbers the messages within each inbox. */
 class Batch {
   readonly #at: Date;
+  readonly #isKnown: boolean;
   readonly #inboxes = new Map<number, TouchedInbox>();
   readonly #messages: NewMessage[] = [];
   readonly #steps: { sender: number; recipient: number }[] = [];
@@ -213,8 +214,10 @@ class Batch {
   /** One inbox was found by two names: at least one of them has moved since. */
   #contradicts = false;
 
-  constructor(at: Date) {
+  /** `isKnown`: what was stored under the ids has been looked up. */
+  constructor(at: Date, isKnown: boolean) {
     this.#at = at;
+    this.#isKnown = isKnown;
   }
 
   add(unit: Unit): void {
@@ -240,8 +243,8 @@ class Batch {
   #push(unit: Unit, recipient: Located, part: number): number {
     const toSelf = recipient.id === unit.sender.id;
     this.#steps.push({
-      sender: toSelf ? 0 : this.#touch(unit.appId, unit.sender),
-      recipient: this.#touch(unit.appId, recipient),
+      sender: toSelf ? 0 : this.#touch(unit.appId, unit.sender, this.#isKnown),
+      recipient: this.#touch(unit.appId, recipient, !toSelf || this.#isKnown),
     });
     return (
       this.#messages.push({
@@ -259,12 +262,14 @@ class Batch {
   }
 
   /** Takes the next place in an inbox, from 1. */
-  #touch(appId: AppId, user: Located): number {
+  #touch(appId: AppId, user: Located, mayBeMerging: boolean): number {
     const inbox = this.#inboxes.get(user.id);
     if (!inbox) {
-      this.#inboxes.set(user.id, { appId, id: user.id, messages: 1, expectedName: user.expectedName });
+      const { id, expectedName } = user;
+      this.#inboxes.set(id, { appId, id, messages: 1, expectedName, mayBeMerging });
       return 1;
     }
+    inbox.mayBeMerging &&= mayBeMerging;
     inbox.expectedName ??= user.expectedName;
     if (user.expectedName !== undefined && inbox.expectedName !== user.expectedName) this.#contradicts = true;
     return (inbox.messages += 1);

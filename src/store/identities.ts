@@ -2,6 +2,7 @@
 // Invariant: (app, name) and (app, imId) are unique, so whatever races, the database decides once.
 
 import { sql, type Selectable } from 'kysely';
+import type pg from 'pg';
 import { registeredIdToUuid, uuidToRegisteredId, type AppId, type Name, type RegisteredId } from '../ids.ts';
 import type { Executor } from './database.ts';
 import type { Tables } from './tables.ts';
@@ -15,8 +16,7 @@ export interface User {
   readonly createdAt: Date;
 }
 
-const COLUMNS = ['id', 'name', 'im_id', 'created_at'] as const;
-export type UserRow = Pick<Selectable<Tables['identity']>, (typeof COLUMNS)[number]>;
+export type UserRow = Pick<Selectable<Tables['identity']>, 'id' | 'name' | 'im_id' | 'created_at'>;
 
 export function toUser(row: UserRow): User {
   return {
@@ -27,63 +27,49 @@ export function toUser(row: UserRow): User {
   };
 }
 
-export async function findUser(db: Executor, appId: AppId, id: number): Promise<User | undefined> {
-  const row = await db
-    .selectFrom('identity')
-    .select(COLUMNS)
-    .where('app_id', '=', appId)
-    .where('id', '=', id)
-    .executeTakeFirst();
-  return row && toUser(row);
+// Where a row was merged into another one, the user is that of the other row.
+const CURRENT = `select case when m.id is null then i.id else m.id end as id,
+  case when m.id is null then i.name else m.name end as name,
+  case when m.id is null then i.im_id else m.im_id end as im_id,
+  case when m.id is null then i.created_at else m.created_at end as created_at`;
+const FROM_IDENTITY = `from identity i left join identity m on m.app_id = i.app_id and m.id = i.merged_into`;
+
+/** The user of a row, also if it was merged into another one since. */
+export async function findUser(pool: pg.Pool, appId: AppId, id: number): Promise<User | undefined> {
+  const { rows } = await pool.query<UserRow>({
+    name: 'find_user',
+    text: `${CURRENT} ${FROM_IDENTITY} where i.app_id = $1 and i.id = $2`,
+    values: [appId, id],
+  });
+  return rows[0] && toUser(rows[0]);
 }
 
-export async function findUsersByName(db: Executor, appId: AppId, names: readonly Name[]): Promise<User[]> {
-  const rows = await db
-    .selectFrom('identity')
-    .select(COLUMNS)
-    .where('app_id', '=', appId)
-    .where('name', '=', sql<string>`any(${names})`)
-    .execute();
-  return rows.map(toUser);
+/** Who has each of these names, by the name asked for: a user that was merged lends its name to the other one. */
+export async function findUsersByName(
+  pool: pg.Pool,
+  appId: AppId,
+  names: readonly Name[],
+): Promise<Map<Name, User>> {
+  const { rows } = await pool.query<UserRow & { asked: string }>({
+    name: 'find_users_by_name',
+    text: `${CURRENT}, i.name as asked ${FROM_IDENTITY} where i.app_id = $1 and i.name = any($2::text[])`,
+    values: [appId, names],
+  });
+  return new Map(rows.map((row) => [row.asked as Name, toUser(row)]));
 }
 
+/** Who has each of these imIds, by the imId asked for. */
 export async function findUsersByImId(
-  db: Executor,
+  pool: pg.Pool,
   appId: AppId,
   imIds: readonly RegisteredId[],
-): Promise<User[]> {
-  const rows = await db
-    .selectFrom('identity')
-    .select(COLUMNS)
-    .where('app_id', '=', appId)
-    .where('im_id', '=', sql<string>`any(${imIds.map(registeredIdToUuid)}::uuid[])`)
-    .execute();
-  return rows.map(toUser);
-}
-
-/** The app's users in the order they came, from behind `afterId`. */
-export async function findUsers(db: Executor, appId: AppId, afterId: number, limit: number): Promise<User[]> {
-  const rows = await db
-    .selectFrom('identity')
-    .select(COLUMNS)
-    .where('app_id', '=', appId)
-    .where('id', '>', afterId)
-    .orderBy('id')
-    .limit(limit)
-    .execute();
-  return rows.map(toUser);
-}
-
-export async function countUsers(
-  db: Executor,
-  appId: AppId,
-): Promise<{ composed: number; registered: number }> {
-  const row = await db
-    .selectFrom('identity')
-    .select(({ fn }) => [fn.countAll<number>().as('all'), fn.count<number>('im_id').as('registered')])
-    .where('app_id', '=', appId)
-    .executeTakeFirstOrThrow();
-  return { composed: row.all - row.registered, registered: row.registered };
+): Promise<Map<RegisteredId, User>> {
+  const { rows } = await pool.query<UserRow & { asked: string }>({
+    name: 'find_users_by_im_id',
+    text: `${CURRENT}, i.im_id as asked ${FROM_IDENTITY} where i.app_id = $1 and i.im_id = any($2::uuid[])`,
+    values: [appId, imIds.map(registeredIdToUuid)],
+  });
+  return new Map(rows.map((row) => [uuidToRegisteredId(row.asked), toUser(row)]));
 }
 
 /** Gives each name that has no row one (not registered); in order, so that two calls don't deadlock. */
@@ -120,49 +106,10 @@ export async function registerNames(
       ${registrations.map(({ createdAt }) => createdAt ?? null)}::timestamptz[]) as t (name, im_id, created_at)
     order by t.name collate "C"
     on conflict (app_id, name) do update set im_id = excluded.im_id
-      where identity.im_id is null
+      where identity.im_id is null and identity.merged_into is null
         and identity.name <> all (${registrations.filter(({ adopt }) => !adopt).map(({ name }) => name)}::text[])
     returning id, name, im_id, created_at, (xmax = 0) as is_new`.execute(db);
   return rows.map((row) => ({ user: toUser(row), isNew: row.is_new }));
-}
-
-/** Every registered user of the app as they all are at one moment, in portions, in the order they came. */
-export async function* streamRegisteredUsers(db: Executor, appId: AppId): AsyncGenerator<User[]> {
-  const trx = await db
-    .startTransaction()
-    .setIsolationLevel('repeatable read')
-    .setAccessMode('read only')
-    .execute();
-  try {
-    for (let afterId = 0; ;) {
-      const users = await findRegisteredUsers(trx, appId, afterId, EXPORT_PORTION);
-      if (users.length > 0) yield users;
-      if (users.length < EXPORT_PORTION) break;
-      afterId = users.at(-1)!.id;
-    }
-  } finally {
-    await trx.rollback().execute();
-  }
-}
-
-const EXPORT_PORTION = 2_000;
-
-async function findRegisteredUsers(
-  db: Executor,
-  appId: AppId,
-  afterId: number,
-  limit: number,
-): Promise<User[]> {
-  const rows = await db
-    .selectFrom('identity')
-    .select(COLUMNS)
-    .where('app_id', '=', appId)
-    .where('id', '>', afterId)
-    .where('im_id', 'is not', null)
-    .orderBy('id')
-    .limit(limit)
-    .execute();
-  return rows.map(toUser);
 }
 
 /** Sets the imId of a row that has none; false when it has one. */
@@ -178,18 +125,21 @@ export async function markRegistered(
     .where('app_id', '=', appId)
     .where('id', '=', id)
     .where('im_id', 'is', null)
+    .where('merged_into', 'is', null)
     .executeTakeFirst();
   return done.numUpdatedRows > 0n;
 }
 
-/** Where the inboxes of these rows stand now, by row; a row that is missing was erased. */
+/** Where the inboxes of these rows stand now, by row, or which row they were merged into; one that is missing was erased. */
 export async function findPositions(
   db: Executor,
   rows: readonly { appId: AppId; id: number }[],
-): Promise<Map<number, number>> {
-  const { rows: found } = await sql<{ id: number; last_seq: number }>`
-    select i.id, i.last_seq
+): Promise<Map<number, { lastSeq: number; mergedInto: number | undefined }>> {
+  const { rows: found } = await sql<{ id: number; last_seq: number; merged_into: number | null }>`
+    select i.id, i.last_seq, i.merged_into
     from unnest(${rows.map((row) => row.appId)}::bigint[], ${rows.map((row) => row.id)}::bigint[]) as u (app_id, id)
     join identity i on i.app_id = u.app_id and i.id = u.id`.execute(db);
-  return new Map(found.map((row) => [row.id, row.last_seq]));
+  return new Map(
+    found.map((row) => [row.id, { lastSeq: row.last_seq, mergedInto: row.merged_into ?? undefined }]),
+  );
 }

@@ -1,0 +1,91 @@
+// Lists of an app's users: pages of them, all of them at one moment, and how many there are.
+// Rows that were merged into another one are nobody of their own, and in no list.
+
+import type { Selectable, SelectQueryBuilder } from 'kysely';
+import { NAME_MAX_BYTES, type AppId, type Name, type Scheme } from '../ids.ts';
+import type { Executor } from './database.ts';
+import { toUser, type User } from './identities.ts';
+import type { Tables } from './tables.ts';
+
+export interface Filter {
+  scheme?: Scheme | undefined;
+  /** The page is in the order of names then, byte by byte; else in the order in which the users came. */
+  namePrefix?: string | undefined;
+  createdFrom?: Date | undefined;
+  createdBefore?: Date | undefined;
+}
+
+/** Where a page begins: behind this name, or behind this row. */
+export interface PageStart {
+  name?: Name | undefined;
+  id?: number | undefined;
+}
+
+/** Longer than a name may be, of the last code point there is: whatever begins with a prefix lies before prefix + this. */
+const BEYOND_NAMES = '\u{10FFFF}'.repeat(NAME_MAX_BYTES / 4 + 1);
+
+export async function findUsers(
+  db: Executor,
+  appId: AppId,
+  filter: Filter,
+  after: PageStart,
+  limit: number,
+): Promise<User[]> {
+  const { scheme, namePrefix, createdFrom, createdBefore } = filter;
+  let query = selectUsers(db, appId).limit(limit);
+  if (scheme === 'composed') query = query.where('im_id', 'is', null);
+  if (scheme === 'registered') query = query.where('im_id', 'is not', null);
+  if (createdFrom) query = query.where('created_at', '>=', createdFrom);
+  if (createdBefore) query = query.where('created_at', '<', createdBefore);
+  if (namePrefix === undefined) query = query.where('id', '>', after.id ?? 0).orderBy('id');
+  else {
+    query = query.where('name', '>=', namePrefix).orderBy('name');
+    query = query.where('name', '<', namePrefix + BEYOND_NAMES);
+    if (after.name !== undefined) query = query.where('name', '>', after.name);
+  }
+  return (await query.execute()).map(toUser);
+}
+
+export async function countUsers(
+  db: Executor,
+  appId: AppId,
+): Promise<{ composed: number; registered: number }> {
+  const row = await db
+    .selectFrom('identity')
+    .select(({ fn }) => [fn.countAll<number>().as('all'), fn.count<number>('im_id').as('registered')])
+    .where('app_id', '=', appId)
+    .where('merged_into', 'is', null)
+    .executeTakeFirstOrThrow();
+  return { composed: row.all - row.registered, registered: row.registered };
+}
+
+const EXPORT_PORTION = 2_000;
+
+/** Every registered user of the app as they all are at one moment, in portions, in the order they came. */
+export async function* streamRegisteredUsers(db: Executor, appId: AppId): AsyncGenerator<User[]> {
+  const trx = await db
+    .startTransaction()
+    .setIsolationLevel('repeatable read')
+    .setAccessMode('read only')
+    .execute();
+  try {
+    for (let id = 0; ;) {
+      const users = await findUsers(trx, appId, { scheme: 'registered' }, { id }, EXPORT_PORTION);
+      if (users.length > 0) yield users;
+      if (users.length < EXPORT_PORTION) break;
+      id = users.at(-1)!.id;
+    }
+  } finally {
+    await trx.rollback().execute();
+  }
+}
+
+type Columns = Pick<Selectable<Tables['identity']>, 'id' | 'name' | 'im_id' | 'created_at'>;
+
+function selectUsers(db: Executor, appId: AppId): SelectQueryBuilder<Tables, 'identity', Columns> {
+  return db
+    .selectFrom('identity')
+    .select(['id', 'name', 'im_id', 'created_at'])
+    .where('app_id', '=', appId)
+    .where('merged_into', 'is', null);
+}
