@@ -41,7 +41,8 @@ async function createVictim() {
   };
 }
 
-const isLost = (error: unknown): undefined => void assert.ok(error instanceof Error);
+/** What a call that was under way comes to when the service is killed. */
+const lost = (): undefined => undefined;
 
 test('an import that was killed, sent again, ends in the same state', { timeout: 1_200_000 }, async () => {
   const victim = await createVictim();
@@ -49,14 +50,14 @@ test('an import that was killed, sent again, ends in the same state', { timeout:
     const names = Array.from({ length: 20_000 }, (_, i) => `r${round}-${i}`);
     const lines = names.map((userId) => `${JSON.stringify({ userId })}\n`).join('');
     const send = () => victim.ask('POST', `${victim.path}/identities/import`, lines, 'application/x-ndjson');
-    const first = send().catch(isLost);
+    const first = send().catch(lost);
     await victim.crash(600);
     await first;
     const { text } = await send();
     const results = text
       .trim()
       .split('\n')
-      .map((line) => JSON.parse(line) as Json);
+      .map((line) => JSON.parse(line));
     assert.deepEqual(
       results.map(({ line, userId }) => [line, userId]),
       names.map((name, i) => [i + 1, name]),
@@ -68,7 +69,7 @@ test('an import that was killed, sent again, ends in the same state', { timeout:
         .trim()
         .split('\n')
         .map((line) => {
-          const { userId, imId } = JSON.parse(line) as Json;
+          const { userId, imId } = JSON.parse(line);
           return [userId as string, imId as string];
         }),
     );
@@ -110,9 +111,9 @@ test(
         victim.ask('POST', `${victim.path}/identities/${victim.appId}:${small}/merge`, {
           from: { uid: big },
         });
-      const first = merge().catch(isLost);
+      const first = merge().catch(lost);
       const ids = Array.from({ length: 40 }, (_, i) => [i % 2 ? big : small, `${round}/${i}`] as const);
-      const saying = ids.map(([to, id]) => say(to, id).catch(isLost));
+      const saying = ids.map(([to, id]) => say(to, id).catch(lost));
       await victim.crash(400);
       await Promise.all([first, ...saying]);
       assert.equal((await merge()).status, 200);

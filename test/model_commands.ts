@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import type { Scheme } from '../src/ids.ts';
-import { eventually, Refused, type Answer, type Json, type Service } from './harness.ts';
+import { eventually, type Answer, type Json, type Refused, type Service } from './harness.ts';
 import { Model, type ModelAddress, type ModelUser, type Refusal } from './model.ts';
 
 /** The service: processes on one database. */
@@ -141,9 +141,10 @@ async function merge(model: Model, real: Real, at: number, from: ModelAddress, i
   if (typeof goes === 'string') return refused(answer, goes);
   if (goes === stays) {
     // The same again, if it was one of its other names; an imId may be one that it got by a merger.
-    if ('imId' in from) return void assert.ok([200, 400].includes(answer.status));
-    if ('uid' in from && from.uid !== stays.name) return void succeeded(answer, 200);
-    return refused(answer, 'invalid_request');
+    if ('imId' in from) assert.ok([200, 400].includes(answer.status));
+    else if ('uid' in from && from.uid !== stays.name) succeeded(answer, 200);
+    else refused(answer, 'invalid_request');
+    return;
   }
   const before = stays.inbox.length;
   model.merge(goes, stays);
