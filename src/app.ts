@@ -57,6 +57,11 @@ const PARAM_MAX_LENGTH = 600; // 128 bytes of UTF-8, each as %XX, behind an appI
 export async function createApp({ database, adminKey, secret, publicUrl, logLevel }: AppOptions) {
   const app = Fastify({
     logger: { level: logLevel },
+    // A logger per request tells its lines apart; where there are only errors, the error's own line does.
+    childLoggerFactory: (logger, bindings, options) =>
+      logger.level === 'info' || logger.level === 'debug' || logger.level === 'trace'
+        ? logger.child(bindings, options)
+        : logger,
     bodyLimit: BODY_MAX_BYTES,
     forceCloseConnections: 'idle',
     return503OnClosing: false,
