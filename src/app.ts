@@ -51,12 +51,20 @@ export interface AppOptions {
   /** The issuer of tokens. */
   publicUrl: string;
   logLevel: string;
+  /** In milliseconds: how often it is looked whether a client still answers. */
+  pingMs?: number | undefined;
+  /** In milliseconds: how long a client may take to read what was written to it. */
+  drainTimeoutMs?: number | undefined;
+  /** How many messages may wait to be stored. */
+  maxQueuedMessages?: number | undefined;
 }
 
 const BODY_MAX_BYTES = 2 * 1024 * 1024;
 const PARAM_MAX_LENGTH = 600; // 128 bytes of UTF-8, each as %XX, behind an appId
 
-export async function createApp({ database, adminKey, secret, publicUrl, logLevel }: AppOptions) {
+export async function createApp(options: AppOptions) {
+  const { database, adminKey, secret, publicUrl, logLevel, pingMs, drainTimeoutMs, maxQueuedMessages } =
+    options;
   const app = Fastify({
     logger: { level: logLevel },
     // A logger per request tells its lines apart; where there are only errors, the error's own line does.
@@ -94,7 +102,14 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
   const tokens = createTokens({ keys, issuer: publicUrl, clock: database.clock });
   const apiKeys = createApiKeys(database);
   const access = createAccess({ adminKey, apps, apiKeys, tokens, directory });
-  const router = await createRouter({ database, apps, directory, admit: access.admit, log });
+  const router = await createRouter({
+    database,
+    apps,
+    directory,
+    admit: access.admit,
+    log,
+    maxQueuedMessages,
+  });
 
   // What holds for all routes.
   app.setValidatorCompiler(({ schema, httpPart }) => compileSchema(schema, httpPart as 'body'));
@@ -151,7 +166,7 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
     async (client) => {
       client.addHook('onRequest', access.requireClient);
       await client.register(me, { contactBook, router });
-      await client.register(connect, { router, isDraining: () => isDraining });
+      await client.register(connect, { router, isDraining: () => isDraining, pingMs, drainTimeoutMs });
     },
     { prefix: '/v1' },
   );
