@@ -6,6 +6,7 @@ import { before, test } from 'node:test';
 import type { Scheme } from '../src/ids.ts';
 import { checkArrivals } from './arrivals.ts';
 import { startService, type Json, type Service, type Tenant } from './harness.ts';
+import { createTransfers, NDJSON } from './imports.ts';
 import { openTraffic, type Traffic, type User } from './traffic.ts';
 
 const USERS = 12;
@@ -38,6 +39,18 @@ async function moveOver(traffic: Traffic, user: User, scheme: Scheme, address: o
       assert.equal(await traffic.renew(user, device, scheme, token), undefined);
     }
   });
+}
+
+const { importLines } = createTransfers(() => services[0]);
+
+async function rehearseImport(app: Tenant, lines: object[]): Promise<Json> {
+  const { status, body } = await services[0].call('POST', `${app.path}/identities/import?dryRun=true`, {
+    key: app.apiKey,
+    body: lines.map((line) => JSON.stringify(line)).join('\n'),
+    headers: { 'content-type': NDJSON },
+  });
+  assert.equal(status, 200, JSON.stringify(body));
+  return body;
 }
 
 /** Users and connections of each scheme, the connections of both processes. */
@@ -79,7 +92,7 @@ test('from composed to registered, some users under new names', async () => {
   const tokenOfSecond = await app.token({ uid: 'u-1' });
   await app.call('PUT', `/contacts/${app.appId}:u-1`, { items: [{ uid: 'u-2' }, { uid: 'guest-10' }] });
 
-  // The other process learns of it within a second; a client that is refused there asks again.
+  // The other process learns of it within a second. Until then a client that is refused there asks again.
   let early = '';
   await traffic.useSchemes(BOTH, async () => {
     if (early === '') {
@@ -99,16 +112,24 @@ test('from composed to registered, some users under new names', async () => {
   });
 
   const lines = uids.map((uid, i) => ({ userId: `u-${i}`, ...(uid === `u-${i}` ? {} : { adopt: { uid } }) }));
+  const { adoptions, ...counts } = await traffic.during(() => rehearseImport(app, lines));
+  assert.deepEqual(counts, {
+    lines: USERS,
+    created: 0,
+    adopted: USERS - 1,
+    existing: 1,
+    refused: 0,
+    refusals: [],
+  });
+  assert.deepEqual(
+    adoptions.map(({ uid, userId }: Json) => uid ?? userId),
+    uids.slice(1),
+  );
+
   const renamed = users.map((user, i) => [user, { name: `u-${i}`, isRegistered: true }] as const);
   await traffic.changeNames(new Map(renamed), async () => {
-    const { text } = await services[0].call('POST', `${app.path}/identities/import`, {
-      key: app.apiKey,
-      body: lines.map((line) => `${JSON.stringify(line)}\n`).join(''),
-      headers: { 'content-type': 'application/x-ndjson' },
-    });
-    for (const [i, line] of text.trim().split('\n').entries()) {
-      const { imId, status } = JSON.parse(line);
-      assert.equal(status, i === 0 ? 'existing' : 'adopted', line);
+    for (const [i, { imId, status }] of (await importLines(app, lines)).entries()) {
+      assert.equal(status, i === 0 ? 'existing' : 'adopted');
       users[i]!.imId = imId;
     }
   });
