@@ -16,9 +16,10 @@ export interface AskedRename {
   uid?: Name;
 }
 
-/** It with its user, or why it can't be: nobody has the imId, or a user or a name stands twice. */
+/** With its user, or why it can't be done. */
 type ReadRename<T> = { user: T; name: Name; pointer: string } | ImidError;
 
+/** Finds what is wrong with a list by itself: an imId that is nobody's, a user or a name that stands twice. */
 export function readRenames<T extends Found>(
   asked: readonly AskedRename[],
   users: readonly (T | ImidError)[],
@@ -71,13 +72,9 @@ export async function* writeFaults(
   first: IteratorResult<RenameFault[], RenameSummary>,
   rest: AsyncGenerator<RenameFault[], RenameSummary>,
 ): AsyncGenerator<string> {
-  try {
-    let portion = first;
-    for (; !portion.done; portion = await rest.next()) yield toLines(portion.value.map(toFaultLine));
-    yield toLines([portion.value]);
-  } finally {
-    await rest.return(undefined as never);
-  }
+  let step = first;
+  for (; !step.done; step = await rest.next()) yield toLines(step.value.map(toFaultLine));
+  yield toLines([step.value]);
 }
 
 function toFaultLine({ line, name, newName, field, code, detail }: RenameFault): object {

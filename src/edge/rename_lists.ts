@@ -1,14 +1,15 @@
 // Renaming many users at once: up to a thousand in JSON, any number in CSV. All of a list, or nothing.
 
 import type { IncomingMessage } from 'node:http';
-import { Readable } from 'node:stream';
+import { finished, type Readable } from 'node:stream';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
 import type { Directory } from '../identity/directory.ts';
 import type { Registry } from '../identity/registry.ts';
-import type { Renaming } from '../identity/renaming.ts';
+import type { RenameLines, Renaming } from '../identity/renaming.ts';
 import { CSV } from './csv.ts';
+import { readBody, toStream } from './encoding.ts';
 import { identityExample } from './identities.ts';
 import { NDJSON } from './ndjson.ts';
 import {
@@ -20,7 +21,7 @@ import {
   type AskedRename,
 } from './rename_lines.ts';
 import { AppPath, ImIdText, Name, problems } from './shapes.ts';
-import { compileSchema } from './validation.ts';
+import { compileSchema, invalid } from './validation.ts';
 
 const RENAMES_MAX = 1000;
 /** An upload from which nothing comes for so long is given up. */
@@ -52,7 +53,9 @@ export const renameLists: FastifyPluginAsyncTypebox<{
   registry: Registry;
   renaming: Renaming;
 }> = async (app, { directory, registry, renaming }) => {
-  app.addContentTypeParser(CSV, (_request, payload, done) => done(null, payload));
+  app.addContentTypeParser(CSV, (request, payload, done) =>
+    done(null, readRenameCsv(readPatiently(request.raw, readBody(request, payload as Readable)))),
+  );
 
   app.post(
     '/identities/rename',
@@ -66,7 +69,7 @@ export const renameLists: FastifyPluginAsyncTypebox<{
           '`a` to `b` while `b` goes to `c`. Inboxes, tokens and registered imIds stay, so nobody is logged out.\n\n' +
           `**JSON**: up to ${RENAMES_MAX} users by their imId; the new name is a \`userId\`, or a \`uid\` for a ` +
           'composed user.\n\n' +
-          '**CSV**: of any length, with the header `name,newName`: the uid or userId now, and the new one. A line with ' +
+          '**CSV**: of any length, also gzipped, with the header `name,newName`: the uid or userId now, and the new one. A line with ' +
           'twice the same name changes nothing; a name that nobody has used is a fault. If there are faults, nothing is ' +
           'done, and `errors` tells the first hundred: `#/3/newName` is in line 3, the header being line 1.\n\n' +
           '**`dryRun=true`** changes nothing and answers NDJSON: a line for each fault, all of them, in the order of the ' +
@@ -112,16 +115,19 @@ export const renameLists: FastifyPluginAsyncTypebox<{
       validatorCompiler: ({ schema, httpPart }) =>
         (schema as unknown) === CsvList ? () => true : compileSchema(schema, httpPart as 'body'),
     },
-    async ({ tenant, query, body, raw }, reply) => {
-      if (body instanceof Readable) {
-        const list = readRenameCsv(readPatiently(raw, body));
-        if (!query.dryRun) return { renamed: await renaming.rename(tenant, list) };
-        const faults = renaming.check(tenant, list);
+    async (request, reply) => {
+      const { tenant, query, body } = request;
+      if (isLines(body)) {
+        if (!query.dryRun) return { renamed: await renaming.rename(tenant, body) };
+        const faults = renaming.check(tenant, body);
+        // Also where nobody ever begins to read them.
+        finished(reply.raw, () => void faults.return(undefined as never).catch(() => {}));
         // The first portion before the status, so that a list that can't be read is still a 400.
         const first = await faults.next();
-        return reply.type(NDJSON).send(Readable.from(writeFaults(first, faults)) as unknown as string);
+        return reply.type(NDJSON).send(toStream(request, reply, writeFaults(first, faults), false));
       }
-      const { renames: asked } = body as { renames: AskedRename[] };
+      if (!isJsonList(body)) throw invalid([{ in: 'body', pointer: '#', detail: 'is missing' }]);
+      const asked = body.renames;
       const addresses = asked.map(({ imId }) => ({ imId }));
       if (query.dryRun) {
         const read = readRenames(asked, await directory.lookUpRows(tenant, addresses));
@@ -139,11 +145,23 @@ export const renameLists: FastifyPluginAsyncTypebox<{
   );
 };
 
+function isLines(body: unknown): body is AsyncGenerator<RenameLines> {
+  return typeof body === 'object' && body !== null && Symbol.asyncIterator in body;
+}
+
+/** It was checked, unless there is none. */
+function isJsonList(body: unknown): body is { renames: AskedRename[] } {
+  return body !== undefined;
+}
+
 /** Gives an upload up when nothing comes any more, so that it doesn't hold what it was given for ever. */
-async function* readPatiently(request: IncomingMessage, body: Readable): AsyncGenerator<Buffer> {
+async function* readPatiently(
+  request: IncomingMessage,
+  bytes: AsyncIterable<Buffer>,
+): AsyncGenerator<Buffer> {
   request.setTimeout(UPLOAD_IDLE_MS, () => request.destroy());
   try {
-    yield* body;
+    yield* bytes;
   } finally {
     request.setTimeout(0);
   }
