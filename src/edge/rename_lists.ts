@@ -9,7 +9,7 @@ import type { Directory } from '../identity/directory.ts';
 import type { Registry } from '../identity/registry.ts';
 import type { RenameLines, Renaming } from '../identity/renaming.ts';
 import { CSV } from './csv.ts';
-import { readBody, toStream } from './encoding.ts';
+
 import { identityExample } from './identities.ts';
 import { NDJSON } from './ndjson.ts';
 import {
@@ -21,6 +21,7 @@ import {
   type AskedRename,
 } from './rename_lines.ts';
 import { AppPath, ImIdText, Name, problems } from './shapes.ts';
+import { readBody, toStream } from './streams.ts';
 import { compileSchema, invalid } from './validation.ts';
 
 const RENAMES_MAX = 1000;
