@@ -39,6 +39,8 @@ let victim: Victim;
 let sockets: Client[];
 let tablesBefore: Json;
 before(async () => {
+  // Long enough not to stand in any answer by chance.
+  await service.database.pool.query('alter table app alter column id restart with 700700700');
   bystander = await createWorld(service);
   shownBefore = await readAll(bystander);
   victim = await createVictim(service);
