@@ -19,6 +19,8 @@ import { nobody, requireScheme, type AppSchemes } from './schemes.ts';
 /** What registering did: made a new user, took over one that was composed, or found it registered. */
 export interface Registered {
   user: User & { readonly imId: RegisteredId };
+  /** Of a user that was there, it is to be looked up. */
+  createdAt?: Date | undefined;
   status: 'created' | 'adopted' | 'existing';
 }
 
@@ -80,7 +82,7 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
     const byName = new Map(
       changed.map(({ user, isNew }) => [
         user.name,
-        { user, status: isNew ? 'created' : 'adopted' } as Registered,
+        { user, createdAt: user.createdAt, status: isNew ? 'created' : 'adopted' } as Registered,
       ]),
     );
     const rest = wanted.filter(({ userId }) => !byName.has(userId));
@@ -133,7 +135,8 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
         if (!renamed) continue; // somebody else registered, merged or erased it just now
         lookups.forget();
         await settleNames(kysely, appId, renamed);
-        return { user: { ...renamed.users[0]!, imId }, status: 'adopted' };
+        const [user] = renamed.users;
+        return { user: { ...user!, imId }, createdAt: user!.createdAt, status: 'adopted' };
       } catch (error) {
         const violated = violatedUnique(error);
         if (violated === 'identity__im_id') throw imIdTaken();
@@ -173,10 +176,14 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
 
   return {
     /** Registers a userId, with a fresh imId unless it has one. Throws `scheme_disabled`, `conflict`. */
-    async register(app: AppSchemes, registration: Registration): Promise<Registered> {
-      const [registered] = await this.registerMany(app, [registration]);
-      if (registered instanceof ImidError) throw registered;
-      return registered!;
+    async register(app: AppSchemes, registration: Registration): Promise<Registered & { createdAt: Date }> {
+      for (;;) {
+        const [registered] = await this.registerMany(app, [registration]);
+        if (registered instanceof ImidError) throw registered;
+        const { user, createdAt = (await directory.findRow(app.id, user.id))?.createdAt } = registered!;
+        if (createdAt) return { ...registered!, createdAt };
+        // It was erased in between.
+      }
     },
 
     /**
