@@ -28,18 +28,18 @@ on conflict (app_id, provisional) do update set at = least(settlement.at, exclud
 
 const INSERT_FORMER_NAMES = `
 insert into former_name (app_id, name_hash, name, identity_id, held_from, held_until)
-select $1, name_hash, name, id, name_since, $2 from found where new_name <> name order by id`;
+select $1, name_hash, name, id, name_since, $2 from found where new_name <> name order by name_hash`;
 
-// Who wants the name of another line waits under a name that nobody can have, since the unique key is checked row by row.
+// Who gets the name of another waits under one that nobody can have, since the unique key is checked row by row.
 const RENAME = `
 update identity i
-set name = case when f.follows then e'\\x01' || i.id else f.new_name end, name_since = $2
-from (select id, name, new_name, name_since, follows from found where new_name <> name order by id) f
+set name = case when f.holder_id is null then f.new_name else e'\\x01' || i.id end, name_since = $2
+from (select id, name, new_name, name_since, holder_id from found where new_name <> name order by id) f
 where i.app_id = $1 and i.id = f.id and i.merged_into is null and i.name = f.name
   and i.name_since is not distinct from f.name_since`;
 
 const RENAME_WAITING = `
-update identity i set name = f.new_name from found f where f.follows and i.app_id = $1 and i.id = f.id`;
+update identity i set name = f.new_name from found f where f.holder_id is not null and i.app_id = $1 and i.id = f.id`;
 
 const INSERT_SETTLEMENT = `
 insert into settlement (app_id, provisional, at) values ($1, $2, ${AFTER(PROVISIONAL_SECONDS)})`;
