@@ -14,3 +14,5 @@ drop index former_name__hash;
 alter table former_name add primary key (app_id, name_hash, id);
 drop index former_name__identity;
 create index former_name__identity on former_name using hash (identity_id);
+-- Whether anything isn't settled yet is told by the newest rows.
+create index former_name__held_until on former_name using brin (held_until) with (autosummarize = on);
