@@ -8,7 +8,11 @@ create table settlement (
   primary key (app_id, provisional)
 );
 
--- A name is looked for by its whole hash, which says its app as well; and rows come by the hundred thousand, in no order
--- that a tree could make use of.
+-- Rows come by the hundred thousand, so no more indexes than are looked into: by name, and by user, in no order.
+alter table former_name drop constraint former_name_pkey;
 drop index former_name__hash;
-create index former_name__hash on former_name using hash (name_hash);
+alter table former_name add primary key (app_id, name_hash, id);
+drop index former_name__identity;
+create index former_name__identity on former_name using hash (identity_id);
+-- Whether anything isn't settled yet is told by the newest rows.
+create index former_name__held_until on former_name using brin (held_until) with (autosummarize = on);

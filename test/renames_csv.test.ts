@@ -131,6 +131,32 @@ test('a uid that nobody has used is nobody’s name, and in a registered-only ap
   assert.equal((await rename(app, [['renamed', 'again']])).status, 404);
 });
 
+test('a name that was merged into a user is nobody else’s, and that user can take it on', async () => {
+  const app = await createUsers(2);
+  const [account] = [...(await namesOf(app)).keys()];
+  const merged = await app.call('POST', `/identities/${account}/merge`, { from: { uid: 'guest' } });
+  assert.equal(merged.status, 200);
+  const token = await app.token({ uid: 'guest' });
+  assert.equal((await rename(app, [['guest', 'other']])).body.code, 'not_found');
+  assert.deepEqual((await rename(app, [['u1', 'guest']])).body.errors[0], {
+    in: 'body',
+    pointer: '#/2/newName',
+    detail: 'is taken',
+  });
+  const pairs: Pair[] = [
+    ['u0', 'guest'],
+    ['u1', 'u0'],
+  ];
+  const [summary] = await dryRun(app, toCsv(pairs));
+  assert.deepEqual(summary, { lines: 2, renames: 2, unchanged: 0, faults: 0 });
+  assert.deepEqual((await rename(app, pairs)).body, { renamed: 2 });
+  assert.deepEqual([...(await namesOf(app)).values()], ['guest', 'u0']);
+  assert.equal(await uidOf(token), 'guest');
+  assert.deepEqual((await rename(app, [['guest', 'u2']])).body, { renamed: 1 });
+  assert.notEqual(await app.register('guest'), account);
+  assert.equal(await uidOf(token), 'u2');
+});
+
 test('every legal name is renamed to every other, plain and gzipped', async () => {
   const app = await service.createApp();
   const names = [...new Set(fc.sample(legalName, 2_000))];

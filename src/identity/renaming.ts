@@ -12,6 +12,7 @@ import {
   stageFaults,
   stageRenames,
   streamFaults,
+  summariseRenames,
   type RenameFault,
   type RenameSummary,
 } from '../store/rename_list.ts';
@@ -92,13 +93,16 @@ export function createRenaming({ database, lookups, hashes }: RenamingOptions) {
       try {
         await lockLists(client, app.id);
         for (let round = 0; round < ROUNDS_MAX; round++) {
-          const tried = await renameListed(client, app.id, isRegisteredOnly(app));
+          const tried = await renameListed(client, {
+            appId: app.id,
+            registeredOnly: isRegisteredOnly(app),
+            hashes,
+          });
           if (!tried) continue;
-          const { summary, provisional } = tried;
-          if (summary.faults > 0) throw await tellFaults(client, summary);
+          if (tried.isFaulty) throw await tellFaults(client);
           lookups.forget();
-          if (summary.renames > 0) await settleListed(client, app.id, provisional);
-          return summary.renames;
+          await settleListed(client, app.id, tried.provisional);
+          return tried.renamed;
         }
         throw new ImidError('conflict', 'Users of this list keep changing their names; none was renamed.');
       } finally {
@@ -113,7 +117,8 @@ export function createRenaming({ database, lookups, hashes }: RenamingOptions) {
     ): AsyncGenerator<RenameFault[], RenameSummary> {
       const { client, close } = await openList(app, list);
       try {
-        const summary = await findRenames(client, app.id, isRegisteredOnly(app));
+        await findRenames(client, app.id, isRegisteredOnly(app));
+        const summary = await summariseRenames(client);
         yield* streamFaults(client);
         return summary;
       } finally {
@@ -127,7 +132,8 @@ function isRegisteredOnly(app: AppSchemes): boolean {
   return !app.schemes.includes('composed');
 }
 
-async function tellFaults(client: Connection, { faults }: RenameSummary): Promise<ImidError> {
+async function tellFaults(client: Connection): Promise<ImidError> {
+  const { faults } = await summariseRenames(client);
   const [code, ...others] = await findFaultCodes(client);
   const first = await findFaults(client, FAULTS_TOLD);
   const words = faults === 1 ? 'is one fault' : `are ${faults} faults`;

@@ -15,7 +15,7 @@ import { rerun } from './transact.ts';
 export interface NameChange {
   users: DatedUser[];
   identityIds: number[];
-  formerNameIds: number[];
+  nameHashes: Buffer[];
   provisional: Date;
 }
 
@@ -37,7 +37,7 @@ export async function renameUsers(
   const provisional = await findProvisional(trx);
   const nameOf = new Map(renames.map(({ id, name }) => [id, name]));
   const lent = locked.filter((row) => row.merged_into !== null && nameOf.get(row.merged_into) === row.name);
-  const formerNameIds = await insertFormerNames(
+  const nameHashes = await insertFormerNames(
     trx,
     [...held, ...lent].map((holder) => toFormerName(appId, holder, hashes, provisional)),
   );
@@ -54,7 +54,7 @@ export async function renameUsers(
     from unnest(${ids}::bigint[], ${renames.map(({ name }) => name)}::text[]) as t (id, name)
     where i.app_id = ${appId} and i.id = t.id
     returning i.id, i.name, i.im_id, i.created_at`.execute(trx);
-  return { users: rows.map(toDatedUser), identityIds: ids, formerNameIds, provisional };
+  return { users: rows.map(toDatedUser), identityIds: ids, nameHashes, provisional };
 }
 
 /** An erasure that is committed, with the rows whose messages are to be cleared away. */
@@ -87,7 +87,7 @@ export async function eraseUser(
     const imIdHash = hashes.ofImId(appId, uuidToRegisteredId(row.im_id));
     return [forgotten, { ...forgotten, name_hash: imIdHash, held_from: null }];
   });
-  const formerNameIds = await insertFormerNames(trx, formerNames);
+  const nameHashes = await insertFormerNames(trx, formerNames);
   await trx
     .updateTable('former_name')
     .set({ identity_id: null, name: null })
@@ -100,7 +100,7 @@ export async function eraseUser(
     .values(erasedIds.map((each) => ({ app_id: appId, identity_id: each, blanks_content: blanksContent })))
     .execute();
   await sql`delete from identity where app_id = ${appId} and id = any (${erasedIds}::bigint[])`.execute(trx);
-  return { users: [], identityIds: [], formerNameIds, provisional, erasedIds };
+  return { users: [], identityIds: [], nameHashes, provisional, erasedIds };
 }
 
 /**
@@ -123,7 +123,7 @@ export async function settleNames(db: Executor, appId: AppId, change: NameChange
     )
     -- after the identities, which is the order in which everybody locks the two
     update former_name f set held_until = instant.at from instant, (select count(*) from moved) as m
-    where f.app_id = ${appId} and f.id = any (${change.formerNameIds}::bigint[])
+    where f.app_id = ${appId} and f.name_hash = any (${change.nameHashes}::bytea[])
       and f.held_until = ${change.provisional}`.execute(db),
   );
   await sleep(SETTLE_MS + CLOCK_ERROR_MS + 1);
@@ -178,20 +178,21 @@ async function findProvisional(trx: Executor): Promise<Date> {
   return rows[0]!.provisional;
 }
 
-/** Notes names as given up. Where the holder before was not settled yet, that is over now: it was committed. */
+/** Notes names as given up, and gives back their hashes. Where the holder before was not settled yet, that is over now: it was committed. */
 export async function insertFormerNames(
   trx: Executor,
   formerNames: readonly FormerName[],
-): Promise<number[]> {
+): Promise<Buffer[]> {
+  const nameHashes = formerNames.map((former) => former.name_hash);
   await sql`
     update former_name f
     set held_until = least(
       (select s.at from settlement s where s.app_id = f.app_id and s.provisional = f.held_until),
       date_trunc('milliseconds', clock_timestamp()) + make_interval(secs => ${SETTLE_MS / 1000}))
-    where app_id = ${formerNames[0]!.app_id} and name_hash = any (${formerNames.map((former) => former.name_hash)}::bytea[])
+    where app_id = ${formerNames[0]!.app_id} and name_hash = any (${nameHashes}::bytea[])
       and held_until > clock_timestamp() + make_interval(secs => ${SETTLE_MS / 1000})`.execute(trx);
-  const rows = await trx.insertInto('former_name').values(formerNames).returning('id').execute();
-  return rows.map(({ id }) => id);
+  await trx.insertInto('former_name').values(formerNames).execute();
+  return nameHashes;
 }
 
 export function toFormerName(appId: AppId, holder: HeldName, hashes: Hashes, heldUntil: Date): FormerName {

@@ -39,9 +39,9 @@ set temp_buffers = '64MB';
 set jit = off;
 create temp table staged (line bigint, name text collate "C", new_name text collate "C", name_hash bytea);
 create temp table fault (line bigint, name text, new_name text, field text, code text, detail text);
--- the staged lines with the users they mean; follows: another line gives up the new name
+-- the staged lines with the users they mean; holder: the row that has the new name; lent: it was merged into the user
 create temp table found (line bigint, name text collate "C", new_name text collate "C", name_hash bytea,
-  id bigint, name_since timestamptz, follows boolean)`;
+  id bigint, name_since timestamptz, holder_id bigint, lent boolean)`;
 
 export async function createRenameList(client: Connection): Promise<void> {
   await client.query(CREATE);
@@ -88,12 +88,12 @@ function toStorable(text: string): string {
 }
 
 const FIND = `
-insert into found (line, name, new_name, name_hash, id, name_since, follows)
-select s.line, s.name, s.new_name, s.name_hash, i.id, i.name_since,
-  s.new_name <> s.name and exists (select from staged o where o.name = s.new_name)
+insert into found (line, name, new_name, name_hash, id, name_since, holder_id, lent)
+select s.line, s.name, s.new_name, s.name_hash, i.id, i.name_since, h.id, h.merged_into = i.id
 from staged s
 left join identity i on i.app_id = $1 and i.name = s.name and i.merged_into is null
-  and (i.im_id is not null or not $2)`;
+  and (i.im_id is not null or not $2)
+left join identity h on h.app_id = $1 and h.name = s.new_name and s.new_name <> s.name`;
 
 const FIND_FAULTS = `
 insert into fault (line, name, new_name, field, code, detail)
@@ -109,9 +109,8 @@ select f.line, f.name, f.new_name, 'name', 'not_found',
   case when i.merged_into is null then 'is nobody’s' else 'is of a user that was merged into another one' end
 from found f left join identity i on i.app_id = $1 and i.name = f.name where f.id is null
 union all
-select f.line, f.name, f.new_name, 'newName', 'conflict', 'is taken'
-from found f join identity i on i.app_id = $1 and i.name = f.new_name
-where f.new_name <> f.name and not f.follows`;
+select line, name, new_name, 'newName', 'conflict', 'is taken' from found f
+where holder_id is not null and lent is not true and not exists (select from found o where o.id = f.holder_id)`;
 
 const SUMMARISE = `
 select (select count(*) from staged) + (select count(distinct line) from fault f
@@ -121,16 +120,22 @@ select (select count(*) from staged) + (select count(distinct line) from fault f
 from found where not exists (select from fault where fault.line = found.line)`;
 
 /**
- * Finds the users of the staged lines, and what stands in the way. `registeredOnly`: a name means nobody but a
- * registered user.
+ * Finds the users of the staged lines as they are now; tells whether anything stands in the way. `registeredOnly`: a name
+ * means nobody but a registered user.
  */
 export async function findRenames(
   client: Connection,
   appId: AppId,
   registeredOnly: boolean,
-): Promise<RenameSummary> {
+): Promise<{ isFaulty: boolean }> {
   await client.query(FIND, [appId, registeredOnly]);
   await client.query(FIND_FAULTS, [appId]);
+  const { rows } = await client.query('select from fault limit 1');
+  return { isFaulty: rows.length > 0 };
+}
+
+/** What the list comes to, as it was found. */
+export async function summariseRenames(client: Connection): Promise<RenameSummary> {
   const { rows } = await client.query<RenameSummary>(SUMMARISE);
   return rows[0]!;
 }
