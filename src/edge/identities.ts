@@ -53,7 +53,7 @@ export const Identity = Type.Object(
 
 const Registered = Type.Object({ ...identityFields, createdAt: Timestamp }, { examples: [identityExample] });
 
-export function toAnswer(app: AppSchemes, user: Found) {
+export function toAnswer(app: AppSchemes, user: Found & { createdAt?: Date }) {
   return { ...describe(app, user), ...(user.createdAt && { createdAt: user.createdAt.toISOString() }) };
 }
 
@@ -115,10 +115,10 @@ export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
     },
     async (request, reply) => {
       const { userId, adopt = true } = request.body;
-      const { user, status } = await registry.register(request.tenant, { userId, adopt });
+      const { user, status, createdAt } = await registry.register(request.tenant, { userId, adopt });
       return reply
         .code(status === 'existing' ? 200 : 201)
-        .send({ ...describe(request.tenant, user), createdAt: user.createdAt.toISOString() });
+        .send({ ...describe(request.tenant, user), createdAt: createdAt.toISOString() });
     },
   );
 
@@ -171,7 +171,8 @@ export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
       refuseMixed(query);
       if (userId !== undefined) {
         const [found] = await directory.lookUp(tenant, [{ userId }]);
-        if (!(found instanceof ImidError)) return { items: [toAnswer(tenant, found!)] };
+        if (!(found instanceof ImidError))
+          return { items: [toAnswer(tenant, await directory.date(tenant.id, found!))] };
         if (found.code !== 'not_found') throw found;
         return { items: [] };
       }
@@ -220,7 +221,10 @@ export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
         },
       },
     },
-    async ({ tenant, params }) => toAnswer(tenant, await directory.find(tenant, { imId: params.imId })),
+    async ({ tenant, params }) => {
+      const user = await directory.find(tenant, { imId: params.imId });
+      return toAnswer(tenant, await directory.date(tenant.id, user));
+    },
   );
 
   app.delete(

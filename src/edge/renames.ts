@@ -58,7 +58,7 @@ export const renames: FastifyPluginAsyncTypebox<{ directory: Directory; registry
         ]);
       const row = user.id === undefined ? await directory.resolve(tenant, { uid: user.name }) : user;
       const [renamed] = await registry.rename(tenant, [{ user: row, name, pointer: `#/${field}` }]);
-      return toAnswer(tenant, renamed!);
+      return toAnswer(tenant, await directory.date(tenant.id, renamed!));
     },
   );
 };

@@ -12,7 +12,7 @@ import {
   findLastHolders,
   type Hashes,
 } from '../store/former_names.ts';
-import { findUser, insertUsers, type User } from '../store/identities.ts';
+import { findUser, insertUsers, type DatedUser, type User } from '../store/identities.ts';
 import {
   countUsers,
   findUsers,
@@ -24,13 +24,11 @@ import { rerun } from '../store/transact.ts';
 import type { Lookups } from './lookups.ts';
 import { nobody, readAddress, type Address, type AppSchemes, type Target } from './schemes.ts';
 
-export type { User } from '../store/identities.ts';
+export type { DatedUser, User } from '../store/identities.ts';
 export type { Filter } from '../store/listing.ts';
 
 /** What a look-up finds: a user that has a row, or a composed one that needs none yet. */
-export type Found =
-  | User
-  | { readonly id: undefined; readonly name: Name; readonly imId: undefined; readonly createdAt: undefined };
+export type Found = User | { readonly id: undefined; readonly name: Name; readonly imId: undefined };
 
 /** What a token says about whom it acts for. */
 export interface TokenSubject {
@@ -168,13 +166,18 @@ export function createDirectory({ database, lookups, hashes }: DirectoryOptions)
     },
 
     /** The user of a row, also if it was merged into another one since; undefined once it is gone. */
-    findRow: (appId: AppId, id: number): Promise<User | undefined> => findUser(pool, appId, id),
+    findRow: (appId: AppId, id: number): Promise<DatedUser | undefined> => findUser(pool, appId, id),
 
-    list: (appId: AppId, filter: Filter, after: PageStart, limit: number): Promise<User[]> =>
+    /** A user with the time its row was made, if it has one. */
+    async date(appId: AppId, user: Found): Promise<Found & { createdAt?: Date }> {
+      return (user.id !== undefined && (await findUser(pool, appId, user.id))) || user;
+    },
+
+    list: (appId: AppId, filter: Filter, after: PageStart, limit: number): Promise<DatedUser[]> =>
       findUsers(kysely, appId, filter, after, limit),
 
     /** Every registered user, as they all were at one moment, in portions. */
-    async *exportAll(appId: AppId): AsyncGenerator<User[]> {
+    async *exportAll(appId: AppId): AsyncGenerator<DatedUser[]> {
       yield* streamRegisteredUsers(await database.openLongConnection(), appId);
     },
 
@@ -197,7 +200,7 @@ function nameOf(app: AppSchemes, address: Address): Name | undefined {
 /** A composed user that has no row yet; everybody else who isn't there is nobody. */
 function ghost(target: Target): Found | ImidError {
   if (target.by === 'imId' || target.registeredOnly) return nobody();
-  return { id: undefined, name: target.name, imId: undefined, createdAt: undefined };
+  return { id: undefined, name: target.name, imId: undefined };
 }
 
 function attempt<T>(read: () => T): T | ImidError {

@@ -12,8 +12,10 @@ const MAX_AGE_MS = 900;
 const MAX_REMEMBERED = 100_000;
 /** Longer lists are not remembered: they are read in one go anyway, and would drive out what is asked for often. */
 const MAX_REMEMBERED_AT_ONCE = 32;
-/** Of one app: a second one starts while the first is under way, so that the database is never waited for idly. */
-const MAX_QUERIES = 2;
+/** Of one app at a time: while one is waited for, another one's answer is read. */
+const MAX_QUERIES = 4;
+/** What goes into one query, unless a single list is longer. */
+const MAX_TARGETS = 1_000;
 
 interface Waiting {
   targets: readonly Target[];
@@ -45,7 +47,7 @@ export function createLookups({ pool }: Database) {
     // What is asked for in the same turn of the event loop goes along.
     await Promise.resolve();
     while (queue.waiting.length > 0) {
-      const batch = queue.waiting.splice(0);
+      const batch = take(queue.waiting);
       try {
         const read = await readTargets(appId, batch);
         for (const { targets, resolve } of batch) resolve(targets.map(read));
@@ -103,6 +105,12 @@ export function createLookups({ pool }: Database) {
       remembered.clear();
     },
   };
+}
+
+function take(waiting: Waiting[]): Waiting[] {
+  let targets = 0;
+  const end = waiting.findIndex((each, i) => (targets += each.targets.length) > MAX_TARGETS && i > 0);
+  return waiting.splice(0, end < 0 ? waiting.length : end);
 }
 
 function keyOf(appId: AppId, target: Target): string {

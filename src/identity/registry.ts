@@ -19,6 +19,8 @@ import { nobody, requireScheme, type AppSchemes } from './schemes.ts';
 /** What registering did: made a new user, took over one that was composed, or found it registered. */
 export interface Registered {
   user: User & { readonly imId: RegisteredId };
+  /** Of a user that was there, it is to be looked up. */
+  createdAt?: Date | undefined;
   status: 'created' | 'adopted' | 'existing';
 }
 
@@ -57,7 +59,10 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
   const { kysely, pool, clock } = database;
   const mint = (): RegisteredId => uuidToRegisteredId(makeUuid(clock.now()));
 
-  /** Registers many, each name once, none with another's name to adopt: all in one statement, or one by one. */
+  /**
+   * Registers many, each name once, none with another's name to adopt: all in one statement, or, where that runs into
+   * an imId that is taken, in halves.
+   */
   async function registerAll(
     appId: AppId,
     wanted: readonly Registration[],
@@ -68,19 +73,22 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
       adopt: adopt !== false,
       createdAt,
     }));
-    const changed = await rerun(() => registerNames(kysely, appId, registrations)).catch(
-      async (error: unknown) => {
-        if (isDanglingReference(error)) throw new ImidError('not_found', 'There is no such app.');
-        if (violatedUnique(error) !== 'identity__im_id') throw error;
-        return wanted.length === 1 ? undefined : [];
-      },
-    );
-    if (!changed) return [imIdTaken()];
+    const changed = await rerun(() => registerNames(kysely, appId, registrations)).catch((error: unknown) => {
+      if (isDanglingReference(error)) throw new ImidError('not_found', 'There is no such app.');
+      if (violatedUnique(error) === 'identity__im_id') return undefined;
+      throw error;
+    });
+    if (!changed) {
+      if (wanted.length === 1) return [imIdTaken()];
+      const half = Math.ceil(wanted.length / 2);
+      const first = await registerAll(appId, wanted.slice(0, half));
+      return [...first, ...(await registerAll(appId, wanted.slice(half)))];
+    }
     if (changed.some(({ isNew }) => !isNew)) lookups.forget();
     const byName = new Map(
       changed.map(({ user, isNew }) => [
         user.name,
-        { user, status: isNew ? 'created' : 'adopted' } as Registered,
+        { user, createdAt: user.createdAt, status: isNew ? 'created' : 'adopted' } as Registered,
       ]),
     );
     const rest = wanted.filter(({ userId }) => !byName.has(userId));
@@ -133,7 +141,8 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
         if (!renamed) continue; // somebody else registered, merged or erased it just now
         lookups.forget();
         await settleNames(kysely, appId, renamed);
-        return { user: { ...renamed.users[0]!, imId }, status: 'adopted' };
+        const [user] = renamed.users;
+        return { user: { ...user!, imId }, createdAt: user!.createdAt, status: 'adopted' };
       } catch (error) {
         const violated = violatedUnique(error);
         if (violated === 'identity__im_id') throw imIdTaken();
@@ -173,10 +182,14 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
 
   return {
     /** Registers a userId, with a fresh imId unless it has one. Throws `scheme_disabled`, `conflict`. */
-    async register(app: AppSchemes, registration: Registration): Promise<Registered> {
-      const [registered] = await this.registerMany(app, [registration]);
-      if (registered instanceof ImidError) throw registered;
-      return registered!;
+    async register(app: AppSchemes, registration: Registration): Promise<Registered & { createdAt: Date }> {
+      for (;;) {
+        const [registered] = await this.registerMany(app, [registration]);
+        if (registered instanceof ImidError) throw registered;
+        const { user, createdAt = (await directory.findRow(app.id, user.id))?.createdAt } = registered!;
+        if (createdAt) return { ...registered!, createdAt };
+        // It was erased in between.
+      }
     },
 
     /**
@@ -189,20 +202,33 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
     ): Promise<(Registered | ImidError)[]> {
       requireScheme(app, 'registered');
       const results: (Registered | ImidError)[] = [];
-      let batch = new Map<Name, Registration>();
+      let batch = new Map<Name, { registration: Registration; places: number[] }>();
       const flush = async (): Promise<void> => {
-        if (batch.size > 0) results.push(...(await registerAll(app.id, [...batch.values()])));
+        const entries = [...batch.values()];
         batch = new Map();
+        if (entries.length === 0) return;
+        const registered = await registerAll(
+          app.id,
+          entries.map(({ registration }) => registration),
+        );
+        for (const [i, { places }] of entries.entries())
+          for (const place of places)
+            results[place] = place === places[0] ? registered[i]! : again(registered[i]!);
       };
-      for (const registration of wanted) {
-        const { userId, adopt: how, imId = mint() } = registration;
+      for (const [place, registration] of wanted.entries()) {
+        const { userId, adopt: how, imId } = registration;
         if (typeof how === 'object' && how.uid !== userId) {
           await flush();
-          results.push(await adoptAs(app.id, how.uid, userId, imId).catch(asResult));
-        } else {
-          if (batch.has(userId)) await flush();
-          batch.set(userId, registration);
+          results[place] = await adoptAs(app.id, how.uid, userId, imId ?? mint()).catch(asResult);
+          continue;
         }
+        const before = batch.get(userId);
+        if (before && isSame(before.registration, registration)) {
+          before.places.push(place);
+          continue;
+        }
+        if (before) await flush();
+        batch.set(userId, { registration, places: [place] });
       }
       await flush();
       return results;
@@ -277,6 +303,15 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
       for (const erased of await findErasures(kysely)) await clearMessages(kysely, erased);
     },
   };
+}
+
+/** Whether the second, right behind the first, does nothing but find what that did. */
+function isSame(first: Registration, second: Registration): boolean {
+  return first.imId === second.imId && (first.adopt === false) === (second.adopt === false);
+}
+
+function again(registered: Registered | ImidError): Registered | ImidError {
+  return registered instanceof ImidError ? registered : { ...registered, status: 'existing' };
 }
 
 function asResult(error: unknown): ImidError {

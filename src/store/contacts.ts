@@ -63,7 +63,7 @@ export async function findContacts(
     .innerJoin('identity as i', (join) =>
       join.onRef('i.app_id', '=', 'c.app_id').onRef('i.id', '=', 'c.contact_id'),
     )
-    .select(['c.position', 'c.display_name', 'c.data', 'i.id', 'i.name', 'i.im_id', 'i.created_at'])
+    .select(['c.position', 'c.display_name', 'c.data', 'i.id', 'i.name', 'i.im_id'])
     .where('c.app_id', '=', appId)
     .where('c.owner_id', '=', ownerId)
     .where('c.position', '>', afterPosition)

@@ -6,7 +6,7 @@ import { sql } from 'kysely';
 import type pg from 'pg';
 import { registeredIdToUuid, type AppId, type Name, type RegisteredId } from '../ids.ts';
 import type { Executor } from './database.ts';
-import { toUser, type User, type UserRow } from './identities.ts';
+import { toDatedUser, toUser, type DatedUser, type User, type UserRow } from './identities.ts';
 
 /** What a former name, or the imId of an erased user, is found by without being kept. */
 export interface Hashes {
@@ -34,13 +34,11 @@ export async function findHolderAt(
     id: number | null;
     name: string;
     im_id: string | null;
-    created_at: Date;
   }>`
     select f.id is not null as former,
       case when f.id is null then coalesce(s.at, c.name_since, '-infinity') <= ${instant} else f.in_time end as in_time,
       coalesce(h.id, m.id, c.id) as id, coalesce(h.name, m.name, c.name) as name,
-      case when h.id is not null then h.im_id when m.id is not null then m.im_id else c.im_id end as im_id,
-      coalesce(h.created_at, m.created_at, c.created_at) as created_at
+      case when h.id is not null then h.im_id when m.id is not null then m.im_id else c.im_id end as im_id
     from (select 1) as one
     left join lateral (
       select n.id, n.identity_id, coalesce(s.at, n.held_from, '-infinity') <= ${instant} as in_time
@@ -71,7 +69,7 @@ export async function findHolderOfImId(
   instant: Date,
 ): Promise<User | undefined> {
   const { rows } = await sql<UserRow>`
-    select u.id, u.name, u.im_id, u.created_at
+    select u.id, u.name, u.im_id
     from identity i join identity u on u.app_id = i.app_id and u.id = coalesce(i.merged_into, i.id)
     where i.app_id = ${appId} and i.im_id = ${registeredIdToUuid(imId)} and not exists (
       select from former_name where app_id = ${appId} and name_hash = ${imIdHash} and held_until > ${instant}
@@ -84,7 +82,7 @@ export async function findFormerHolders(
   db: Executor,
   appId: AppId,
   nameHash: Buffer,
-): Promise<{ user: User; name: Name; heldFrom: Date | undefined; heldUntil: Date }[]> {
+): Promise<{ user: DatedUser; name: Name; heldFrom: Date | undefined; heldUntil: Date }[]> {
   const rows = await db
     .selectFrom('former_name as f')
     .innerJoin('identity as i', (join) =>
@@ -106,7 +104,7 @@ export async function findFormerHolders(
     .orderBy('f.id', 'desc')
     .execute();
   return rows.map((row) => ({
-    user: toUser(row),
+    user: toDatedUser(row),
     name: row.former as Name,
     heldFrom: row.held_from ?? undefined,
     heldUntil: row.held_until,
@@ -123,7 +121,7 @@ export async function findLastHolders(
   if (names.length === 0) return [];
   const { rows } = await pool.query<UserRow & { id: number | null }>({
     name: 'find_last_holders',
-    text: `select i.id, i.name, i.im_id, i.created_at
+    text: `select i.id, i.name, i.im_id
       from unnest($2::text[], $3::bytea[]) with ordinality as asked (name, hash, place)
       left join lateral (
         select identity_id from former_name where app_id = $1 and name_hash = asked.hash

@@ -13,35 +13,42 @@ export interface User {
   readonly name: Name;
   /** Undefined: not registered, its imId is composed. */
   readonly imId: RegisteredId | undefined;
+}
+
+export interface DatedUser extends User {
   readonly createdAt: Date;
 }
 
-export type UserRow = Pick<Selectable<Tables['identity']>, 'id' | 'name' | 'im_id' | 'created_at'>;
+export type UserRow = Pick<Selectable<Tables['identity']>, 'id' | 'name' | 'im_id'>;
+export type DatedUserRow = UserRow & Pick<Selectable<Tables['identity']>, 'created_at'>;
 
 export function toUser(row: UserRow): User {
   return {
     id: row.id,
     name: row.name as Name,
     imId: row.im_id === null ? undefined : uuidToRegisteredId(row.im_id),
-    createdAt: row.created_at,
   };
+}
+
+export function toDatedUser(row: DatedUserRow): DatedUser {
+  return { ...toUser(row), createdAt: row.created_at };
 }
 
 // Where a row was merged into another one, the user is that of the other row.
 const CURRENT = `select case when m.id is null then i.id else m.id end as id,
   case when m.id is null then i.name else m.name end as name,
-  case when m.id is null then i.im_id else m.im_id end as im_id,
-  case when m.id is null then i.created_at else m.created_at end as created_at`;
+  case when m.id is null then i.im_id else m.im_id end as im_id`;
 const FROM_IDENTITY = `from identity i left join identity m on m.app_id = i.app_id and m.id = i.merged_into`;
 
 /** The user of a row, also if it was merged into another one since. */
-export async function findUser(pool: pg.Pool, appId: AppId, id: number): Promise<User | undefined> {
-  const { rows } = await pool.query<UserRow>({
+export async function findUser(pool: pg.Pool, appId: AppId, id: number): Promise<DatedUser | undefined> {
+  const { rows } = await pool.query<DatedUserRow>({
     name: 'find_user',
-    text: `${CURRENT} ${FROM_IDENTITY} where i.app_id = $1 and i.id = $2`,
+    text: `${CURRENT}, coalesce(m.created_at, i.created_at) as created_at ${FROM_IDENTITY}
+      where i.app_id = $1 and i.id = $2`,
     values: [appId, id],
   });
-  return rows[0] && toUser(rows[0]);
+  return rows[0] && toDatedUser(rows[0]);
 }
 
 const BY_NAME = `${CURRENT}, i.name as asked ${FROM_IDENTITY} where i.app_id = $1 and i.name = any($2::text[])`;
@@ -131,7 +138,7 @@ export async function registerNames(
   db: Executor,
   appId: AppId,
   registrations: readonly NewRegistration[],
-): Promise<{ user: User; isNew: boolean }[]> {
+): Promise<{ user: DatedUser; isNew: boolean }[]> {
   const imIds = new Map(registrations.map(({ name, imId }) => [name, imId]));
   const dates = registrations.map(({ createdAt }) => createdAt?.toISOString() ?? 'null');
   // As text that is cheap to make and to read: an import does this for every row. No name holds a line break.

@@ -1,10 +1,10 @@
 // Lists of an app's users: pages of them, all of them at one moment, and how many there are.
 // Rows that were merged into another one are nobody of their own, and in no list.
 
-import type { Selectable, SelectQueryBuilder } from 'kysely';
+import type { SelectQueryBuilder } from 'kysely';
 import { NAME_MAX_BYTES, type AppId, type Name, type Scheme } from '../ids.ts';
 import type { Connection, Executor } from './database.ts';
-import { toUser, type User } from './identities.ts';
+import { toDatedUser, type DatedUser, type DatedUserRow } from './identities.ts';
 import type { Tables } from './tables.ts';
 
 export interface Filter {
@@ -30,7 +30,7 @@ export async function findUsers(
   filter: Filter,
   after: PageStart,
   limit: number,
-): Promise<User[]> {
+): Promise<DatedUser[]> {
   const { scheme, namePrefix, createdFrom, createdBefore } = filter;
   let query = selectUsers(db, appId).limit(limit);
   if (scheme === 'composed') query = query.where('im_id', 'is', null);
@@ -43,7 +43,7 @@ export async function findUsers(
     query = query.where('name', '<', namePrefix + BEYOND_NAMES);
     if (after.name !== undefined) query = query.where('name', '>', after.name);
   }
-  return (await query.execute()).map(toUser);
+  return (await query.execute()).map(toDatedUser);
 }
 
 export async function countUsers(
@@ -65,18 +65,21 @@ const EXPORT_PORTION = 2_000;
  * Every registered user of the app as they all are at one moment, in portions, in the order they came. `connection` is
  * its own, since a slow reader may keep it for long, and ends with it.
  */
-export async function* streamRegisteredUsers(connection: Connection, appId: AppId): AsyncGenerator<User[]> {
+export async function* streamRegisteredUsers(
+  connection: Connection,
+  appId: AppId,
+): AsyncGenerator<DatedUser[]> {
   try {
     await connection.query('begin isolation level repeatable read read only');
     for (let afterId = 0; ;) {
-      const { rows } = await connection.query<Columns>({
+      const { rows } = await connection.query<DatedUserRow>({
         name: 'export',
         text: `
           select id, name, im_id, created_at from identity
           where app_id = $1 and id > $2 and im_id is not null and merged_into is null order by id limit $3`,
         values: [appId, afterId, EXPORT_PORTION],
       });
-      if (rows.length > 0) yield rows.map(toUser);
+      if (rows.length > 0) yield rows.map(toDatedUser);
       if (rows.length < EXPORT_PORTION) break;
       afterId = rows.at(-1)!.id;
     }
@@ -85,9 +88,7 @@ export async function* streamRegisteredUsers(connection: Connection, appId: AppI
   }
 }
 
-type Columns = Pick<Selectable<Tables['identity']>, 'id' | 'name' | 'im_id' | 'created_at'>;
-
-function selectUsers(db: Executor, appId: AppId): SelectQueryBuilder<Tables, 'identity', Columns> {
+function selectUsers(db: Executor, appId: AppId): SelectQueryBuilder<Tables, 'identity', DatedUserRow> {
   return db
     .selectFrom('identity')
     .select(['id', 'name', 'im_id', 'created_at'])

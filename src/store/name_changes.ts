@@ -7,13 +7,13 @@ import { uuidToRegisteredId, type AppId, type Name } from '../ids.ts';
 import { CLOCK_ERROR_MS } from './clock.ts';
 import type { Executor } from './database.ts';
 import type { Hashes } from './former_names.ts';
-import { toUser, type User, type UserRow } from './identities.ts';
+import { toDatedUser, type DatedUser, type DatedUserRow } from './identities.ts';
 import type { Tables } from './tables.ts';
 import { rerun } from './transact.ts';
 
 /** An act that gave names up, committed but not settled: until then tokens for them count for the former holders. */
 export interface NameChange {
-  users: User[];
+  users: DatedUser[];
   identityIds: number[];
   nameHashes: Buffer[];
   provisional: Date;
@@ -49,12 +49,12 @@ export async function renameUsers(
     );
   // Out of the way first: the unique key is checked row by row.
   if (ids.length > 1) await clearNames(trx, appId, ids);
-  const { rows } = await sql<UserRow>`
+  const { rows } = await sql<DatedUserRow>`
     update identity i set name = t.name, name_since = ${provisional}
     from unnest(${ids}::bigint[], ${renames.map(({ name }) => name)}::text[]) as t (id, name)
     where i.app_id = ${appId} and i.id = t.id
     returning i.id, i.name, i.im_id, i.created_at`.execute(trx);
-  return { users: rows.map(toUser), identityIds: ids, nameHashes, provisional };
+  return { users: rows.map(toDatedUser), identityIds: ids, nameHashes, provisional };
 }
 
 /** An erasure that is committed, with the rows whose messages are to be cleared away. */
