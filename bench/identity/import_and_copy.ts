@@ -58,7 +58,10 @@ async function compareSpeed(site: Site, isQuick: boolean): Promise<Row> {
   });
 }
 
-/** How much more memory the service takes at most in an import of a million lines than in one of ten thousand. */
+/**
+ * How much more memory the service takes at most in an import of a million lines than in one of ten thousand: in the very
+ * first that it does, and in one after it has done some, so that its heap is as large as it works with.
+ */
 async function compareMemory(site: Site, isQuick: boolean): Promise<Row[]> {
   const few = isQuick ? 1_000 : 10_000;
   const many = isQuick ? 5_000 : 1_000_000;
@@ -80,19 +83,16 @@ async function compareMemory(site: Site, isQuick: boolean): Promise<Row[]> {
   const most = await peakOf(many);
   if (first === undefined || later === undefined || most === undefined) return [];
   const toRow = (when: string, beside: number): Row => ({
-    what: `memory of an import of ${toFigure(many)} lines, ${when}`,
+    what: `memory of importing ${toFigure(many)} lines, ${when}`,
     ours: `${toFigure(most)} MiB at most`,
-    beside: `${toFigure(beside)} MiB at most in one of ${toFigure(few)} lines`,
+    beside: `${toFigure(beside)} MiB at most for ${toFigure(few)} lines`,
     figure: Math.max(0, most - beside),
     range: undefined,
     unit: 'MiB',
     target: 20,
     cpu: undefined,
   });
-  return [
-    toRow(`once ${toFigure(10 * few)} were imported`, later),
-    toRow('beside the first that a fresh service takes', first),
-  ];
+  return [toRow('warmed up', later), toRow('fresh service', first)];
 }
 
 /** Looks at the memory of a process until it is asked how much it was at most. */

@@ -1,7 +1,7 @@
 // The result of `npm run bench -- identity`: what stands beside what, as a table and as a chart.
 
 import { isReached, toFigure, type Row, type Unit } from '../results.ts';
-import { bar, ceiling, line, svg, text } from './svg.ts';
+import { bar, line, svg, text, ticksUpTo } from './svg.ts';
 
 export function toIdentityTable(rows: readonly Row[]): string {
   return [
@@ -66,15 +66,16 @@ export function toIdentityChart(rows: readonly Row[]): string {
 
 function drawPanel(shapes: string[], top: number, title: string, rows: readonly Row[]): number {
   const { unit } = rows[0]!;
-  const most = ceiling(Math.max(...rows.flatMap((row) => [row.figure, row.target])) * 1.02);
+  const ticks = ticksUpTo(Math.max(...rows.flatMap((row) => [row.figure, row.target])));
+  const most = ticks.at(-1)!;
   const toX = (value: number): number => LEFT + ((RIGHT - LEFT) * value) / most;
   const first = top + 36;
   const bottom = first + rows.length * STEP;
   shapes.push(text({ x: 10, y: top + 14, style: 'title' }, title));
-  for (let i = 0; i <= 4; i++) {
-    const value = (most * i) / 4;
-    shapes.push(line(toX(value), first - 6, toX(value), bottom, i === 0 ? 'axis' : 'grid'));
-    shapes.push(text({ x: toX(value), y: bottom + 14, anchor: 'middle', style: 'quiet' }, show(unit, value)));
+  for (const tick of ticks) {
+    shapes.push(line(toX(tick), first - 6, toX(tick), bottom, tick === 0 ? 'axis' : 'grid'));
+    const label = unit === 'ofBeside' ? show(unit, tick) : toFigure(tick);
+    shapes.push(text({ x: toX(tick), y: bottom + 14, anchor: 'middle', style: 'quiet' }, label));
   }
   rows.forEach((row, i) => {
     const y = first + i * STEP;
