@@ -9,7 +9,9 @@ import { audit as auditTrail } from './edge/audit.ts';
 import { createAccess } from './edge/access.ts';
 import { connect, isSocketRequest, SOCKET_MAX_PAYLOAD_BYTES, SUBPROTOCOL } from './edge/connect.ts';
 import { contacts } from './edge/contacts.ts';
+import { userExport } from './edge/exports.ts';
 import { identities } from './edge/identities.ts';
+import { userImport } from './edge/imports.ts';
 import { keys as keyRoutes } from './edge/keys.ts';
 import { me } from './edge/me.ts';
 import { merges } from './edge/merges.ts';
@@ -20,7 +22,6 @@ import { problems, refuseMalformed, sendProblem, toImidError } from './edge/prob
 import { renames } from './edge/renames.ts';
 import { schemeUse } from './edge/schemes.ts';
 import { tokenIssue } from './edge/tokens.ts';
-import { transfer } from './edge/transfer.ts';
 import { compileSchema } from './edge/validation.ts';
 import { parseJson, parseQuery, refuseBadQuery } from './edge/parsing.ts';
 import { wellKnown } from './edge/wellknown.ts';
@@ -33,6 +34,7 @@ import { createHashes } from './identity/hashes.ts';
 import { createLookups } from './identity/lookups.ts';
 import { createMergers } from './identity/mergers.ts';
 import { createRegistry } from './identity/registry.ts';
+import { createRehearsals } from './identity/rehearsal.ts';
 import { createRouter } from './routing/router.ts';
 import type { Database } from './store/database.ts';
 import { createApiKeys } from './tokens/api_keys.ts';
@@ -57,6 +59,11 @@ const PARAM_MAX_LENGTH = 600; // 128 bytes of UTF-8, each as %XX, behind an appI
 export async function createApp({ database, adminKey, secret, publicUrl, logLevel }: AppOptions) {
   const app = Fastify({
     logger: { level: logLevel },
+    // A logger per request tells its lines apart; where there are only errors, the error's own line does.
+    childLoggerFactory: (logger, bindings, options) =>
+      logger.level === 'info' || logger.level === 'debug' || logger.level === 'trace'
+        ? logger.child(bindings, options)
+        : logger,
     bodyLimit: BODY_MAX_BYTES,
     forceCloseConnections: 'idle',
     return503OnClosing: false,
@@ -80,6 +87,7 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
   const registry = createRegistry({ database, directory, lookups, hashes });
   const mergers = createMergers({ database, apps, directory, lookups, hashes });
   const audit = createAudit({ database, hashes });
+  const beginRehearsal = createRehearsals({ database, hashes });
   const finishing = finishActs({ registry, mergers, log });
   const contactBook = createContactBook(database);
   const keys = await createKeys(database, box);
@@ -129,7 +137,8 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
       await backend.register(identities, { directory, registry, router });
       await backend.register(renames, { directory, registry });
       await backend.register(merges, { mergers, router });
-      await backend.register(transfer, { directory, registry });
+      await backend.register(userImport, { registry, beginRehearsal });
+      await backend.register(userExport, { directory });
       await backend.register(schemeUse, { directory, router });
       await backend.register(tokenIssue, { tokens, directory });
       await backend.register(messages, { directory, router });

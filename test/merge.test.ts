@@ -16,7 +16,7 @@ const merge = (app: Tenant, imId: string, from: object) =>
 const send = async (app: Tenant, from: object, to: object, content: unknown, id?: string) => {
   const answer = await app.call('POST', '/messages', { from, to, content, ...(id && { id }) });
   assert.equal(answer.status, 201, JSON.stringify(answer.body));
-  return answer.body as Json;
+  return answer.body;
 };
 const resolve = async (app: Tenant, ...addresses: object[]): Promise<Json[]> =>
   (await app.call('POST', '/resolve', { addresses })).body.results as Json[];

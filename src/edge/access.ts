@@ -72,7 +72,8 @@ export function createAccess({ adminKey, apps, apiKeys, tokens, directory }: Acc
     async requireBackend(request: FastifyRequest): Promise<void> {
       const credential = bearerOf(request);
       const { appId: pathAppId } = request.params as { appId: string };
-      if (isAdmin(credential)) {
+      const key = await apiKeys.verify(credential);
+      if (!key && isAdmin(credential)) {
         const appId = parseAppId(pathAppId);
         if (appId === undefined)
           throw invalid([
@@ -83,7 +84,6 @@ export function createAccess({ adminKey, apps, apiKeys, tokens, directory }: Acc
         request.actor = 'admin';
         return;
       }
-      const key = await apiKeys.verify(credential);
       if (!key) return refuseToken(credential, pathAppId);
       if (String(key.appId) !== pathAppId) throw noSuchApp();
       const { scope } = request.routeOptions.config;

@@ -80,11 +80,7 @@ export function createDirectory({ database: { kysely, pool }, lookups, hashes }:
     const found = await findAll(app, addresses, lookups.findRecent);
     const names = addresses.map((address, i) => (isNobody(found[i]!) ? nameOf(app, address) : undefined));
     const wanted = [...new Set(names.filter((name) => name !== undefined))];
-    const users = await findLastHolders(
-      pool,
-      app.id,
-      wanted.map((name) => hashes.ofName(app.id, name)),
-    );
+    const users = await findLastHolders(pool, app.id, wanted, hashes);
     const byName = new Map(wanted.map((name, i) => [name, users[i]]));
     return found.map((user, i) => {
       const name = names[i];

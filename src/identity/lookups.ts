@@ -4,7 +4,7 @@
 import { LRUCache } from 'lru-cache';
 import type { AppId } from '../ids.ts';
 import type { Database } from '../store/database.ts';
-import { findUsersByImId, findUsersByName, type User } from '../store/identities.ts';
+import { findUsersBy, type User } from '../store/identities.ts';
 import type { Target } from './schemes.ts';
 
 /** So that with the time of the query itself, what another process changed is seen within a second. */
@@ -29,8 +29,9 @@ export function createLookups({ pool }: Database) {
   let changes = 0;
   const queues = new Map<AppId, { waiting: Waiting[]; queries: number }>();
 
-  /** Finds the users of targets as they are now, in at most two queries; undefined where there is none. */
+  /** Finds the users of targets as they are now, in one query; undefined where there is none. */
   function find(appId: AppId, targets: readonly Target[]): Promise<(User | undefined)[]> {
+    if (targets.length === 0) return Promise.resolve([]);
     const { promise, resolve, reject } = Promise.withResolvers<(User | undefined)[]>();
     let queue = queues.get(appId);
     if (!queue) queues.set(appId, (queue = { waiting: [], queries: 0 }));
@@ -67,13 +68,10 @@ export function createLookups({ pool }: Database) {
         if (target.by === 'name') names.add(target.name);
         else imIds.add(target.imId);
       }
-    const [named, minted] = await Promise.all([
-      names.size > 0 ? findUsersByName(pool, appId, [...names]) : undefined,
-      imIds.size > 0 ? findUsersByImId(pool, appId, [...imIds]) : undefined,
-    ]);
+    const { byName, byImId } = await findUsersBy(pool, appId, [...names], [...imIds]);
     return (target) => {
-      if (target.by === 'imId') return minted!.get(target.imId);
-      const user = named!.get(target.name);
+      if (target.by === 'imId') return byImId.get(target.imId);
+      const user = byName.get(target.name);
       return target.registeredOnly && user?.imId === undefined ? undefined : user;
     };
   }

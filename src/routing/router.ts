@@ -260,7 +260,7 @@ export async function createRouter({ database, apps, directory, admit, log }: Ro
 
     /** Goes on as `user` with every connection of a row that was merged into it. */
     moveSessions(fromId: number, user: User): void {
-      for (const session of [...hub.of(fromId)]) moveSession(session, user);
+      for (const session of hub.of(fromId)) moveSession(session, user);
     },
 
     /** Shows the connections of a user what has come to its inbox otherwise than by a send. */

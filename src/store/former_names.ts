@@ -98,24 +98,25 @@ export async function findFormerHolders(
   }));
 }
 
-/** Who had each of these names last, by the hash of the name; undefined where nobody did, or the user was erased. */
+/** Who had each of these names last; undefined where somebody has it, nobody had it, or the user was erased. */
 export async function findLastHolders(
   pool: pg.Pool,
   appId: AppId,
-  nameHashes: readonly Buffer[],
+  names: readonly Name[],
+  hashes: Hashes,
 ): Promise<(User | undefined)[]> {
-  if (nameHashes.length === 0) return [];
+  if (names.length === 0) return [];
   const { rows } = await pool.query<UserRow & { id: number | null }>({
     name: 'find_last_holders',
     text: `select i.id, i.name, i.im_id, i.created_at
-      from unnest($2::bytea[]) with ordinality as asked (hash, place)
+      from unnest($2::text[], $3::bytea[]) with ordinality as asked (name, hash, place)
       left join lateral (
         select identity_id from former_name where app_id = $1 and name_hash = asked.hash
         order by held_until desc limit 1
-      ) f on true
+      ) f on not exists (select from identity where app_id = $1 and name = asked.name collate "C")
       left join identity i on i.app_id = $1 and i.id = f.identity_id
       order by asked.place`,
-    values: [appId, nameHashes],
+    values: [appId, names, names.map((name) => hashes.ofName(appId, name))],
   });
   return rows.map((row) => (row.id === null ? undefined : toUser(row)));
 }

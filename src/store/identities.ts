@@ -44,6 +44,13 @@ export async function findUser(pool: pg.Pool, appId: AppId, id: number): Promise
   return rows[0] && toUser(rows[0]);
 }
 
+const BY_NAME = `${CURRENT}, i.name as asked ${FROM_IDENTITY} where i.app_id = $1 and i.name = any($2::text[])`;
+const BY_IM_ID = `${CURRENT}, i.im_id as asked ${FROM_IDENTITY} where i.app_id = $1 and i.im_id = any($2::uuid[])`;
+const BY_BOTH = `${CURRENT}, i.name as asked, null::uuid as asked_im_id ${FROM_IDENTITY}
+    where i.app_id = $1 and i.name = any($2::text[])
+  union all ${CURRENT}, null, i.im_id ${FROM_IDENTITY}
+    where i.app_id = $1 and i.im_id = any($3::uuid[])`;
+
 /** Who has each of these names, by the name asked for: a user that was merged lends its name to the other one. */
 export async function findUsersByName(
   pool: pg.Pool,
@@ -52,24 +59,51 @@ export async function findUsersByName(
 ): Promise<Map<Name, User>> {
   const { rows } = await pool.query<UserRow & { asked: string }>({
     name: 'find_users_by_name',
-    text: `${CURRENT}, i.name as asked ${FROM_IDENTITY} where i.app_id = $1 and i.name = any($2::text[])`,
+    text: BY_NAME,
     values: [appId, names],
   });
   return new Map(rows.map((row) => [row.asked as Name, toUser(row)]));
 }
 
-/** Who has each of these imIds, by the imId asked for. */
-export async function findUsersByImId(
+async function findUsersByImId(
   pool: pg.Pool,
   appId: AppId,
   imIds: readonly RegisteredId[],
 ): Promise<Map<RegisteredId, User>> {
   const { rows } = await pool.query<UserRow & { asked: string }>({
     name: 'find_users_by_im_id',
-    text: `${CURRENT}, i.im_id as asked ${FROM_IDENTITY} where i.app_id = $1 and i.im_id = any($2::uuid[])`,
+    text: BY_IM_ID,
     values: [appId, imIds.map(registeredIdToUuid)],
   });
   return new Map(rows.map((row) => [uuidToRegisteredId(row.asked), toUser(row)]));
+}
+
+export interface Found {
+  byName: ReadonlyMap<Name, User>;
+  byImId: ReadonlyMap<RegisteredId, User>;
+}
+
+/** Who has each of these names and imIds, by what was asked for, in one query. */
+export async function findUsersBy(
+  pool: pg.Pool,
+  appId: AppId,
+  names: readonly Name[],
+  imIds: readonly RegisteredId[],
+): Promise<Found> {
+  if (imIds.length === 0) return { byName: await findUsersByName(pool, appId, names), byImId: new Map() };
+  if (names.length === 0) return { byName: new Map(), byImId: await findUsersByImId(pool, appId, imIds) };
+  const { rows } = await pool.query<UserRow & { asked: string | null; asked_im_id: string }>({
+    name: 'find_users_by',
+    text: BY_BOTH,
+    values: [appId, names, imIds.map(registeredIdToUuid)],
+  });
+  const byName = new Map<Name, User>();
+  const byImId = new Map<RegisteredId, User>();
+  for (const row of rows) {
+    if (row.asked !== null) byName.set(row.asked as Name, toUser(row));
+    else byImId.set(uuidToRegisteredId(row.asked_im_id), toUser(row));
+  }
+  return { byName, byImId };
 }
 
 /** Gives each name that has no row one (not registered); in order, so that two calls don't deadlock. */
