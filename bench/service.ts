@@ -24,8 +24,8 @@ export interface Site extends AsyncDisposable {
 
 export interface Database {
   readonly pool: pg.Pool;
-  /** The service on this database. */
-  startService(): Promise<Service>;
+  /** The service on this database, as its users start it but for what `env` says. */
+  startService(env?: Record<string, string>): Promise<Service>;
   /** A bare Fastify on this database (see bare.ts). */
   startBare(answer: unknown): Promise<Program>;
   /** CPU seconds of this very process and Postgres until now, for what is measured without another process. */
@@ -107,7 +107,7 @@ export async function openSite(): Promise<Site> {
       const DATABASE_URL = `postgres:///${name}?host=${encodeURIComponent(host)}&user=${user}`;
       return {
         pool,
-        async startService() {
+        async startService(env = {}) {
           const program = await start(MAIN, {
             DATABASE_URL,
             IMID_DATA_DIR: join(directory, 'unused'),
@@ -117,6 +117,7 @@ export async function openSite(): Promise<Site> {
             HOST: '127.0.0.1',
             PORT: '0',
             LOG_LEVEL: 'warn',
+            ...env,
           });
           return { ...program, createApp: (schemes) => createApp(program.url, adminKey, schemes) };
         },

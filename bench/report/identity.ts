@@ -45,7 +45,7 @@ const panels: { unit: Unit; title: string }[] = [
     unit: 'times',
     title: 'Cost at ten million rows, as a multiple of the cost at ten thousand (less is better)',
   },
-  { unit: 'MiB', title: 'Memory of a long import above that of a short one, in MiB (less is better)' },
+  { unit: 'MiB', title: 'Memory above that of importing 10,000 lines, in MiB (less is better)' },
 ];
 
 const WIDTH = 880;
