@@ -19,6 +19,7 @@ import { messages } from './edge/messages.ts';
 import { openapi } from './edge/openapi.ts';
 import { presence } from './edge/presence.ts';
 import { problems, refuseMalformed, sendProblem, toImidError } from './edge/problems.ts';
+import { renameLists } from './edge/rename_lists.ts';
 import { renames } from './edge/renames.ts';
 import { schemeUse } from './edge/schemes.ts';
 import { tokenIssue } from './edge/tokens.ts';
@@ -35,6 +36,7 @@ import { createLookups } from './identity/lookups.ts';
 import { createMergers } from './identity/mergers.ts';
 import { createRegistry } from './identity/registry.ts';
 import { createRehearsals } from './identity/rehearsal.ts';
+import { createRenaming } from './identity/renaming.ts';
 import { createRouter } from './routing/router.ts';
 import type { Database } from './store/database.ts';
 import { createApiKeys } from './tokens/api_keys.ts';
@@ -51,12 +53,20 @@ export interface AppOptions {
   /** The issuer of tokens. */
   publicUrl: string;
   logLevel: string;
+  /** In milliseconds: how often it is looked whether a client still answers. */
+  pingMs?: number | undefined;
+  /** In milliseconds: how long a client may take to read what was written to it. */
+  drainTimeoutMs?: number | undefined;
+  /** How many messages may wait to be stored. */
+  maxQueuedMessages?: number | undefined;
 }
 
 const BODY_MAX_BYTES = 2 * 1024 * 1024;
 const PARAM_MAX_LENGTH = 600; // 128 bytes of UTF-8, each as %XX, behind an appId
 
-export async function createApp({ database, adminKey, secret, publicUrl, logLevel }: AppOptions) {
+export async function createApp(options: AppOptions) {
+  const { database, adminKey, secret, publicUrl, logLevel, pingMs, drainTimeoutMs, maxQueuedMessages } =
+    options;
   const app = Fastify({
     logger: { level: logLevel },
     // A logger per request tells its lines apart; where there are only errors, the error's own line does.
@@ -87,6 +97,7 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
   const registry = createRegistry({ database, directory, lookups, hashes });
   const mergers = createMergers({ database, apps, directory, lookups, hashes });
   const audit = createAudit({ database, hashes });
+  const renaming = createRenaming({ database, lookups, hashes });
   const beginRehearsal = createRehearsals({ database, hashes });
   const finishing = finishActs({ registry, mergers, log });
   const contactBook = createContactBook(database);
@@ -94,7 +105,14 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
   const tokens = createTokens({ keys, issuer: publicUrl, clock: database.clock });
   const apiKeys = createApiKeys(database);
   const access = createAccess({ adminKey, apps, apiKeys, tokens, directory });
-  const router = await createRouter({ database, apps, directory, admit: access.admit, log });
+  const router = await createRouter({
+    database,
+    apps,
+    directory,
+    admit: access.admit,
+    log,
+    maxQueuedMessages,
+  });
 
   // What holds for all routes.
   app.setValidatorCompiler(({ schema, httpPart }) => compileSchema(schema, httpPart as 'body'));
@@ -136,6 +154,7 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
       await backend.register(keyRoutes, { apiKeys });
       await backend.register(identities, { directory, registry, router });
       await backend.register(renames, { directory, registry });
+      await backend.register(renameLists, { directory, registry, renaming });
       await backend.register(merges, { mergers, router });
       await backend.register(userImport, { registry, beginRehearsal });
       await backend.register(userExport, { directory });
@@ -151,7 +170,7 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
     async (client) => {
       client.addHook('onRequest', access.requireClient);
       await client.register(me, { contactBook, router });
-      await client.register(connect, { router, isDraining: () => isDraining });
+      await client.register(connect, { router, isDraining: () => isDraining, pingMs, drainTimeoutMs });
     },
     { prefix: '/v1' },
   );

@@ -39,17 +39,23 @@ test('a setting that is wrong is named, and nothing is started', async () => {
     ['IMID_ADMIN_KEY', 'short'],
     ['IMID_SECRET', 'short'],
     ['IMID_PUBLIC_URL', 'ftp://x'],
-    ['DATABASE_URL', 'nonsense'],
-    ['DATABASE_URL', `mysql://imid:${PASSWORD}@127.0.0.1/imid`],
-    ['DATABASE_URL', `postgres://imid:${PASSWORD}#1@127.0.0.1/imid`],
-    ['DATABASE_URL', `postgres://imid:12/${PASSWORD}@127.0.0.1/imid`],
-    ['DATABASE_URL', `postgres://imid:100%${PASSWORD}@127.0.0.1/imid`],
   ] as const;
-  await Promise.all(
-    settings.map(async ([variable, value]) =>
-      assert.ok((await failToStart({ [variable]: value })).includes(variable), value),
+  const urls = [
+    'nonsense',
+    `mysql://imid:${PASSWORD}@127.0.0.1/imid`,
+    // A password with something in it that means something in a URL.
+    `postgres://imid:12#${PASSWORD}@127.0.0.1/imid`,
+    `postgres://imid:12/${PASSWORD}@127.0.0.1/imid`,
+    `postgres://imid:12%${PASSWORD}@127.0.0.1/imid`,
+  ];
+  await Promise.all([
+    ...settings.map(async ([variable, value]) =>
+      assert.ok((await failToStart({ [variable]: value })).includes(variable)),
     ),
-  );
+    ...urls.map(async (url) =>
+      assert.match(await failToStart({ DATABASE_URL: url }), /DATABASE_URL must be postgres:.*encoded/, url),
+    ),
+  ]);
 });
 
 test('a database that can’t be reached says so under the name of DATABASE_URL', async (t) => {
@@ -70,10 +76,11 @@ test('a database that can’t be reached says so under the name of DATABASE_URL'
   );
 });
 
-test('a wrong password, a database that isn’t there and one that may not be written to are told apart', async () => {
+test('a wrong password, a database that isn’t there and one that may not be written to are told apart', async (t) => {
   const { name, connection } = await createDatabase();
   const client = new pg.Client(connection);
   await client.connect();
+  t.after(() => client.end());
   const role = `${name}_user`;
   await client.query(`create role ${role} login password 'right'`);
   // All others go on without a password.
@@ -87,7 +94,6 @@ test('a wrong password, a database that isn’t there and one that may not be wr
   assert.match(await start(PASSWORD, name), /DATABASE_URL.*password authentication failed/);
   assert.match(await start('right', 'elsewhere'), /DATABASE_URL.*"elsewhere" does not exist/);
   assert.match(await start('right', name), /DATABASE_URL.*permission denied/);
-  await client.end();
 });
 
 test('a port that is in use is named, with the host', async (t) => {

@@ -39,10 +39,11 @@ export class Process {
     return promise;
   }
 
-  /** Waits until it ends by itself. */
+  /** Waits until it ends by itself; null when it doesn't. */
   async ended(): Promise<number | null> {
-    if (this.child.exitCode === null)
-      await once(this.child, 'close', { signal: AbortSignal.timeout(BANNER_MS) });
+    const timer = setTimeout(() => this.child.kill('SIGKILL'), BANNER_MS);
+    if (this.child.exitCode === null) await once(this.child, 'close');
+    clearTimeout(timer);
     return this.child.exitCode;
   }
 

@@ -152,21 +152,23 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
     });
   }
 
-  /** Which of the names that were wanted are somebody else's. */
-  async function findTaken(appId: AppId, wanted: readonly Rename[]): Promise<ImidError> {
+  /** Those that want a name which somebody has who isn't renamed along with them. */
+  async function findTaken<T extends { user: Pick<Found, 'id'>; name: Name }>(
+    app: AppSchemes,
+    wanted: readonly T[],
+  ): Promise<T[]> {
     const holders = await findUsersByName(
       pool,
-      appId,
+      app.id,
       wanted.map(({ name }) => name),
     );
     const moving = new Set(wanted.map(({ user }) => user.id));
-    const isTaken = ({ user, name }: Rename): boolean => {
+    return wanted.filter(({ user, name }) => {
       const holder = holders.get(name);
-      if (!holder || (holder.id !== user.id && !moving.has(holder.id))) return holder !== undefined;
-      // One of several names of a user, which only that user itself can take as its own.
-      return holder.id !== user.id && holder.name !== name;
-    };
-    return taken(wanted.filter(isTaken).map(({ pointer }) => pointer));
+      if (!holder || holder.id === user.id) return false;
+      // One of several names of a user, which only that user itself can take as its own, stays when the user moves.
+      return !moving.has(holder.id) || holder.name !== name;
+    });
   }
 
   return {
@@ -228,10 +230,13 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
         const byId = new Map(renamed.users.map((user) => [user.id, user]));
         return renames.map(({ user }) => byId.get(user.id) ?? user);
       } catch (error) {
-        if (violatedUnique(error) === 'identity__name') throw await findTaken(app.id, wanted);
+        if (violatedUnique(error) === 'identity__name')
+          throw taken((await findTaken(app, wanted)).map(({ pointer }) => pointer));
         throw error;
       }
     },
+
+    findTaken,
 
     /**
      * Erases a user, and blanks what it sent if that is asked for; its name is free, and its tokens are over, when this

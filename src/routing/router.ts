@@ -18,7 +18,7 @@ import { createAcks, type Acks } from './acks.ts';
 import type { PushText } from './frames.ts';
 import { Hub } from './hub.ts';
 import { Session, type Admitted, type ConnectRequest, type Peer, type Routes } from './session.ts';
-import { Writer, type Located, type Outcome, type Unit } from './writer.ts';
+import { Writer, type Announce, type Located, type Outcome, type Unit } from './writer.ts';
 
 export type { InboxEntry } from '../store/messages.ts';
 
@@ -36,6 +36,7 @@ export interface RouterOptions {
   /** Checks a token and finds whom it acts for. */
   admit: (token: string) => Promise<Admitted>;
   log: (message: string, error: unknown) => void;
+  maxQueuedMessages?: number | undefined;
 }
 
 export interface SendRequest {
@@ -54,7 +55,8 @@ const MAX_HINTS = 100_000;
 
 export type Router = Awaited<ReturnType<typeof createRouter>>;
 
-export async function createRouter({ database, apps, directory, admit, log }: RouterOptions) {
+export async function createRouter(options: RouterOptions) {
+  const { database, apps, directory, admit, log } = options;
   const { kysely, pool, clock } = database;
   const databaseEpoch = await findEpoch(kysely);
   // Of the database and the inbox, so that a uid that is erased and used again doesn't look like the same run.
@@ -62,9 +64,10 @@ export async function createRouter({ database, apps, directory, admit, log }: Ro
     createHash('sha256').update(`${databaseEpoch}:${identityId}`).digest('base64url').slice(0, EPOCH_LENGTH);
   const hub = new Hub();
   const acks: Acks = createAcks(database, log);
-  const writer = new Writer(database, (identityId, entry) => {
+  const announce: Announce = (identityId, entry) => {
     for (const session of hub.of(identityId)) session.onEntry(entry);
-  });
+  };
+  const writer = new Writer(database, announce, options.maxQueuedMessages);
   /** Where a name or an imId led to last time. Only a hint: storing a message checks it under the inbox's lock. */
   const hints = new LRUCache<string, Located>({ max: MAX_HINTS });
 

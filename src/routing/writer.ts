@@ -56,7 +56,6 @@ export type Outcome = (Stored | ImidError)[];
 export type Announce = (identityId: number, entry: InboxEntry) => void;
 
 const MAX_FLUSH_MESSAGES = 1_000;
-const MAX_QUEUED_MESSAGES = 20_000;
 const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
 /** How many answers are remembered, so that a repeat costs nothing and nobody. */
 const MAX_REMEMBERED = 50_000;
@@ -72,6 +71,7 @@ interface Queued {
 export class Writer {
   readonly #database: Database;
   readonly #announce: Announce;
+  readonly #maxQueuedMessages: number;
   readonly #queue: Queued[] = [];
   #queuedMessages = 0;
   #queuedBytes = 0;
@@ -81,9 +81,10 @@ export class Writer {
   readonly #remembered = new LRUCache<string, Stored>({ max: MAX_REMEMBERED });
   #flushing: Promise<void> | undefined;
 
-  constructor(database: Database, announce: Announce) {
+  constructor(database: Database, announce: Announce, maxQueuedMessages = 20_000) {
     this.#database = database;
     this.#announce = announce;
+    this.#maxQueuedMessages = maxQueuedMessages;
   }
 
   /** Resolves when the unit is on disk, one outcome per recipient. Throws `unavailable`. */
@@ -110,7 +111,7 @@ export class Writer {
   }
 
   #enqueue(unit: Unit): Promise<Outcome> {
-    if (this.#queuedMessages >= MAX_QUEUED_MESSAGES || this.#queuedBytes >= MAX_QUEUED_BYTES)
+    if (this.#queuedMessages >= this.#maxQueuedMessages || this.#queuedBytes >= MAX_QUEUED_BYTES)
       return Promise.reject(new ImidError('unavailable', 'More is being sent than can be stored right now.'));
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
     this.#queue.push({ unit, settle: { resolve, reject } });

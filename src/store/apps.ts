@@ -78,6 +78,7 @@ export async function deleteApp(db: Executor, id: AppId): Promise<boolean> {
     await trx.deleteFrom('identity').where('app_id', '=', id).execute();
     await trx.deleteFrom('message').where('app_id', '=', id).execute();
     await trx.deleteFrom('former_name').where('app_id', '=', id).execute();
+    await trx.deleteFrom('settlement').where('app_id', '=', id).execute();
     await trx.deleteFrom('erasure').where('app_id', '=', id).execute();
     await trx.deleteFrom('audit_event').where('app_id', '=', id).execute();
     await trx.deleteFrom('app').where('id', '=', id).execute();

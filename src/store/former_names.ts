@@ -1,5 +1,6 @@
 // Who held a name at a given time.
-// Invariant: of each name, the times it was held never overlap; the holder now has it from behind the last of them.
+// Invariant: of each name, the times it was held never overlap, and their rows follow one another; the holder now has it
+// from behind the last of them. A time that a settlement has stands for what that says.
 
 import { sql } from 'kysely';
 import type pg from 'pg';
@@ -35,19 +36,23 @@ export async function findHolderAt(
     im_id: string | null;
     created_at: Date;
   }>`
-    select f.held_until is not null as former,
-      case when f.held_until is null then coalesce(c.name_since, '-infinity') <= ${instant} else f.in_time end as in_time,
+    select f.id is not null as former,
+      case when f.id is null then coalesce(s.at, c.name_since, '-infinity') <= ${instant} else f.in_time end as in_time,
       coalesce(h.id, m.id, c.id) as id, coalesce(h.name, m.name, c.name) as name,
       case when h.id is not null then h.im_id when m.id is not null then m.im_id else c.im_id end as im_id,
       coalesce(h.created_at, m.created_at, c.created_at) as created_at
     from (select 1) as one
     left join lateral (
-      select identity_id, held_until, coalesce(held_from, '-infinity') <= ${instant} as in_time from former_name
-      where app_id = ${appId} and name_hash = ${nameHash} and held_until > ${instant}
-      order by held_until limit 1
+      select n.id, n.identity_id, coalesce(s.at, n.held_from, '-infinity') <= ${instant} as in_time
+      from former_name n
+      left join settlement s on s.app_id = n.app_id and s.provisional = n.held_from
+      left join settlement u on u.app_id = n.app_id and u.provisional = n.held_until
+      where n.app_id = ${appId} and n.name_hash = ${nameHash} and coalesce(u.at, n.held_until) > ${instant}
+      order by n.id limit 1
     ) f on true
     left join identity h on h.app_id = ${appId} and h.id = f.identity_id
-    left join identity c on c.app_id = ${appId} and c.name = ${name} and f.held_until is null
+    left join identity c on c.app_id = ${appId} and c.name = ${name} and f.id is null
+    left join settlement s on s.app_id = c.app_id and s.provisional = c.name_since
     left join identity m on m.app_id = ${appId} and m.id = c.merged_into`.execute(db);
   const row = rows[0]!;
   if (row.id === null) return row.former ? 'gone' : 'unused';
@@ -85,10 +90,20 @@ export async function findFormerHolders(
     .innerJoin('identity as i', (join) =>
       join.onRef('i.app_id', '=', 'f.app_id').onRef('i.id', '=', 'f.identity_id'),
     )
-    .select(['i.id', 'i.name', 'i.im_id', 'i.created_at', 'f.name as former', 'f.held_from', 'f.held_until'])
+    .leftJoin('settlement as s', (join) =>
+      join.onRef('s.app_id', '=', 'f.app_id').onRef('s.provisional', '=', 'f.held_from'),
+    )
+    .leftJoin('settlement as u', (join) =>
+      join.onRef('u.app_id', '=', 'f.app_id').onRef('u.provisional', '=', 'f.held_until'),
+    )
+    .select(['i.id', 'i.name', 'i.im_id', 'i.created_at', 'f.name as former'])
+    .select(({ fn }) => [
+      fn.coalesce('s.at', 'f.held_from').as('held_from'),
+      fn.coalesce('u.at', 'f.held_until').as('held_until'),
+    ])
     .where('f.app_id', '=', appId)
     .where('f.name_hash', '=', nameHash)
-    .orderBy('f.held_until', 'desc')
+    .orderBy('f.id', 'desc')
     .execute();
   return rows.map((row) => ({
     user: toUser(row),
@@ -112,7 +127,7 @@ export async function findLastHolders(
       from unnest($2::text[], $3::bytea[]) with ordinality as asked (name, hash, place)
       left join lateral (
         select identity_id from former_name where app_id = $1 and name_hash = asked.hash
-        order by held_until desc limit 1
+        order by id desc limit 1
       ) f on not exists (select from identity where app_id = $1 and name = asked.name collate "C")
       left join identity i on i.app_id = $1 and i.id = f.identity_id
       order by asked.place`,

@@ -133,9 +133,9 @@ export async function settleNames(db: Executor, appId: AppId, change: NameChange
  * How far ahead the instant lies: further than a token that was issued before may be stamped ahead, and than it takes to
  * commit it, so that nobody sees a token of behind it act for the former holder.
  */
-const SETTLE_MS = 30;
+export const SETTLE_MS = 30;
 /** How long tokens count for the former holders when a process dies before it has settled what it committed. */
-const PROVISIONAL_SECONDS = 60;
+export const PROVISIONAL_SECONDS = 60;
 
 export interface HeldName {
   id: number;
@@ -152,14 +152,14 @@ type FormerName = Insertable<Tables['former_name']>;
 /** Locks rows, and those merged into them, in the order in which everybody locks them, and tells what they are called. */
 export async function lockNames(trx: Executor, appId: AppId, ids: readonly number[]): Promise<HeldName[]> {
   const { rows } = await sql<HeldName>`
-    select id, name, im_id, merged_into, is_merging,
+    select i.id, i.name, i.im_id, i.merged_into, i.is_merging,
       -- not settled yet: it is now, since it was committed; and null stays null
-      case when name_since > clock_timestamp() then
-        date_trunc('milliseconds', clock_timestamp()) + make_interval(secs => ${SETTLE_MS / 1000})
-      else name_since end as name_since
-    from identity
-    where app_id = ${appId} and (id = any (${ids}::bigint[]) or merged_into = any (${ids}::bigint[]))
-    order by app_id, id for update`.execute(trx);
+      case when i.name_since > clock_timestamp() then least(s.at,
+        date_trunc('milliseconds', clock_timestamp()) + make_interval(secs => ${SETTLE_MS / 1000}))
+      else coalesce(s.at, i.name_since) end as name_since
+    from identity i left join settlement s on s.app_id = i.app_id and s.provisional = i.name_since
+    where i.app_id = ${appId} and (i.id = any (${ids}::bigint[]) or i.merged_into = any (${ids}::bigint[]))
+    order by i.app_id, i.id for update of i`.execute(trx);
   return rows;
 }
 
@@ -184,8 +184,10 @@ export async function insertFormerNames(
   formerNames: readonly FormerName[],
 ): Promise<number[]> {
   await sql`
-    update former_name
-    set held_until = date_trunc('milliseconds', clock_timestamp()) + make_interval(secs => ${SETTLE_MS / 1000})
+    update former_name f
+    set held_until = least(
+      (select s.at from settlement s where s.app_id = f.app_id and s.provisional = f.held_until),
+      date_trunc('milliseconds', clock_timestamp()) + make_interval(secs => ${SETTLE_MS / 1000}))
     where app_id = ${formerNames[0]!.app_id} and name_hash = any (${formerNames.map((former) => former.name_hash)}::bytea[])
       and held_until > clock_timestamp() + make_interval(secs => ${SETTLE_MS / 1000})`.execute(trx);
   const rows = await trx.insertInto('former_name').values(formerNames).returning('id').execute();

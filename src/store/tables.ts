@@ -51,6 +51,7 @@ export interface Tables {
     held_from: Date | null;
     held_until: Date;
   };
+  settlement: { app_id: number; provisional: Date; at: Date };
   erasure: {
     app_id: number;
     identity_id: number;
