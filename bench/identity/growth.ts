@@ -3,7 +3,7 @@
 
 import { openLoad, toRequest, type Load } from '../load.ts';
 import { cpuRatio, measureInTurn, type Measured, type Side } from '../measure.ts';
-import { perSecond, rangeOf, toFigure, type Row } from '../results.ts';
+import { perSecond, toFigure, type Row } from '../results.ts';
 import type { Service, Site, Tenant } from '../service.ts';
 import { insertUsers, nameOf } from '../users.ts';
 
@@ -71,9 +71,10 @@ export async function growth(site: Site, isQuick: boolean): Promise<Row[]> {
     return {
       what: `${what} at ${toFigure(many)} rows`,
       ours: `${perSecond(ours)} ${of}`,
-      beside: `${perSecond(beside)} at ${toFigure(few)} rows`,
+      theirs: perSecond(beside),
+      beside: `the same at ${toFigure(few)} rows`,
       figure: beside.unitsPerSecond / ours.unitsPerSecond,
-      range: rangeOf(ours.rates.map((rate, i) => beside.rates[i]! / rate)),
+      rounds: ours.rates.map((rate, i) => beside.rates[i]! / rate),
       unit: 'times',
       target: 1.3,
       cpu,

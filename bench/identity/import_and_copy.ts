@@ -87,9 +87,10 @@ async function compareMemory(site: Site, isQuick: boolean, heapMib?: number): Pr
     {
       what: `memory of importing ${toFigure(many)} lines${heapMib === undefined ? '' : `, heap ≤ ${heapMib} MiB`}`,
       ours: `${toFigure(most)} MiB at most`,
-      beside: `${toFigure(least)} MiB at most for ${toFigure(few)} lines`,
+      theirs: `${toFigure(least)} MiB at most`,
+      beside: `the first ${toFigure(few)} lines`,
       figure: Math.max(0, most - least),
-      range: undefined,
+      rounds: [],
       unit: 'MiB',
       target: 20,
       cpu: undefined,

@@ -5,16 +5,17 @@ import { bar, line, svg, text, ticksUpTo } from './svg.ts';
 
 export function toIdentityTable(rows: readonly Row[]): string {
   return [
-    '| what | imid | beside | figure | lowest to highest round | by CPU time | target | reached |',
+    '| what | imid | beside | figure | rounds | by CPU time | target | reached |',
     '|---|---|---|---|---|---|---|---|',
     ...rows.map((row) => {
-      const range = row.range?.map((value) => show(row.unit, value)).join(' to ') ?? '';
       const cpu = row.cpu === undefined ? '' : show(row.unit, row.cpu);
-      return `| ${row.what} | ${row.ours} | ${row.beside} | **${show(row.unit, row.figure)}** | ${range} | ${cpu} | ${showTarget(row)} | ${isReached(row) ? 'yes' : 'no'} |`;
+      const cells = [row.what, row.ours, `${row.theirs}: ${row.beside}`, `**${show(row.unit, row.figure)}**`];
+      return toLine([...cells, showRounds(row), cpu, showTarget(row), isReached(row) ? 'yes' : 'no']);
     }),
     '',
-    '“figure” is the ratio of the medians of rounds taken in turn; “by CPU time” the same, by what the service and Postgres',
-    'used instead of how long it took, which other work on the machine disturbs less.',
+    '“figure” is the ratio of the medians of rounds taken in turn, “rounds” how many there were, with the lowest and the',
+    'highest; “by CPU time” is the same by what the service and Postgres used instead of how long it took, which other work',
+    'on the machine disturbs less.',
   ].join('\n');
 }
 
@@ -23,11 +24,24 @@ export function toIdentityHeadline(rows: readonly Row[]): string {
   return [
     '| what | beside | figure | target |',
     '|---|---|---|---|',
-    ...rows.map(
-      (row) =>
-        `| ${row.what} | ${row.beside.replace(/^[\d.,]+\/s: /, '')} | ${show(row.unit, row.figure)} | ${showTarget(row)}${isReached(row) ? '' : ', missed'} |`,
+    ...rows.map((row) =>
+      toLine([
+        row.what,
+        row.beside,
+        show(row.unit, row.figure),
+        `${showTarget(row)}${isReached(row) ? '' : ', missed'}`,
+      ]),
     ),
   ].join('\n');
+}
+
+function toLine(cells: readonly string[]): string {
+  return `| ${cells.join(' | ')} |`;
+}
+
+function showRounds({ unit, rounds }: Row): string {
+  if (rounds.length === 0) return '1';
+  return `${rounds.length}: ${show(unit, Math.min(...rounds))} to ${show(unit, Math.max(...rounds))}`;
 }
 
 function show(unit: Unit, value: number): string {
@@ -82,7 +96,7 @@ function drawPanel(shapes: string[], top: number, title: string, rows: readonly 
     const style = isReached(row) ? 'reached' : 'missed';
     shapes.push(text({ x: LEFT - 8, y: y + 13, anchor: 'end' }, row.what));
     const width = Math.max(1, toX(row.figure) - LEFT);
-    shapes.push(bar({ x: LEFT, y, width, height: BAR }, style, `${row.ours}; ${row.beside}`));
+    shapes.push(bar({ x: LEFT, y, width, height: BAR }, style, `${row.ours}; ${row.theirs}: ${row.beside}`));
     shapes.push(line(toX(row.target), y - 4, toX(row.target), y + BAR + 4, 'target'));
     const end = Math.max(toX(row.figure), toX(row.target));
     shapes.push(text({ x: end + 6, y: y + 13 }, show(unit, row.figure)));
