@@ -121,12 +121,18 @@ export function makeUuidAt(instant: Date): string {
   return composeUuid(instant.getTime(), Math.floor(Math.random() * 0x1000));
 }
 
+const random = Buffer.allocUnsafe(4096);
+let randomUsed = random.length;
+
 /** RFC 9562 section 5.7: 48 bits of milliseconds, 12 bits given, 62 random ones. */
 function composeUuid(ms: number, bits: number): string {
-  const random = randomFillSync(Buffer.allocUnsafe(8));
-  random[0] = (random[0]! & 0x3f) | 0x80;
-  const head = ms.toString(16).padStart(12, '0') + (0x7000 | bits).toString(16);
-  return hexToUuid(head + random.toString('hex'));
+  if (randomUsed === random.length) {
+    randomFillSync(random);
+    randomUsed = 0;
+  }
+  random[randomUsed] = (random[randomUsed]! & 0x3f) | 0x80;
+  const tail = random.toString('hex', randomUsed, (randomUsed += 8));
+  return hexToUuid(ms.toString(16).padStart(12, '0') + (0x7000 | bits).toString(16) + tail);
 }
 
 /** The time a UUIDv7 was made at, to the millisecond. */

@@ -27,6 +27,7 @@ const FORMS: Record<string, Form[]> = {
 };
 /** Texts for people, which name nothing. */
 const PLAIN = new Set(['name', 'displayName', 'title', 'body']);
+const PLAIN_VALUES: Record<string, unknown> = { boolean: true, integer: 1, number: 1, any: 'anything' };
 const ADDRESS = ['uid', 'userId', 'imId'] as const;
 
 export function readOperations(yaml: string): Operation[] {
@@ -95,8 +96,9 @@ function createExpander(document: Schema) {
       return items.map((item) => [item]);
     }
     if (types.has('string') && schema.format !== 'date-time') return expandText({ ...spot, example });
-    const value = example ?? schema.default ?? schema.minimum;
-    if (value === undefined) throw new Error(`no value for ${spot.pointer}: give it an example`);
+    const plain = types.has('string') ? new Date().toISOString() : PLAIN_VALUES[schema.type ?? 'any'];
+    const value = example ?? schema.default ?? schema.minimum ?? plain;
+    if (value === undefined) throw new Error(`no value for ${spot.pointer}: ${JSON.stringify(schema)}`);
     return [value];
   }
 

@@ -89,8 +89,8 @@ test('more messages than may wait to be stored are unavailable, and those that w
   assert.ok(Number(refused.headers.get('retry-after')) > 0);
   await lock.query('rollback');
   lock.release();
-  const statuses = (await Promise.all([first, ...rest])).map(({ status }) => status);
-  assert.deepEqual(statuses.toSorted(), [201, 201, 201, 503]);
+  const answers = await Promise.all([first, ...rest]);
+  assert.equal(answers.filter(({ status }) => status === 201).length, 3);
   assert.deepEqual(seqsOf(await app.inbox(`${app.appId}:b`)), [1, 2, 3, 4]);
   await service.close();
 });

@@ -4,7 +4,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { decodeJwt } from 'jose';
 import { uuidToRegisteredId } from '../src/ids.ts';
-import { ADMIN_KEY, type Answer, type Json, type Service, type Tenant } from './harness.ts';
+import { ADMIN_KEY, type Answer, type Client, type Json, type Service, type Tenant } from './harness.ts';
 import type { Form, Place } from './requests.ts';
 
 /** Who asks: the admin, a backend, or a client with a token of either scheme. */
@@ -22,6 +22,8 @@ export interface World {
 export interface Victim extends World {
   ids: Record<Exclude<Form, 'cursor' | 'text'>, string>;
   marks: string[];
+  /** Open all the time. */
+  sockets: Client[];
 }
 
 const fresh = (): string => randomBytes(8).toString('hex');
@@ -34,7 +36,7 @@ async function done(asked: Promise<Answer>): Promise<Json> {
   return body;
 }
 
-/** An app with alice and carol (uids), bob and dave (registered), their messages, contacts and tokens, and two keys. */
+/** An app with alice and carol (uids), bob and dave (registered), their messages, contacts and tokens, two keys, and what was erased. */
 export async function createWorld(service: Service, schemes?: string[], mark = ''): Promise<World> {
   const app = await service.createApp();
   const call = (method: string, path: string, body?: unknown) => done(app.call(method, path, body));
@@ -60,6 +62,7 @@ export async function createWorld(service: Service, schemes?: string[], mark = '
     const items = [{ uid: 'carol', displayName: `Carol${mark}` }, { imId: DAVE }];
     await call('PUT', `/contacts/${owner}`, { items });
   }
+  for (const uid of ['eve', 'eve']) await call('DELETE', `/identities/${app.appId}:${uid}`);
   const { keyId } = await call('POST', '/keys', { name: `second${mark}` });
   const credentials = {
     admin: ADMIN_KEY,
@@ -97,7 +100,8 @@ export async function createVictim(service: Service): Promise<Victim> {
   await done(app.call('PATCH', `/identities/${former}`, { userId: `oskar${mark}` }));
   await done(app.call('POST', '/messages', { from: { uid }, to: { userId }, content: mark }));
   const deviceId = `phone${mark}`;
-  const client = await app.connect({ uid: 'alice' }, { device: deviceId });
+  const alice = await app.connect({ uid: 'alice' }, { device: deviceId });
+  const bob = await app.connect({ userId: 'bob' });
   const ids = {
     appId: app.appId,
     composedId: `${app.appId}:alice`,
@@ -112,12 +116,12 @@ export async function createVictim(service: Service): Promise<Victim> {
     clientId: `id${mark}`,
     deviceId,
     jti: decodeJwt(credentials.composed).jti!,
-    epoch: client.welcome.epoch as string,
+    epoch: alice.welcome.epoch as string,
   };
-  await client.close();
   const { key, composed, registered } = credentials;
   const marks = [mark, registeredId, former, keyId, messageId, key, composed, registered, ids.jti, ids.epoch];
-  return { ...world, ids, marks: [...marks, `"${app.appId}:`, `"appId":"${app.appId}"`] };
+  marks.push(`"${app.appId}:`, `"appId":"${app.appId}"`);
+  return { ...world, ids, marks, sockets: [alice, bob] };
 }
 
 /** What stands in a place of a request that an app makes about itself. */

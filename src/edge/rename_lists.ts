@@ -82,7 +82,15 @@ export const renameLists: FastifyPluginAsyncTypebox<{
         tags: ['Identities'],
         params: AppPath,
         querystring: Type.Object(
-          { dryRun: Type.Optional(Type.Boolean({ description: 'Only tell what is in the way.' })) },
+          {
+            dryRun: Type.Optional(
+              Type.Boolean({
+                default: false,
+                examples: [true],
+                description: 'Only tell what is in the way.',
+              }),
+            ),
+          },
           { additionalProperties: false },
         ),
         consumes: ['application/json', CSV],

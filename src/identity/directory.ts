@@ -46,7 +46,9 @@ export interface DirectoryOptions {
   hashes: Hashes;
 }
 
-export function createDirectory({ database: { kysely, pool }, lookups, hashes }: DirectoryOptions) {
+export function createDirectory({ database, lookups, hashes }: DirectoryOptions) {
+  const { kysely, pool } = database;
+
   /** Reads addresses and finds their users; each answer stands at its address's place, an error in its own. */
   async function findAll(
     app: AppSchemes,
@@ -172,7 +174,9 @@ export function createDirectory({ database: { kysely, pool }, lookups, hashes }:
       findUsers(kysely, appId, filter, after, limit),
 
     /** Every registered user, as they all were at one moment, in portions. */
-    exportAll: (appId: AppId): AsyncGenerator<User[]> => streamRegisteredUsers(kysely, appId),
+    async *exportAll(appId: AppId): AsyncGenerator<User[]> {
+      yield* streamRegisteredUsers(await database.openLongConnection(), appId);
+    },
 
     formerHolders: (appId: AppId, name: Name) => findFormerHolders(kysely, appId, hashes.ofName(appId, name)),
 

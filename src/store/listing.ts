@@ -3,7 +3,7 @@
 
 import type { Selectable, SelectQueryBuilder } from 'kysely';
 import { NAME_MAX_BYTES, type AppId, type Name, type Scheme } from '../ids.ts';
-import type { Executor } from './database.ts';
+import type { Connection, Executor } from './database.ts';
 import { toUser, type User } from './identities.ts';
 import type { Tables } from './tables.ts';
 
@@ -61,22 +61,27 @@ export async function countUsers(
 
 const EXPORT_PORTION = 2_000;
 
-/** Every registered user of the app as they all are at one moment, in portions, in the order they came. */
-export async function* streamRegisteredUsers(db: Executor, appId: AppId): AsyncGenerator<User[]> {
-  const trx = await db
-    .startTransaction()
-    .setIsolationLevel('repeatable read')
-    .setAccessMode('read only')
-    .execute();
+/**
+ * Every registered user of the app as they all are at one moment, in portions, in the order they came. `connection` is
+ * its own, since a slow reader may keep it for long, and ends with it.
+ */
+export async function* streamRegisteredUsers(connection: Connection, appId: AppId): AsyncGenerator<User[]> {
   try {
-    for (let id = 0; ;) {
-      const users = await findUsers(trx, appId, { scheme: 'registered' }, { id }, EXPORT_PORTION);
-      if (users.length > 0) yield users;
-      if (users.length < EXPORT_PORTION) break;
-      id = users.at(-1)!.id;
+    await connection.query('begin isolation level repeatable read read only');
+    for (let afterId = 0; ;) {
+      const { rows } = await connection.query<Columns>({
+        name: 'export',
+        text: `
+          select id, name, im_id, created_at from identity
+          where app_id = $1 and id > $2 and im_id is not null and merged_into is null order by id limit $3`,
+        values: [appId, afterId, EXPORT_PORTION],
+      });
+      if (rows.length > 0) yield rows.map(toUser);
+      if (rows.length < EXPORT_PORTION) break;
+      afterId = rows.at(-1)!.id;
     }
   } finally {
-    await trx.rollback().execute();
+    await connection.end();
   }
 }
 
