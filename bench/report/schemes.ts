@@ -20,7 +20,8 @@ const NOTE =
   'Times are medians, one call after another, taken in turn: compare them along a row, not with other machines. “Cold” is ' +
   'the first time since the service was started, in a process that has answered for others; “warm” right after that. ' +
   'Messages are sent one to one over the socket, in turn; the CPU time is that of the service and Postgres. “On the wire” ' +
-  'is one message with its WebSocket header, with the same content.';
+  'is one message with its WebSocket header, with the same content. A single user is charged with all of the pages that ' +
+  'its table and indexes begin with.';
 
 function toTable({ points, typo }: Schemes): string {
   const metricOrder = Object.keys(metrics) as Metric[];
