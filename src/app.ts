@@ -70,9 +70,9 @@ export async function createApp(options: AppOptions) {
   const app = Fastify({
     logger: { level: logLevel },
     // A logger per request tells its lines apart; where there are only errors, the error's own line does.
-    childLoggerFactory: (logger, bindings, options) =>
+    childLoggerFactory: (logger, bindings, child) =>
       logger.level === 'info' || logger.level === 'debug' || logger.level === 'trace'
-        ? logger.child(bindings, options)
+        ? logger.child(bindings, child)
         : logger,
     bodyLimit: BODY_MAX_BYTES,
     forceCloseConnections: 'idle',

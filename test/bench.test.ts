@@ -23,7 +23,7 @@ async function runBench(
   const args = [MAIN, name, '--quick', '--out', folder];
   await promisify(execFile)(process.execPath, args, { timeout: TIMEOUT_MS });
   const page = await readFile(join(folder, `${name}.md`), 'utf8');
-  const rows = [...page.matchAll(/^\| (.+?) *\|$/gm)].map(([, cells]) => cells!.split(/ *\| */));
+  const rows = [...page.matchAll(/^\| (.+) \|$/gm)].map(([, cells]) => cells!.trim().split(/ *\| */));
   return {
     rows: new Map(rows.map((cells) => [cells[0]!.replaceAll('`', ''), cells.slice(1)])),
     chart: await readFile(join(folder, `${name}.svg`), 'utf8'),

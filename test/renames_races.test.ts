@@ -96,10 +96,10 @@ test('a token issued while its name changes hands acts as one of the two users a
 
 test('two files that swap the same thousand users, and lists and messages to them, all come to pass', async () => {
   const app = await createUsers(1_000);
-  const before = await namesOf(app);
+  const former = await namesOf(app);
   const swaps = Array.from({ length: 1_000 }, (_, i): Pair => [`u${i}`, `u${i ^ 1}`]);
   const list = {
-    renames: [...before]
+    renames: [...former]
       .filter(([, name]) => ['u0', 'u1'].includes(name))
       .map(([imId, name]) => ({ imId, userId: name === 'u0' ? 'u1' : 'u0' })),
   };
@@ -121,11 +121,11 @@ test('two files that swap the same thousand users, and lists and messages to the
     );
     for (const { body } of answers.slice(2))
       assert.ok(body.results.every((result: Json) => result.messageId !== undefined));
-    assert.deepEqual(await namesOf(app), before);
+    assert.deepEqual(await namesOf(app), former);
   }
   const [file, json] = await Promise.all([rename(app, swaps), app.call('POST', '/identities/rename', list)]);
   assert.deepEqual([file.status, json.status], [200, 200]);
-  assert.deepEqual(new Set((await namesOf(app)).values()), new Set(before.values()));
+  assert.deepEqual(new Set((await namesOf(app)).values()), new Set(former.values()));
 });
 
 test('of two files that give the same users different names one is done, and the other says who is nobody', async () => {
@@ -133,7 +133,7 @@ test('of two files that give the same users different names one is done, and the
   const toNames = (prefix: string) => Array.from({ length: 500 }, (_, i): Pair => [`u${i}`, `${prefix}${i}`]);
   const answers = await Promise.all([rename(app, toNames('a')), rename(app, toNames('b').toReversed())]);
   const statuses = answers.map(({ status }) => status);
-  assert.deepEqual(statuses.toSorted(), [200, 404]);
+  assert.deepEqual(new Set(statuses), new Set([200, 404]));
   const winner = statuses[0] === 200 ? 'a' : 'b';
   assert.deepEqual(
     new Set((await namesOf(app)).values()),

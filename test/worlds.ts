@@ -36,7 +36,7 @@ async function done(asked: Promise<Answer>): Promise<Json> {
   return body;
 }
 
-/** An app with alice and carol (uids), bob and dave (registered), their messages, contacts and tokens, two keys, and what was erased. */
+/** An app with alice and carol (uids), bob and dave (registered), their messages, contacts and tokens, two keys, and two events. */
 export async function createWorld(service: Service, schemes?: string[], mark = ''): Promise<World> {
   const app = await service.createApp();
   const call = (method: string, path: string, body?: unknown) => done(app.call(method, path, body));
@@ -62,7 +62,8 @@ export async function createWorld(service: Service, schemes?: string[], mark = '
     const items = [{ uid: 'carol', displayName: `Carol${mark}` }, { imId: DAVE }];
     await call('PUT', `/contacts/${owner}`, { items });
   }
-  for (const uid of ['eve', 'eve']) await call('DELETE', `/identities/${app.appId}:${uid}`);
+  for (const uid of ['eve', 'evelyn'])
+    await call('POST', `/identities/${app.appId}:carol/merge`, { from: { uid } });
   const { keyId } = await call('POST', '/keys', { name: `second${mark}` });
   const credentials = {
     admin: ADMIN_KEY,

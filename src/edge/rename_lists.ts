@@ -28,6 +28,7 @@ const RENAMES_MAX = 1000;
 /** An upload from which nothing comes for so long is given up. */
 const UPLOAD_IDLE_MS = 60_000;
 
+const JSON_EXAMPLE = { renames: [{ imId: identityExample.imId, userId: 'robert' }] };
 const JsonList = Type.Object(
   {
     renames: Type.Array(
@@ -40,10 +41,11 @@ const JsonList = Type.Object(
   },
   {
     additionalProperties: false,
-    examples: [{ renames: [{ imId: identityExample.imId, userId: 'robert' }] }],
+    examples: [JSON_EXAMPLE],
   },
 );
-const CsvList = Type.String({ examples: ['name,newName\nbob,u-1002\nalice,u-1001\n'] });
+const CSV_EXAMPLE = 'name,newName\nbob,u-1002\nalice,u-1001\n';
+const CsvList = Type.String({ examples: [CSV_EXAMPLE] });
 
 const FAULT_EXAMPLE = `{"line":3,"name":"alice","newName":"carol","error":{"code":"conflict","detail":"newName is taken."}}
 {"lines":2,"renames":1,"unchanged":0,"faults":1}
@@ -94,7 +96,12 @@ export const renameLists: FastifyPluginAsyncTypebox<{
           { additionalProperties: false },
         ),
         consumes: ['application/json', CSV],
-        body: { content: { 'application/json': { schema: JsonList }, [CSV]: { schema: CsvList } } },
+        body: {
+          content: {
+            'application/json': { schema: JsonList, example: JSON_EXAMPLE },
+            [CSV]: { schema: CsvList, example: CSV_EXAMPLE },
+          },
+        },
         response: {
           200: {
             description: 'Renamed; or, of a dry run, what is in the way.',
@@ -104,6 +111,7 @@ export const renameLists: FastifyPluginAsyncTypebox<{
                   { renamed: Type.Integer({ description: 'How many users have another name now.' }) },
                   { examples: [{ renamed: 1 }] },
                 ),
+                example: { renamed: 1 },
               },
               [NDJSON]: { schema: Type.String({ examples: [FAULT_EXAMPLE] }), example: FAULT_EXAMPLE },
             },

@@ -39,7 +39,7 @@ export interface Tables {
     last_seq: Generated<number>;
     last_seen_at: Date | null;
     created_at: Generated<Date>;
-    merged_into: Generated<number | null>;
+    merged_into: number | null;
     is_merging: Generated<boolean>;
   };
   former_name: {
