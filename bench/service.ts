@@ -96,6 +96,18 @@ export async function openSite(): Promise<Site> {
     return program;
   }
 
+  let closing: Promise<void> | undefined;
+  const close = (): Promise<void> => (closing ??= finish());
+  async function finish(): Promise<void> {
+    for (const program of programs) await program[Symbol.asyncDispose]();
+    // Before the pools, which would wait for what is still under way.
+    await cluster.stop();
+    for (const pool of pools) await pool.end();
+    await rm(directory, { recursive: true, force: true });
+  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(signal, () => void close().finally(() => process.exit(1)));
+
   return {
     postgresVersion: rows[0]!.version,
 
@@ -129,12 +141,7 @@ export async function openSite(): Promise<Site> {
       };
     },
 
-    async [Symbol.asyncDispose]() {
-      for (const program of programs) await program[Symbol.asyncDispose]();
-      for (const pool of pools) await pool.end();
-      await cluster.stop();
-      await rm(directory, { recursive: true, force: true });
-    },
+    [Symbol.asyncDispose]: close,
   };
 }
 
