@@ -169,6 +169,7 @@ test('acks after a merger count in the joint inbox; one of the inbox before, on 
   await merge(app, `${app.appId}:b`, { uid: 'a' });
   guest.send({ type: 'ack', seq: 5 });
   await guest.messages(5 + 5);
+  guest.send({ type: 'ack', seq: 5 });
   await guest.close();
   const again = await app.connect({ uid: 'b' }, { device: 'phone' });
   assert.equal(again.welcome.acked, 5);
