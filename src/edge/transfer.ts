@@ -9,7 +9,8 @@ import type { App } from '../identity/apps.ts';
 import type { Directory, User } from '../identity/directory.ts';
 import type { Registered, Registration, Registry } from '../identity/registry.ts';
 import { requireScheme } from '../identity/schemes.ts';
-import { NDJSON, readLines, toLines, type Line } from './ndjson.ts';
+import type { Line } from './lines.ts';
+import { NDJSON, readLines, toLines } from './ndjson.ts';
 import { AppPath, ImIdText, Name, problems, Timestamp } from './shapes.ts';
 import { compileSchema, faultsOf, invalid } from './validation.ts';
 
