@@ -1,11 +1,11 @@
-// Import and export of users as streams of JSON lines.
+// Import and export of users as streams of lines.
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { request } from 'node:http';
 import { before, test } from 'node:test';
 import fc from 'fast-check';
-import { eventually, startService, type Json, type Service, type Tenant } from './harness.ts';
+import { eventually, startService, type Json, type Service } from './harness.ts';
+import { createTransfers, NDJSON, parseLines, responseTo } from './imports.ts';
 import { illegalName, legalName } from './names.ts';
 
 let service: Service;
@@ -13,25 +13,7 @@ before(async () => {
   service = await startService();
 });
 
-async function importText(app: Tenant, body: string | Buffer): Promise<Json[]> {
-  const answer = await service.call('POST', `${app.path}/identities/import`, {
-    key: app.apiKey,
-    body,
-    headers: { 'content-type': 'application/x-ndjson' },
-  });
-  assert.equal(answer.status, 200, JSON.stringify(answer.body));
-  return parseLines(answer.text);
-}
-
-const importLines = (app: Tenant, lines: object[]) =>
-  importText(app, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
-const exportLines = async (app: Tenant) =>
-  parseLines((await service.call('GET', `${app.path}/identities/export`, { key: app.apiKey })).text);
-const parseLines = (text: string): Json[] =>
-  text
-    .split('\n')
-    .filter(Boolean)
-    .map((line) => JSON.parse(line));
+const { importText, importLines, exportLines, begin } = createTransfers(() => service);
 
 test('each line comes to a result, in order', async () => {
   const app = await service.createApp();
@@ -171,18 +153,9 @@ test('every illegal name is refused in its line, naming the field', async () => 
 
 test('results come while lines are still going in, and an import that is cut can be sent again', async () => {
   const app = await service.createApp();
-  const start = () => {
-    const sending = request(`${service.url}${app.path}/identities/import`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${app.apiKey}`, 'content-type': 'application/x-ndjson' },
-    });
-    sending.on('error', () => {});
-    return sending;
-  };
-  const cut = start();
+  const cut = begin(app);
   cut.write('{"userId":"a"}\n{"userId":"b"}\n{"userId":"c');
-  const [response] = await once(cut, 'response');
-  const [chunk] = await once(response, 'data');
+  const [chunk] = await once(await responseTo(cut), 'data');
   assert.equal(parseLines(chunk.toString()).length, 2);
   cut.destroy();
   await eventually(async () => (await exportLines(app)).length === 2);
@@ -198,7 +171,7 @@ test('results come while lines are still going in, and an import that is cut can
 
 test('a composed-only app and another content type are refused', async () => {
   const composed = await service.createApp(['composed']);
-  const headers = { 'content-type': 'application/x-ndjson' };
+  const headers = { 'content-type': NDJSON };
   const refused = await service.call('POST', `${composed.path}/identities/import`, {
     body: '{"userId":"a"}\n',
     headers,

@@ -1,10 +1,18 @@
-// CSV as it is read: every legal name unchanged, every bad record a fault of its line and of no other.
+// CSV in and out: every legal name unchanged, every bad record a fault of its line and of no other.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { before, test } from 'node:test';
 import fc from 'fast-check';
 import { readCsv } from '../src/edge/csv.ts';
+import { startService, type Service } from './harness.ts';
+import { createTransfers, CSV, NDJSON } from './imports.ts';
 import { legalName } from './names.ts';
+
+let service: Service;
+before(async () => {
+  service = await startService();
+});
+const { importText, exportText, exportLines } = createTransfers(() => service);
 
 const COLUMNS = { required: ['userId'], optional: ['imId'] };
 
@@ -119,4 +127,93 @@ test('a header that is not of the columns is refused, and names them', async () 
     });
   await assert.rejects(read([]), { code: 'invalid_request' });
   assert.deepEqual(await read(['imId,"userId"']), []);
+});
+
+test('an import takes CSV with its columns in any order, and adopts by it', async () => {
+  const app = await service.createApp();
+  await app.connect({ uid: 'used' });
+  await app.connect({ uid: 'g-81' });
+  const imId = 'im_01h455vb4pex5vsknk084sn02q';
+  const results = await importText(
+    app,
+    [
+      '\ufeffadopt,createdAt,imId,userId',
+      `,2020-02-03T04:05:06.789Z,${imId},new`,
+      '',
+      'g-81,,,alice',
+      ',,,used',
+      ',,"1:erin",erin',
+      ',yesterday,,frank',
+      ',,,"=cmd|\'/C calc\'!A0, ""😀"""',
+      ',,, g',
+      'true,,,h',
+    ].join('\r\n'),
+    'text/csv; charset=utf-8; header=present',
+  );
+  assert.deepEqual(
+    results.map(({ line, userId, status, error }) => [line, userId, status ?? error.code]),
+    [
+      [2, 'new', 'created'],
+      [4, 'alice', 'adopted'],
+      [5, 'used', 'adopted'],
+      [6, undefined, 'invalid_request'],
+      [7, undefined, 'invalid_request'],
+      [8, `=cmd|'/C calc'!A0, "😀"`, 'created'],
+      [9, undefined, 'invalid_request'],
+      [10, 'h', 'adopted'],
+    ],
+  );
+  const users = await exportLines(app);
+  assert.deepEqual(
+    users.find(({ userId }) => userId === 'new'),
+    { imId, userId: 'new', createdAt: '2020-02-03T04:05:06.789Z' },
+  );
+});
+
+test('a wrong header is a 400 before anything is done, however long the file', async () => {
+  const app = await service.createApp();
+  const answer = await service.call('POST', `${app.path}/identities/import`, {
+    key: app.apiKey,
+    body: `user,imId\n${'bob,\n'.repeat(500_000)}`,
+    headers: { 'content-type': CSV },
+  });
+  assert.equal(answer.status, 400);
+  assert.equal(answer.body.code, 'invalid_request');
+  assert.deepEqual(answer.body.errors, [
+    {
+      in: 'body',
+      pointer: '#/header',
+      detail: 'must be a line that names the columns userId and at most imId, createdAt, adopt, with commas',
+    },
+  ]);
+  assert.equal(await exportText(app), '');
+});
+
+test('every legal name survives export and import as CSV, imIds and times included', async () => {
+  const names = [...new Set(fc.sample(legalName, 3_000))];
+  const [from, to] = [await service.createApp(['registered']), await service.createApp(['registered'])];
+  const lines = names.map((userId) => `${JSON.stringify({ userId })}\n`).join('');
+  await importText(from, lines);
+  const csv = await exportText(from, CSV);
+  assert.match(csv, /^userId,imId,createdAt\n/);
+  const results = await importText(to, csv, CSV);
+  assert.equal(results.length, names.length);
+  assert.ok(results.every((result) => result.status === 'created'));
+  const sorted = (text: string) => text.split('\n').toSorted();
+  assert.deepEqual(sorted(await exportText(to, CSV)), sorted(csv));
+  assert.deepEqual(new Set((await exportLines(to)).map(({ userId }) => userId)), new Set(names));
+  assert.ok((await importText(to, csv, CSV)).every((result) => result.status === 'existing'));
+});
+
+test('an export is CSV for who prefers that, and NDJSON for all others', async () => {
+  const app = await service.createApp();
+  await app.register('bob');
+  for (const [accept, isCsv] of [
+    ['*/*', false],
+    ['application/json', false],
+    [`${CSV};q=0.5, ${NDJSON}`, false],
+    [`${CSV}, */*;q=0.1`, true],
+    [`application/json, ${CSV};q=0.2`, true],
+  ] as const)
+    assert.equal((await exportText(app, accept)).startsWith('userId,'), isCsv, accept);
 });

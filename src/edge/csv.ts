@@ -135,3 +135,8 @@ function parseRecords(records: readonly string[]): string[][] | undefined {
     return undefined;
   }
 }
+
+/** Cells as one record with its end. */
+export function toRecord(cells: readonly string[]): string {
+  return `${cells.map((cell) => (/[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell)).join(',')}\n`;
+}

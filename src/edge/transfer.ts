@@ -1,49 +1,45 @@
-// Bringing users along and taking them elsewhere: NDJSON in, a result per line out; and NDJSON out.
+// Bringing users along and taking them elsewhere: NDJSON or CSV in, a result per line out; NDJSON or CSV out.
 
-import { Readable } from 'node:stream';
+import { finished } from 'node:stream';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import Negotiator from 'negotiator';
 import { Type } from 'typebox';
-import { asImidError, ImidError } from '../errors.ts';
-import type { Name as NameText, RegisteredId } from '../ids.ts';
+import { asImidError } from '../errors.ts';
 import type { App } from '../identity/apps.ts';
 import type { Directory, User } from '../identity/directory.ts';
-import type { Registered, Registration, Registry } from '../identity/registry.ts';
+import type { Registry } from '../identity/registry.ts';
 import { requireScheme } from '../identity/schemes.ts';
+import { CSV, toRecord } from './csv.ts';
+import { readBody, toStream } from './encoding.ts';
+import { importLines, toError } from './importing.ts';
 import type { Line } from './lines.ts';
-import { NDJSON, readLines, toLines } from './ndjson.ts';
-import { AppPath, ImIdText, Name, problems, Timestamp } from './shapes.ts';
-import { compileSchema, faultsOf, invalid } from './validation.ts';
+import { NDJSON, toLines } from './ndjson.ts';
+import { importTypes } from './registrations.ts';
+import { AppPath, BOB, EXAMPLE_AT, problems } from './shapes.ts';
+import { invalid } from './validation.ts';
 
-const BATCH = 1_000;
-
-const ImportLine = Type.Object(
-  {
-    userId: Name,
-    imId: Type.Optional({ ...ImIdText, pattern: '^im_' }),
-    createdAt: Type.Optional(Timestamp),
-    adopt: Type.Optional(
-      Type.Unsafe<boolean | { uid: NameText }>({
-        type: ['boolean', 'object'],
-        properties: { uid: Name },
-        required: ['uid'],
-        additionalProperties: false,
-      }),
-    ),
+/** What an export may be asked for as; the first unless asked. */
+const exportTypes: Record<string, { head: string; write: (users: User[]) => string }> = {
+  [NDJSON]: { head: '', write: (users) => toLines(users.map(toExported)) },
+  [CSV]: {
+    head: toRecord(['userId', 'imId', 'createdAt']),
+    write: (users) =>
+      users
+        .map(toExported)
+        .map(({ userId, imId, createdAt }) => toRecord([userId, imId ?? '', createdAt]))
+        .join(''),
   },
-  { additionalProperties: false },
-);
+};
 
 const tags = ['Identities'];
-const stream = (example: string) => ({
-  content: { [NDJSON]: { schema: Type.String({ examples: [example] }), example } },
-});
+const text = (example: string) => ({ schema: Type.String({ examples: [example] }), example });
 
 export const transfer: FastifyPluginAsyncTypebox<{ directory: Directory; registry: Registry }> = async (
   app,
   { directory, registry },
 ) => {
-  const validate = compileSchema(ImportLine, 'frame');
-  app.addContentTypeParser(NDJSON, (_request, payload, done) => done(null, payload));
+  for (const [type, read] of Object.entries(importTypes))
+    app.addContentTypeParser(type, (request, payload, done) => done(null, read(readBody(request, payload))));
 
   app.post(
     '/identities/import',
@@ -53,17 +49,25 @@ export const transfer: FastifyPluginAsyncTypebox<{ directory: Directory; registr
         operationId: 'importIdentities',
         summary: 'Register any number of userIds',
         description:
-          'NDJSON in, a line `{userId, imId?, adopt?}` each, of any length; an export imports unchanged. NDJSON out, a ' +
-          'line each, in order, while the rest is still coming in: read it, or the import waits. A bad line stops no ' +
-          'other, nothing is ever overwritten, and the same again ends in the same state.',
+          'NDJSON in, a line `{userId, imId?, createdAt?, adopt?}` each, or CSV with a header of these columns in any ' +
+          'order (`adopt` is the uid to adopt there), of any length, also gzipped; an export imports unchanged. NDJSON ' +
+          'out, a line each, in order, while the rest is still coming in: read it, or the import waits. A bad line ' +
+          'stops no other, nothing is ever overwritten, and the same again ends in the same state.',
         tags,
         params: AppPath,
-        consumes: [NDJSON],
-        body: stream('{"userId":"bob"}\n{"userId":"alice","adopt":{"uid":"g-81"}}\n'),
+        consumes: Object.keys(importTypes),
+        body: {
+          content: {
+            [NDJSON]: text('{"userId":"bob"}\n{"userId":"alice","adopt":{"uid":"g-81"}}\n'),
+            [CSV]: text('userId,adopt\nbob,\nalice,g-81\n'),
+          },
+        },
         response: {
           200: {
             description: 'A result per line: created, adopted, existing, or an error.',
-            ...stream('{"line":1,"userId":"bob","imId":"im_…","status":"created"}\n'),
+            content: {
+              [NDJSON]: text('{"line":1,"userId":"bob","imId":"im_…","status":"created"}\n'),
+            },
           },
           ...problems(
             'invalid_request',
@@ -77,11 +81,20 @@ export const transfer: FastifyPluginAsyncTypebox<{ directory: Directory; registr
       },
       validatorCompiler: () => () => true,
     },
-    async ({ tenant, body }, reply) => {
+    async (request, reply) => {
+      const { tenant, body } = request;
       requireScheme(tenant, 'registered');
-      if (!(body instanceof Readable))
-        throw invalid([{ in: 'header', pointer: '#/content-type', detail: `must be ${NDJSON}` }]);
-      return reply.type(NDJSON).send(toStream(importLines(tenant, body)));
+      if (!isLines(body))
+        throw invalid([
+          {
+            in: 'header',
+            pointer: '#/content-type',
+            detail: `must be ${Object.keys(importTypes).join(' or ')}`,
+          },
+        ]);
+      // The first lines before the status, so that a bad header is still a 400.
+      const first = await body.next();
+      return reply.type(NDJSON).send(toStream(request, reply, writeResults(tenant, first, body), true));
     },
   );
 
@@ -92,94 +105,72 @@ export const transfer: FastifyPluginAsyncTypebox<{ directory: Directory; registr
       schema: {
         operationId: 'exportIdentities',
         summary: 'Export all registered users',
-        description: 'NDJSON, as they all are at one moment, in the order they came.',
+        description:
+          'As they all are at one moment, in the order they came: NDJSON, or CSV for `Accept: text/csv`. Either ' +
+          'imports unchanged.',
         tags,
         params: AppPath,
         response: {
           200: {
-            description: 'A line `{imId, userId, createdAt}` per user.',
-            ...stream('{"imId":"im_…","userId":"bob","createdAt":"2026-11-25T10:00:00.000Z"}\n'),
+            description: 'A line per user.',
+            content: {
+              [NDJSON]: text(`${JSON.stringify({ ...BOB, createdAt: EXAMPLE_AT })}\n`),
+              [CSV]: text(`userId,imId,createdAt\n${BOB.userId},${BOB.imId},${EXAMPLE_AT}\n`),
+            },
           },
           ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'unavailable'),
         },
       },
     },
-    async ({ tenant }, reply) => {
-      const users = directory.exportAll(tenant.id);
+    async (request, reply) => {
+      const type = new Negotiator(request).mediaType(Object.keys(exportTypes)) ?? NDJSON;
+      const users = directory.exportAll(request.tenant.id);
+      // Also where nobody ever begins to read them.
+      finished(reply.raw, () => void users.return(undefined).catch(() => {}));
       // The first portion before the status, so that a database that is gone is still a 503.
       const first = await users.next();
-      return reply.type(NDJSON).send(toStream(exportLines(first, users)));
+      return reply.type(type).send(toStream(request, reply, writeUsers(type, first, users), false));
     },
   );
 
-  async function* importLines(tenant: App, body: AsyncIterable<Buffer>): AsyncGenerator<string> {
+  async function* writeResults(
+    tenant: App,
+    first: IteratorResult<Line[]>,
+    rest: AsyncGenerator<Line[]>,
+  ): AsyncGenerator<string> {
     try {
-      for await (const lines of readLines(body))
-        for (let from = 0; from < lines.length; from += BATCH)
-          yield toLines(await importBatch(tenant, lines.slice(from, from + BATCH)));
+      for await (const results of importLines(registry, tenant, resume(first, rest))) yield toLines(results);
     } catch (error) {
       // The status is long sent: say where it ended, in a line without a number.
       app.log.error({ err: error }, 'an import ended early');
-      const { code, message } = asImidError(error);
-      yield toLines([{ error: { code, detail: message } }]);
+      yield toLines([toError(asImidError(error))]);
     }
-  }
-
-  async function importBatch(tenant: App, lines: readonly Line[]): Promise<object[]> {
-    const read = lines.map(readRegistration);
-    const wanted = read.filter(
-      (registration): registration is Registration => !(registration instanceof ImidError),
-    );
-    const registered = await registry.registerMany(tenant, wanted);
-    let next = 0;
-    return read.map((registration, i) => {
-      const { line } = lines[i]!;
-      if (registration instanceof ImidError) return { line, ...toError(registration) };
-      return { line, ...toResult(registration, registered[next++]!) };
-    });
-  }
-
-  function readRegistration(line: Line): Registration | ImidError {
-    if ('fault' in line) return new ImidError('invalid_request', `The line ${line.fault}.`);
-    if (!validate(line.value)) return invalid(faultsOf(validate.errors ?? [], 'body'));
-    const { userId, imId, adopt = true, createdAt } = line.value as Type.Static<typeof ImportLine>;
-    const registration = { userId, imId: imId as RegisteredId | undefined, adopt };
-    if (createdAt === undefined) return registration;
-    const date = new Date(createdAt);
-    if (!/^\d{4}-/.test(createdAt) || !(date.getUTCFullYear() >= 1))
-      return invalid([{ in: 'body', pointer: '#/createdAt', detail: 'must be a date and time of ISO 8601' }]);
-    return { ...registration, createdAt: date };
   }
 };
 
-/** Fastify sends streams as they are; the schema describes them as the text they come to. */
-function toStream(lines: AsyncIterable<string>): string {
-  return Readable.from(lines) as unknown as string;
+function isLines(body: unknown): body is AsyncGenerator<Line[]> {
+  return typeof body === 'object' && body !== null && Symbol.asyncIterator in body;
 }
 
-function toResult({ userId }: Registration, registered: Registered | ImidError): object {
-  if (registered instanceof ImidError) return { userId, ...toError(registered) };
-  return { userId, imId: registered.user.imId, status: registered.status };
-}
-
-function toError({ code, message }: ImidError): object {
-  return { error: { code, detail: message } };
-}
-
-async function* exportLines(
+async function* writeUsers(
+  type: string,
   first: IteratorResult<User[]>,
   rest: AsyncGenerator<User[]>,
 ): AsyncGenerator<string> {
+  const { head, write } = exportTypes[type]!;
+  yield head;
+  for await (const users of resume(first, rest)) yield write(users);
+}
+
+/** Goes on with what was begun. */
+async function* resume<T>(first: IteratorResult<T>, rest: AsyncGenerator<T>): AsyncGenerator<T> {
   try {
-    for (let portion = first; !portion.done; portion = await rest.next())
-      yield toLines(
-        portion.value.map(({ imId, name, createdAt }) => ({
-          imId,
-          userId: name,
-          createdAt: createdAt.toISOString(),
-        })),
-      );
+    for (let step = first; !step.done; step = await rest.next()) yield step.value;
   } finally {
     await rest.return(undefined);
   }
+}
+
+function toExported({ imId, name, createdAt }: User) {
+  return { imId, userId: name, createdAt: createdAt.toISOString() };
 }

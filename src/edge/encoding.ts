@@ -1,0 +1,72 @@
+// Bodies as they travel, plain or gzipped, in constant memory: read as they come in, written as they are made.
+
+import { Readable, pipeline } from 'node:stream';
+import { constants, createGunzip, createGzip } from 'node:zlib';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import Negotiator from 'negotiator';
+import { ImidError } from '../errors.ts';
+import { invalid } from './validation.ts';
+
+/**
+ * The bytes of a body, whatever its Content-Encoding. What isn't read in the end is let go by, so that the answer gets out.
+ * Throws `invalid_request`: for an encoding that isn't known before the first byte, for broken gzip behind the last good one.
+ */
+export async function* readBody(request: FastifyRequest, body: Readable): AsyncGenerator<Buffer> {
+  const bytes = body.iterator({ destroyOnReturn: false });
+  try {
+    const encoding = request.headers['content-encoding']?.toLowerCase() ?? 'identity';
+    if (encoding === 'identity') yield* bytes;
+    else if (encoding === 'gzip') yield* gunzip(bytes);
+    else throw invalid([{ in: 'header', pointer: '#/content-encoding', detail: 'must be gzip or identity' }]);
+  } finally {
+    body.resume();
+  }
+}
+
+/** Little enough at a time that what it comes to, up to a thousand times as much, fits into memory. */
+const SLICE_BYTES = 4 * 1024;
+
+async function* gunzip(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const inflate = createGunzip();
+  const out: Buffer[] = [];
+  inflate.on('data', (chunk: Buffer) => out.push(chunk));
+  const isOver = new Promise<unknown>((resolve) => inflate.once('end', resolve).once('error', resolve));
+  const write = (slice: Buffer) =>
+    new Promise<unknown>((resolve) => inflate.write(slice, (error) => resolve(error ?? undefined)));
+  const refuse = (cause: unknown) =>
+    new ImidError('invalid_request', 'The gzip is broken, or ends early; what has no result is not done.', {
+      cause,
+    });
+  try {
+    for await (const chunk of chunks)
+      for (let from = 0; from < chunk.length && !inflate.readableEnded; from += SLICE_BYTES) {
+        const error = await Promise.race([isOver, write(chunk.subarray(from, from + SLICE_BYTES))]);
+        yield* out.splice(0);
+        if (error) throw refuse(error);
+      }
+    inflate.end();
+    const error = await isOver;
+    yield* out.splice(0);
+    if (error) throw refuse(error);
+  } finally {
+    inflate.destroy();
+  }
+}
+
+/**
+ * A stream of text as the client accepts it; with `isLive` each piece gets out at once. Fastify sends streams as they
+ * are; the schema describes them as the text they come to.
+ */
+export function toStream(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  pieces: AsyncIterable<string>,
+  isLive: boolean,
+): string {
+  const plain = Readable.from(pieces);
+  reply.header('vary', 'accept, accept-encoding');
+  if (new Negotiator(request).encoding(['gzip', 'identity']) !== 'gzip') return plain as unknown as string;
+  reply.header('content-encoding', 'gzip');
+  const gzip = createGzip({ flush: isLive ? constants.Z_SYNC_FLUSH : constants.Z_NO_FLUSH });
+  return pipeline(plain, gzip, () => {}) as unknown as string;
+}

@@ -1,0 +1,58 @@
+// What an import reads: lines of NDJSON or CSV, and each of them as a registration or as what is wrong with it.
+
+import { Type } from 'typebox';
+import { ImidError } from '../errors.ts';
+import type { Name as NameText, RegisteredId } from '../ids.ts';
+import type { Registration } from '../identity/registry.ts';
+import { CSV, readCsv } from './csv.ts';
+import type { Line } from './lines.ts';
+import { NDJSON, readLines } from './ndjson.ts';
+import { ImIdText, Name, Timestamp } from './shapes.ts';
+import { compileSchema, faultsOf, invalid } from './validation.ts';
+
+const ImportLine = Type.Object(
+  {
+    userId: Name,
+    imId: Type.Optional({ ...ImIdText, pattern: '^im_' }),
+    createdAt: Type.Optional(Timestamp),
+    adopt: Type.Optional(
+      Type.Unsafe<boolean | { uid: NameText }>({
+        type: ['boolean', 'object'],
+        properties: { uid: Name },
+        required: ['uid'],
+        additionalProperties: false,
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+const validate = compileSchema(ImportLine, 'frame');
+
+const COLUMNS = { required: ['userId'], optional: ['imId', 'createdAt', 'adopt'] };
+
+/** What an import may come as, with how its lines are read. */
+export const importTypes: Record<string, (chunks: AsyncIterable<Buffer>) => AsyncIterable<Line[]>> = {
+  [NDJSON]: readLines,
+  async *[CSV](chunks) {
+    for await (const lines of readCsv(chunks, COLUMNS)) yield lines.map(toJson);
+  },
+};
+
+/** The column `adopt` holds the uid of the user to adopt. */
+function toJson(read: Line): Line {
+  if ('fault' in read) return read;
+  const { adopt, ...value } = read.value as Record<string, string>;
+  return adopt === undefined ? read : { ...read, value: { ...value, adopt: { uid: adopt } } };
+}
+
+export function readRegistration(read: Line): Registration | ImidError {
+  if ('fault' in read) return new ImidError('invalid_request', `The line ${read.fault}.`);
+  if (!validate(read.value)) return invalid(faultsOf(validate.errors ?? [], 'body'));
+  const { userId, imId, adopt = true, createdAt } = read.value as Type.Static<typeof ImportLine>;
+  const registration = { userId, imId: imId as RegisteredId | undefined, adopt };
+  if (createdAt === undefined) return registration;
+  const date = new Date(createdAt);
+  if (!/^\d{4}-/.test(createdAt) || !(date.getUTCFullYear() >= 1))
+    return invalid([{ in: 'body', pointer: '#/createdAt', detail: 'must be a date and time of ISO 8601' }]);
+  return { ...registration, createdAt: date };
+}
