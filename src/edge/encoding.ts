@@ -29,25 +29,30 @@ const SLICE_BYTES = 4 * 1024;
 async function* gunzip(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   const inflate = createGunzip();
   const out: Buffer[] = [];
-  inflate.on('data', (chunk: Buffer) => out.push(chunk));
-  const isOver = new Promise<unknown>((resolve) => inflate.once('end', resolve).once('error', resolve));
-  const write = (slice: Buffer) =>
-    new Promise<unknown>((resolve) => inflate.write(slice, (error) => resolve(error ?? undefined)));
-  const refuse = (cause: unknown) =>
-    new ImidError('invalid_request', 'The gzip is broken, or ends early; what has no result is not done.', {
-      cause,
+  let settle: (error?: unknown) => void = () => {};
+  // It ends by itself where something that isn't gzip follows the gzip, and calls back no more.
+  inflate
+    .on('data', (chunk: Buffer) => out.push(chunk))
+    .on('error', (error) => settle(error))
+    .on('end', () => settle());
+  async function* step(act: () => void): AsyncGenerator<Buffer> {
+    const cause = await new Promise<unknown>((resolve) => {
+      settle = resolve;
+      act();
     });
+    yield* out.splice(0);
+    if (cause)
+      throw new ImidError(
+        'invalid_request',
+        'The gzip is broken, or ends early; what has no result is not done.',
+        { cause },
+      );
+  }
   try {
     for await (const chunk of chunks)
-      for (let from = 0; from < chunk.length && !inflate.readableEnded; from += SLICE_BYTES) {
-        const error = await Promise.race([isOver, write(chunk.subarray(from, from + SLICE_BYTES))]);
-        yield* out.splice(0);
-        if (error) throw refuse(error);
-      }
-    inflate.end();
-    const error = await isOver;
-    yield* out.splice(0);
-    if (error) throw refuse(error);
+      for (let from = 0; from < chunk.length && !inflate.readableEnded; from += SLICE_BYTES)
+        yield* step(() => inflate.write(chunk.subarray(from, from + SLICE_BYTES), (error) => settle(error)));
+    if (!inflate.readableEnded) yield* step(() => inflate.end());
   } finally {
     inflate.destroy();
   }
