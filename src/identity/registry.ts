@@ -15,6 +15,7 @@ import {
 } from '../store/former_names.ts';
 import { findUsersByName, markRegistered, registerNames, type User } from '../store/identities.ts';
 import { rerun, transact } from '../store/transact.ts';
+import { imIdTaken, otherImId, registeredAlready, taken, usedAsUid } from './conflicts.ts';
 import type { Directory, Found } from './directory.ts';
 import { nobody, requireScheme, type AppSchemes } from './schemes.ts';
 
@@ -101,14 +102,8 @@ export function createRegistry({ database: { kysely, clock }, directory, hashes 
     holder: User | undefined,
   ): Registered | ImidError | undefined {
     if (!holder) return undefined;
-    if (holder.imId === undefined)
-      return adopt === false
-        ? new ImidError('conflict', 'This userId is in use as a uid, and adopt is false.', {
-            errors: [{ in: 'body', pointer: '#/userId', detail: 'is in use as a uid' }],
-          })
-        : undefined;
-    if (imId !== undefined && imId !== holder.imId)
-      return new ImidError('conflict', 'This userId is registered with another imId.');
+    if (holder.imId === undefined) return adopt === false ? usedAsUid() : undefined;
+    if (imId !== undefined && imId !== holder.imId) return otherImId();
     return { user: { ...holder, imId: holder.imId }, status: 'existing' };
   }
 
@@ -125,10 +120,7 @@ export function createRegistry({ database: { kysely, clock }, directory, hashes 
       await directory.insertNames(appId, [from]);
       const [adopted] = await findUsersByName(kysely, appId, [from]);
       if (!adopted) continue;
-      if (adopted.imId !== undefined)
-        throw new ImidError('conflict', 'The user to adopt is registered already; rename it instead.', {
-          errors: [{ in: 'body', pointer: '#/adopt/uid', detail: 'is the userId of a registered user' }],
-        });
+      if (adopted.imId !== undefined) throw registeredAlready();
       try {
         const renamed = await transact(kysely, async (trx) => {
           const marked = await markRegistered(trx, appId, adopted.id, imId);
@@ -242,16 +234,6 @@ export function createRegistry({ database: { kysely, clock }, directory, hashes 
         await clearMessages(kysely, appId, identityId);
     },
   };
-}
-
-function taken(pointers: readonly string[]): ImidError {
-  return new ImidError('conflict', 'Somebody has this name already.', {
-    errors: pointers.map((pointer) => ({ in: 'body', pointer, detail: 'is taken' })),
-  });
-}
-
-function imIdTaken(): ImidError {
-  return new ImidError('conflict', 'Another user has this imId.');
 }
 
 function asResult(error: unknown): ImidError {

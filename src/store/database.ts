@@ -8,11 +8,15 @@ import { migrateToHead } from './migrations.ts';
 import type { Tables } from './tables.ts';
 
 export type Executor = Kysely<Tables>;
+/** One connection of its own, on which temporary tables live. */
+export type Connection = pg.Client;
 
 export interface Database {
   readonly kysely: Executor;
   /** For the few statements that are prepared by name. */
   readonly pool: pg.Pool;
+  /** A connection beside the pool's, for statements that may take long; to be ended by who asked for it. */
+  openLongConnection(): Promise<Connection>;
   readonly clock: Clock;
   close(): Promise<void>;
 }
@@ -26,6 +30,7 @@ export interface DatabaseOptions {
 const POOL_SIZE = 10;
 const CONNECT_TIMEOUT_MS = 3_000;
 const STATEMENT_TIMEOUT_MS = 30_000;
+const LONG_STATEMENT_TIMEOUT_MS = 3_600_000;
 
 /** Every bigint of ours stays below 2^53 (parseAppId sees to it), so that it is a number here. */
 const types: pg.CustomTypesConfig = {
@@ -36,16 +41,15 @@ const types: pg.CustomTypesConfig = {
 };
 
 export async function openDatabase({ connection, log }: DatabaseOptions): Promise<Database> {
-  const pool = new pg.Pool({
-    max: POOL_SIZE,
+  const config: pg.PoolConfig = {
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    statement_timeout: STATEMENT_TIMEOUT_MS,
-    query_timeout: STATEMENT_TIMEOUT_MS + 1_000,
+    ...limitStatements(STATEMENT_TIMEOUT_MS),
     application_name: 'imid',
     keepAlive: true,
     ...connection,
     types,
-  });
+  };
+  const pool = new pg.Pool({ max: POOL_SIZE, ...config });
   pool.on('error', (error) => log('an idle database connection broke', error));
   // One that breaks in use tells its user; it may break again while it is given back, and nobody listens then.
   pool.on('connect', (client) => client.on('error', () => {}));
@@ -58,6 +62,12 @@ export async function openDatabase({ connection, log }: DatabaseOptions): Promis
       kysely,
       pool,
       clock,
+      async openLongConnection() {
+        const client = new pg.Client({ ...config, ...limitStatements(LONG_STATEMENT_TIMEOUT_MS) });
+        client.on('error', () => {}); // its user is told by the statement that fails
+        await client.connect();
+        return client;
+      },
       async close() {
         clock.stop();
         await kysely.destroy();
@@ -67,6 +77,10 @@ export async function openDatabase({ connection, log }: DatabaseOptions): Promis
     await kysely.destroy();
     throw error;
   }
+}
+
+function limitStatements(ms: number): pg.ClientConfig {
+  return { statement_timeout: ms, query_timeout: ms + 1_000 };
 }
 
 const OLDEST_POSTGRES = 15;

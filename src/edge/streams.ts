@@ -1,9 +1,10 @@
-// Bodies as they travel, plain or gzipped, in constant memory: read as they come in, written as they are made.
+// Bodies of any length, plain or gzipped, in constant memory: read as they come in, written as they are made.
 
 import { Readable, pipeline } from 'node:stream';
 import { constants, createGunzip, createGzip } from 'node:zlib';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import Negotiator from 'negotiator';
+import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
 import { invalid } from './validation.ts';
 
@@ -74,4 +75,18 @@ export function toStream(
   reply.header('content-encoding', 'gzip');
   const gzip = createGzip({ flush: isLive ? constants.Z_SYNC_FLUSH : constants.Z_NO_FLUSH });
   return pipeline(plain, gzip, () => {}) as unknown as string;
+}
+
+/** The schema of a stream of text. */
+export function asText(example: string) {
+  return { schema: Type.String({ examples: [example] }), example };
+}
+
+/** Goes on with what was begun. */
+export async function* resume<T>(first: IteratorResult<T>, rest: AsyncGenerator<T>): AsyncGenerator<T> {
+  try {
+    for (let step = first; !step.done; step = await rest.next()) yield step.value;
+  } finally {
+    await rest.return(undefined);
+  }
 }

@@ -1,0 +1,74 @@
+// Exporting users: all of an app as they are at one moment, as NDJSON or CSV, which imports unchanged.
+
+import { finished } from 'node:stream';
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import Negotiator from 'negotiator';
+import type { Directory, User } from '../identity/directory.ts';
+import { CSV, toRecord } from './csv.ts';
+import { NDJSON, toLines } from './ndjson.ts';
+import { AppPath, BOB, EXAMPLE_AT, problems } from './shapes.ts';
+import { asText, resume, toStream } from './streams.ts';
+
+/** What an export may be asked for as; the first unless asked. */
+const exportTypes: Record<string, { head: string; write: (users: User[]) => string }> = {
+  [NDJSON]: { head: '', write: (users) => toLines(users.map(toExported)) },
+  [CSV]: {
+    head: toRecord(['userId', 'imId', 'createdAt']),
+    write: (users) =>
+      users
+        .map(toExported)
+        .map(({ userId, imId, createdAt }) => toRecord([userId, imId ?? '', createdAt]))
+        .join(''),
+  },
+};
+
+export const userExport: FastifyPluginAsyncTypebox<{ directory: Directory }> = async (app, { directory }) => {
+  app.get(
+    '/identities/export',
+    {
+      config: { scope: 'read' },
+      schema: {
+        operationId: 'exportIdentities',
+        summary: 'Export all registered users',
+        description:
+          'As they all are at one moment, in the order they came: NDJSON, or CSV for `Accept: text/csv`. Either ' +
+          'imports unchanged.',
+        tags: ['Identities'],
+        params: AppPath,
+        response: {
+          200: {
+            description: 'A line per user.',
+            content: {
+              [NDJSON]: asText(`${JSON.stringify({ ...BOB, createdAt: EXAMPLE_AT })}\n`),
+              [CSV]: asText(`userId,imId,createdAt\n${BOB.userId},${BOB.imId},${EXAMPLE_AT}\n`),
+            },
+          },
+          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'unavailable'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const type = new Negotiator(request).mediaType(Object.keys(exportTypes)) ?? NDJSON;
+      const users = directory.exportAll(request.tenant.id);
+      // Also where nobody ever begins to read them.
+      finished(reply.raw, () => void users.return(undefined).catch(() => {}));
+      // The first portion before the status, so that a database that is gone is still a 503.
+      const first = await users.next();
+      return reply.type(type).send(toStream(request, reply, writeUsers(type, first, users), false));
+    },
+  );
+};
+
+async function* writeUsers(
+  type: string,
+  first: IteratorResult<User[]>,
+  rest: AsyncGenerator<User[]>,
+): AsyncGenerator<string> {
+  const { head, write } = exportTypes[type]!;
+  yield head;
+  for await (const users of resume(first, rest)) yield write(users);
+}
+
+function toExported({ imId, name, createdAt }: User) {
+  return { imId, userId: name, createdAt: createdAt.toISOString() };
+}

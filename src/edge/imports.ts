@@ -1,0 +1,134 @@
+// Importing users: NDJSON or CSV in, a result per line out while the rest is still coming in; or a dry run.
+
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
+import { asImidError, ImidError } from '../errors.ts';
+import type { App } from '../identity/apps.ts';
+import type { BeginRehearsal } from '../identity/rehearsal.ts';
+import type { Registered, Registry } from '../identity/registry.ts';
+import { requireScheme } from '../identity/schemes.ts';
+import { CSV } from './csv.ts';
+import { asText, readBody, resume, toStream } from './streams.ts';
+import { toError, workThrough, type Outcome } from './import_batches.ts';
+import { DryRun, dryRunExample, rehearse } from './import_dry_run.ts';
+import { importTypes } from './import_lines.ts';
+import type { Line } from './lines.ts';
+import { NDJSON, toLines } from './ndjson.ts';
+import { AppPath, problems } from './shapes.ts';
+import { compileSchema, invalid } from './validation.ts';
+
+export const userImport: FastifyPluginAsyncTypebox<{
+  registry: Registry;
+  beginRehearsal: BeginRehearsal;
+}> = async (app, { registry, beginRehearsal }) => {
+  for (const [type, read] of Object.entries(importTypes))
+    app.addContentTypeParser(type, (request, payload, done) => done(null, read(readBody(request, payload))));
+
+  app.post(
+    '/identities/import',
+    {
+      config: { scope: 'identities' },
+      schema: {
+        operationId: 'importIdentities',
+        summary: 'Register any number of userIds',
+        description:
+          'NDJSON in, a line `{userId, imId?, createdAt?, adopt?}` each, or CSV with a header of these columns in any ' +
+          'order (`adopt` is the uid to adopt there), of any length, also gzipped; an export imports unchanged. NDJSON ' +
+          'out, a line each, in order, while the rest is still coming in: read it, or the import waits. A bad line ' +
+          'stops no other, nothing is ever overwritten, and the same again ends in the same state.',
+        tags: ['Identities'],
+        params: AppPath,
+        querystring: Type.Object(
+          {
+            dryRun: Type.Optional(
+              Type.Boolean({
+                description:
+                  'Change nothing, and answer, once all is read, what it would come to. Each line is judged as those ' +
+                  'before it would have left things.',
+              }),
+            ),
+          },
+          { additionalProperties: false },
+        ),
+        consumes: Object.keys(importTypes),
+        body: {
+          content: {
+            [NDJSON]: asText('{"userId":"bob"}\n{"userId":"alice","adopt":{"uid":"g-81"}}\n'),
+            [CSV]: asText('userId,adopt\nbob,\nalice,g-81\n'),
+          },
+        },
+        response: {
+          200: {
+            description: 'A result per line: created, adopted, existing, or an error.',
+            content: {
+              [NDJSON]: asText('{"line":1,"userId":"bob","imId":"im_…","status":"created"}\n'),
+              'application/json': { schema: DryRun, example: dryRunExample },
+            },
+          },
+          ...problems(
+            'invalid_request',
+            'unauthorized',
+            'forbidden',
+            'not_found',
+            'scheme_disabled',
+            'unavailable',
+          ),
+        },
+      },
+      // A body of lines is checked line by line.
+      validatorCompiler: ({ schema, httpPart }) =>
+        httpPart === 'body' ? () => true : compileSchema(schema, httpPart as 'querystring'),
+    },
+    async (request, reply) => {
+      const { tenant, body, query } = request;
+      requireScheme(tenant, 'registered');
+      if (!isLines(body))
+        throw invalid([
+          {
+            in: 'header',
+            pointer: '#/content-type',
+            detail: `must be ${Object.keys(importTypes).join(' or ')}`,
+          },
+        ]);
+      if (query.dryRun) return dryRun(tenant, body);
+      // The first lines before the status, so that a bad header is still a 400.
+      const first = await body.next();
+      return reply.type(NDJSON).send(toStream(request, reply, writeResults(tenant, first, body), true));
+    },
+  );
+
+  async function dryRun(tenant: App, lines: AsyncGenerator<Line[]>): Promise<Type.Static<typeof DryRun>> {
+    const rehearsal = await beginRehearsal(tenant);
+    try {
+      return await rehearse(rehearsal, lines);
+    } finally {
+      await rehearsal.close();
+    }
+  }
+
+  async function* writeResults(
+    tenant: App,
+    first: IteratorResult<Line[]>,
+    rest: AsyncGenerator<Line[]>,
+  ): AsyncGenerator<string> {
+    try {
+      for await (const outcomes of workThrough(resume(first, rest), (wanted) =>
+        registry.registerMany(tenant, wanted),
+      ))
+        yield toLines(outcomes.map(toResult));
+    } catch (error) {
+      // The status is long sent: say where it ended, in a line without a number.
+      app.log.error({ err: error }, 'an import ended early');
+      yield toLines([toError(asImidError(error))]);
+    }
+  }
+};
+
+function toResult({ line, userId, result }: Outcome<Registered>): object {
+  if (result instanceof ImidError) return { line, userId, ...toError(result) };
+  return { line, userId, imId: result.user.imId, status: result.status };
+}
+
+function isLines(body: unknown): body is AsyncGenerator<Line[]> {
+  return typeof body === 'object' && body !== null && Symbol.asyncIterator in body;
+}
