@@ -2,10 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { request } from 'node:http';
 import { before, test } from 'node:test';
 import fc from 'fast-check';
 import { eventually, startService, type Json, type Service } from './harness.ts';
-import { createTransfers, NDJSON, parseLines, responseTo } from './imports.ts';
+import { bytesOf, createTransfers, NDJSON, parseLines, responseTo } from './imports.ts';
 import { illegalName, legalName } from './names.ts';
 
 let service: Service;
@@ -179,4 +180,38 @@ test('a composed-only app and another content type are refused', async () => {
   assert.deepEqual([refused.status, refused.body.code], [409, 'scheme_disabled']);
   const app = await service.createApp();
   assert.equal((await app.call('POST', '/identities/import', { userId: 'a' })).status, 400);
+});
+
+/** How many the service of a test has for all that is short. */
+const CONNECTIONS = 5;
+
+test('exports that nobody reads hold up nobody else, and let go when they are given up', async () => {
+  const app = await service.createApp();
+  await service.database.pool.query(
+    `insert into identity (app_id, name, im_id) select $1, 'user-' || i, gen_random_uuid()
+    from generate_series(1, 150000) as i`,
+    [app.appId],
+  );
+  const exports = await Promise.all(
+    Array.from({ length: CONNECTIONS + 1 }, async () => {
+      const asking = request(`${service.url}${app.path}/identities/export`, {
+        headers: { authorization: `Bearer ${app.apiKey}` },
+      });
+      asking.on('error', () => {}).end();
+      return responseTo(asking);
+    }),
+  );
+  const findOpen = async () => {
+    const { rows } = await service.database.pool.query(
+      `select pid from pg_stat_activity where datname = $1 and state like 'idle in transaction%'`,
+      [service.databaseName],
+    );
+    return rows.length;
+  };
+  await eventually(async () => (await findOpen()) === CONNECTIONS + 1, 'all exports to stand still');
+  assert.equal((await importLines(app, [{ userId: 'meanwhile' }]))[0].status, 'created');
+  const users = parseLines((await bytesOf(exports[0]!)).toString());
+  assert.equal(users.length, 150_000, 'as it was before');
+  for (const response of exports.slice(1)) response.destroy();
+  await eventually(async () => (await findOpen()) === 0, 'the exports to end');
 });

@@ -33,7 +33,9 @@ export interface TokenSubject {
 
 export type Directory = ReturnType<typeof createDirectory>;
 
-export function createDirectory({ database: { kysely }, hashes }: { database: Database; hashes: Hashes }) {
+export function createDirectory({ database, hashes }: { database: Database; hashes: Hashes }) {
+  const { kysely } = database;
+
   /** Finds the users of many targets in at most two queries; undefined where there is none. */
   async function findTargets(appId: AppId, targets: readonly Target[]): Promise<(User | undefined)[]> {
     const names = new Set<Name>();
@@ -155,7 +157,9 @@ export function createDirectory({ database: { kysely }, hashes }: { database: Da
       findUsers(kysely, appId, afterId, limit),
 
     /** Every registered user, as they all were at one moment, in portions. */
-    exportAll: (appId: AppId): AsyncGenerator<User[]> => streamRegisteredUsers(kysely, appId),
+    async *exportAll(appId: AppId): AsyncGenerator<User[]> {
+      yield* streamRegisteredUsers(await database.openLongConnection(), appId);
+    },
 
     formerHolders: (appId: AppId, name: Name) => findFormerHolders(kysely, appId, hashes.ofName(appId, name)),
 

@@ -3,7 +3,7 @@
 
 import { sql, type Selectable } from 'kysely';
 import { registeredIdToUuid, uuidToRegisteredId, type AppId, type Name, type RegisteredId } from '../ids.ts';
-import type { Executor } from './database.ts';
+import type { Connection, Executor } from './database.ts';
 import type { Tables } from './tables.ts';
 
 /** One user. `id` is its internal row, which never leaves the service. */
@@ -126,43 +126,30 @@ export async function registerNames(
   return rows.map((row) => ({ user: toUser(row), isNew: row.is_new }));
 }
 
-/** Every registered user of the app as they all are at one moment, in portions, in the order they came. */
-export async function* streamRegisteredUsers(db: Executor, appId: AppId): AsyncGenerator<User[]> {
-  const trx = await db
-    .startTransaction()
-    .setIsolationLevel('repeatable read')
-    .setAccessMode('read only')
-    .execute();
-  try {
-    for (let afterId = 0; ;) {
-      const users = await findRegisteredUsers(trx, appId, afterId, EXPORT_PORTION);
-      if (users.length > 0) yield users;
-      if (users.length < EXPORT_PORTION) break;
-      afterId = users.at(-1)!.id;
-    }
-  } finally {
-    await trx.rollback().execute();
-  }
-}
-
 const EXPORT_PORTION = 2_000;
 
-async function findRegisteredUsers(
-  db: Executor,
-  appId: AppId,
-  afterId: number,
-  limit: number,
-): Promise<User[]> {
-  const rows = await db
-    .selectFrom('identity')
-    .select(COLUMNS)
-    .where('app_id', '=', appId)
-    .where('id', '>', afterId)
-    .where('im_id', 'is not', null)
-    .orderBy('id')
-    .limit(limit)
-    .execute();
-  return rows.map(toUser);
+/**
+ * Every registered user of the app as they all are at one moment, in portions, in the order they came. `connection` is
+ * its own, since a slow reader may keep it for long, and ends with it.
+ */
+export async function* streamRegisteredUsers(connection: Connection, appId: AppId): AsyncGenerator<User[]> {
+  try {
+    await connection.query('begin isolation level repeatable read read only');
+    for (let afterId = 0; ;) {
+      const { rows } = await connection.query<UserRow>({
+        name: 'export',
+        text: `
+          select id, name, im_id, created_at from identity
+          where app_id = $1 and id > $2 and im_id is not null order by id limit $3`,
+        values: [appId, afterId, EXPORT_PORTION],
+      });
+      if (rows.length > 0) yield rows.map(toUser);
+      if (rows.length < EXPORT_PORTION) break;
+      afterId = rows.at(-1)!.id;
+    }
+  } finally {
+    await connection.end();
+  }
 }
 
 /** Sets the imId of a row that has none; false when it has one. */

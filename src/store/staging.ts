@@ -23,8 +23,6 @@ export interface StagedName {
   readonly formerIds: readonly number[];
 }
 
-export type Staging = Awaited<ReturnType<typeof openStaging>>;
-
 /** `connection` is its own, and ends with it. */
 export async function openStaging(connection: Connection) {
   await connection.query(`
