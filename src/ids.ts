@@ -73,20 +73,46 @@ function isRegisteredId(text: string): text is RegisteredId {
   return REGISTERED.test(text);
 }
 
+/** The digits as bytes, and of each byte its place among them; the first sixteen are the hexadecimal digits as well. */
+const DIGITS = Buffer.from(ALPHABET);
+const VALUES = new Uint8Array(256);
+for (const [value, digit] of DIGITS.entries()) VALUES[digit] = value;
+
+// What is written over and over: an import makes millions of these.
+const imIdBytes = Buffer.from(`im_${'0'.repeat(26)}`);
+const uuidBytes = Buffer.from('00000000-0000-0000-0000-000000000000');
+const DASH = 0x2d;
+
 export function uuidToRegisteredId(uuid: string): RegisteredId {
-  let bits = BigInt(`0x${uuid.replaceAll('-', '')}`);
-  let digits = '';
-  for (let i = 0; i < 26; i++) {
-    digits = ALPHABET.charAt(Number(bits & 31n)) + digits;
-    bits >>= 5n;
+  let bits = 0;
+  let width = 2; // the zero bits in front
+  let at = 3;
+  for (let i = 0; i < uuidBytes.length; i++) {
+    if (uuidBytes[i] === DASH) continue;
+    bits = (bits << 4) | VALUES[uuid.charCodeAt(i)]!;
+    width += 4;
+    if (width < 5) continue;
+    width -= 5;
+    imIdBytes[at++] = DIGITS[bits >> width]!;
+    bits &= (1 << width) - 1;
   }
-  return `im_${digits}` as RegisteredId;
+  return imIdBytes.toString('latin1') as RegisteredId;
 }
 
 export function registeredIdToUuid(imId: RegisteredId): string {
-  let bits = 0n;
-  for (const digit of imId.slice(3)) bits = (bits << 5n) | BigInt(ALPHABET.indexOf(digit));
-  return hexToUuid(bits.toString(16).padStart(32, '0'));
+  let bits = 0;
+  let width = -2;
+  let at = 0;
+  for (let i = 3; i < imIdBytes.length; i++) {
+    bits = (bits << 5) | VALUES[imId.charCodeAt(i)]!;
+    width += 5;
+    for (; width >= 4; bits &= (1 << width) - 1) {
+      width -= 4;
+      if (uuidBytes[at] === DASH) at += 1;
+      uuidBytes[at++] = DIGITS[bits >> width]!;
+    }
+  }
+  return uuidBytes.toString('latin1');
 }
 
 let lastMs = 0;
@@ -109,12 +135,18 @@ export function makeUuidAt(instant: Date): string {
   return composeUuid(instant.getTime(), Math.floor(Math.random() * 0x1000));
 }
 
+const random = Buffer.allocUnsafe(4096);
+let randomUsed = random.length;
+
 /** RFC 9562 section 5.7: 48 bits of milliseconds, 12 bits given, 62 random ones. */
 function composeUuid(ms: number, bits: number): string {
-  const random = randomFillSync(Buffer.allocUnsafe(8));
-  random[0] = (random[0]! & 0x3f) | 0x80;
-  const head = ms.toString(16).padStart(12, '0') + (0x7000 | bits).toString(16);
-  return hexToUuid(head + random.toString('hex'));
+  if (randomUsed === random.length) {
+    randomFillSync(random);
+    randomUsed = 0;
+  }
+  random[randomUsed] = (random[randomUsed]! & 0x3f) | 0x80;
+  const tail = random.toString('hex', randomUsed, (randomUsed += 8));
+  return hexToUuid(ms.toString(16).padStart(12, '0') + (0x7000 | bits).toString(16) + tail);
 }
 
 /** The time a UUIDv7 was made at, to the millisecond. */

@@ -112,18 +112,25 @@ export async function registerNames(
   appId: AppId,
   registrations: readonly NewRegistration[],
 ): Promise<{ user: User; isNew: boolean }[]> {
-  const { rows } = await sql<UserRow & { is_new: boolean }>`
+  const imIds = new Map(registrations.map(({ name, imId }) => [name, imId]));
+  const dates = registrations.map(({ createdAt }) => createdAt?.toISOString() ?? 'null');
+  // As text that is cheap to make and to read: an import does this for every row. No name holds a line break.
+  const { rows } = await sql<{ id: number; name: Name; created_ms: number; is_new: boolean }>`
     insert into identity (app_id, name, im_id, created_at)
     select ${appId}, t.name, t.im_id, coalesce(t.created_at, now())
-    from unnest(${registrations.map(({ name }) => name)}::text[],
-      ${registrations.map(({ imId }) => registeredIdToUuid(imId))}::uuid[],
-      ${registrations.map(({ createdAt }) => createdAt ?? null)}::timestamptz[]) as t (name, im_id, created_at)
+    from unnest(string_to_array(${[...imIds.keys()].join('\n')}, e'\\n'),
+      ${`{${[...imIds.values()].map(registeredIdToUuid).join(',')}}`}::uuid[],
+      ${`{${dates.join(',')}}`}::timestamptz[]) as t (name, im_id, created_at)
     order by t.name collate "C"
     on conflict (app_id, name) do update set im_id = excluded.im_id
       where identity.im_id is null
         and identity.name <> all (${registrations.filter(({ adopt }) => !adopt).map(({ name }) => name)}::text[])
-    returning id, name, im_id, created_at, (xmax = 0) as is_new`.execute(db);
-  return rows.map((row) => ({ user: toUser(row), isNew: row.is_new }));
+    returning id, name, floor(extract(epoch from created_at) * 1000)::bigint as created_ms,
+      (xmax = 0) as is_new`.execute(db);
+  return rows.map(({ id, name, created_ms: createdMs, is_new: isNew }) => ({
+    user: { id, name, imId: imIds.get(name), createdAt: new Date(createdMs) },
+    isNew,
+  }));
 }
 
 const EXPORT_PORTION = 2_000;
