@@ -5,7 +5,7 @@ import type { Registration } from '../identity/registry.ts';
 import type { Line } from './lines.ts';
 import { readRegistration } from './import_lines.ts';
 
-const BATCH = 1_000;
+const BATCH = 4_000;
 
 interface ReadLine {
   line: number;
@@ -20,8 +20,28 @@ export interface Outcome<T> {
   result: T | ImidError;
 }
 
-/** Has the registrations of lines done, and tells of each line what it came to, as soon as it is known. */
+/**
+ * Has the registrations of lines done, and tells of each line what it came to, as soon as it is known; the next batch
+ * is at work by then, if it has come in.
+ */
 export async function* workThrough<T>(
+  lists: AsyncIterable<Line[]>,
+  registerMany: (wanted: readonly Registration[]) => Promise<(T | ImidError)[]>,
+): AsyncGenerator<Outcome<T>[]> {
+  const working = workBatches(lists, registerMany);
+  try {
+    for (let step = await working.next(); !step.done;) {
+      const next = working.next();
+      next.catch(() => {}); // it is waited for below, if anybody still wants to know
+      yield step.value;
+      step = await next;
+    }
+  } finally {
+    await working.return(undefined);
+  }
+}
+
+async function* workBatches<T>(
   lists: AsyncIterable<Line[]>,
   registerMany: (wanted: readonly Registration[]) => Promise<(T | ImidError)[]>,
 ): AsyncGenerator<Outcome<T>[]> {

@@ -69,7 +69,7 @@ export function toStream(
   pieces: AsyncIterable<string>,
   isLive: boolean,
 ): string {
-  const plain = Readable.from(pieces);
+  const plain = Readable.from(pieces, { objectMode: false });
   reply.header('vary', 'accept, accept-encoding');
   if (new Negotiator(request).encoding(['gzip', 'identity']) !== 'gzip') return plain as unknown as string;
   reply.header('content-encoding', 'gzip');

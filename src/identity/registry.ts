@@ -52,7 +52,10 @@ export interface RegistryOptions {
 export function createRegistry({ database: { kysely, clock }, directory, hashes }: RegistryOptions) {
   const mint = (): RegisteredId => uuidToRegisteredId(makeUuid(clock.now()));
 
-  /** Registers many, each name once, none with another's name to adopt: all in one statement, or one by one. */
+  /**
+   * Registers many, each name once, none with another's name to adopt: all in one statement, or, where that runs into
+   * an imId that is taken, in halves.
+   */
   async function registerAll(
     appId: AppId,
     wanted: readonly Registration[],
@@ -63,14 +66,17 @@ export function createRegistry({ database: { kysely, clock }, directory, hashes 
       adopt: adopt !== false,
       createdAt,
     }));
-    const changed = await rerun(() => registerNames(kysely, appId, registrations)).catch(
-      async (error: unknown) => {
-        if (isDanglingReference(error)) throw new ImidError('not_found', 'There is no such app.');
-        if (violatedUnique(error) !== 'identity__im_id') throw error;
-        return wanted.length === 1 ? undefined : [];
-      },
-    );
-    if (!changed) return [imIdTaken()];
+    const changed = await rerun(() => registerNames(kysely, appId, registrations)).catch((error: unknown) => {
+      if (isDanglingReference(error)) throw new ImidError('not_found', 'There is no such app.');
+      if (violatedUnique(error) === 'identity__im_id') return undefined;
+      throw error;
+    });
+    if (!changed) {
+      if (wanted.length === 1) return [imIdTaken()];
+      const half = Math.ceil(wanted.length / 2);
+      const first = await registerAll(appId, wanted.slice(0, half));
+      return [...first, ...(await registerAll(appId, wanted.slice(half)))];
+    }
     const byName = new Map(
       changed.map(({ user, isNew }) => [
         user.name,
@@ -167,20 +173,33 @@ export function createRegistry({ database: { kysely, clock }, directory, hashes 
     ): Promise<(Registered | ImidError)[]> {
       requireScheme(app, 'registered');
       const results: (Registered | ImidError)[] = [];
-      let batch = new Map<Name, Registration>();
+      let batch = new Map<Name, { registration: Registration; places: number[] }>();
       const flush = async (): Promise<void> => {
-        if (batch.size > 0) results.push(...(await registerAll(app.id, [...batch.values()])));
+        const entries = [...batch.values()];
         batch = new Map();
+        if (entries.length === 0) return;
+        const registered = await registerAll(
+          app.id,
+          entries.map(({ registration }) => registration),
+        );
+        for (const [i, { places }] of entries.entries())
+          for (const place of places)
+            results[place] = place === places[0] ? registered[i]! : again(registered[i]!);
       };
-      for (const registration of wanted) {
-        const { userId, adopt: how, imId = mint() } = registration;
+      for (const [place, registration] of wanted.entries()) {
+        const { userId, adopt: how, imId } = registration;
         if (typeof how === 'object' && how.uid !== userId) {
           await flush();
-          results.push(await adoptAs(app.id, how.uid, userId, imId).catch(asResult));
-        } else {
-          if (batch.has(userId)) await flush();
-          batch.set(userId, registration);
+          results[place] = await adoptAs(app.id, how.uid, userId, imId ?? mint()).catch(asResult);
+          continue;
         }
+        const before = batch.get(userId);
+        if (before && isSame(before.registration, registration)) {
+          before.places.push(place);
+          continue;
+        }
+        if (before) await flush();
+        batch.set(userId, { registration, places: [place] });
       }
       await flush();
       return results;
@@ -234,6 +253,15 @@ export function createRegistry({ database: { kysely, clock }, directory, hashes 
         await clearMessages(kysely, appId, identityId);
     },
   };
+}
+
+/** Whether the second, right behind the first, does nothing but find what that did. */
+function isSame(first: Registration, second: Registration): boolean {
+  return first.imId === second.imId && (first.adopt === false) === (second.adopt === false);
+}
+
+function again(registered: Registered | ImidError): Registered | ImidError {
+  return registered instanceof ImidError ? registered : { ...registered, status: 'existing' };
 }
 
 function asResult(error: unknown): ImidError {
