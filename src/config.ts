@@ -56,3 +56,24 @@ function parseSecret(variable: string, text: string | undefined): string | undef
     throw new Error(`${variable} must be at least ${SECRET_MIN_LENGTH} visible ASCII characters`);
   return text;
 }
+
+/** What the environment tells the commands of cli. */
+export interface CliConfig {
+  /** Where the service is, without a slash at its end. */
+  readonly url: string;
+  /** Undefined: the admin key in `directory`. */
+  readonly key: string | undefined;
+  readonly directory: string;
+  /** What paths on the command line are relative to; npm runs its scripts in the directory of the package. */
+  readonly workingDirectory: string;
+}
+
+/** Throws an Error that names the variable. */
+export function readCliConfig(env: NodeJS.ProcessEnv = process.env): CliConfig {
+  return {
+    url: parseUrl(env.IMID_PUBLIC_URL || `http://localhost:${parsePort(env.PORT ?? '8080')}`),
+    key: env.IMID_API_KEY || env.IMID_ADMIN_KEY || undefined,
+    directory: env.IMID_DATA_DIR || '.data',
+    workingDirectory: (env.npm_lifecycle_event === 'imid' && env.INIT_CWD) || process.cwd(),
+  };
+}
