@@ -5,6 +5,7 @@ import websocket from '@fastify/websocket';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify from 'fastify';
 import { adminApps, tenantApp } from './edge/apps.ts';
+import { audit as auditTrail } from './edge/audit.ts';
 import { createAccess } from './edge/access.ts';
 import { connect, isSocketRequest, SOCKET_MAX_PAYLOAD_BYTES, SUBPROTOCOL } from './edge/connect.ts';
 import { contacts } from './edge/contacts.ts';
@@ -13,10 +14,12 @@ import { identities } from './edge/identities.ts';
 import { userImport } from './edge/imports.ts';
 import { keys as keyRoutes } from './edge/keys.ts';
 import { me } from './edge/me.ts';
+import { merges } from './edge/merges.ts';
 import { messages } from './edge/messages.ts';
 import { openapi } from './edge/openapi.ts';
 import { presence } from './edge/presence.ts';
 import { problems, refuseMalformed, sendProblem, toImidError } from './edge/problems.ts';
+import { renameLists } from './edge/rename_lists.ts';
 import { renames } from './edge/renames.ts';
 import { schemeUse } from './edge/schemes.ts';
 import { tokenIssue } from './edge/tokens.ts';
@@ -24,11 +27,16 @@ import { compileSchema } from './edge/validation.ts';
 import { parseJson, parseQuery, refuseBadQuery } from './edge/parsing.ts';
 import { wellKnown } from './edge/wellknown.ts';
 import { createApps } from './identity/apps.ts';
+import { createAudit } from './identity/audit.ts';
 import { createContactBook } from './identity/contacts.ts';
 import { createDirectory } from './identity/directory.ts';
+import { finishActs } from './identity/finishing.ts';
 import { createHashes } from './identity/hashes.ts';
+import { createLookups } from './identity/lookups.ts';
+import { createMergers } from './identity/mergers.ts';
 import { createRegistry } from './identity/registry.ts';
 import { createRehearsals } from './identity/rehearsal.ts';
+import { createRenaming } from './identity/renaming.ts';
 import { createRouter } from './routing/router.ts';
 import type { Database } from './store/database.ts';
 import { createApiKeys } from './tokens/api_keys.ts';
@@ -45,14 +53,27 @@ export interface AppOptions {
   /** The issuer of tokens. */
   publicUrl: string;
   logLevel: string;
+  /** In milliseconds: how often it is looked whether a client still answers. */
+  pingMs?: number | undefined;
+  /** In milliseconds: how long a client may take to read what was written to it. */
+  drainTimeoutMs?: number | undefined;
+  /** How many messages may wait to be stored. */
+  maxQueuedMessages?: number | undefined;
 }
 
 const BODY_MAX_BYTES = 2 * 1024 * 1024;
 const PARAM_MAX_LENGTH = 600; // 128 bytes of UTF-8, each as %XX, behind an appId
 
-export async function createApp({ database, adminKey, secret, publicUrl, logLevel }: AppOptions) {
+export async function createApp(options: AppOptions) {
+  const { database, adminKey, secret, publicUrl, logLevel, pingMs, drainTimeoutMs, maxQueuedMessages } =
+    options;
   const app = Fastify({
     logger: { level: logLevel },
+    // A logger per request tells its lines apart; where there are only errors, the error's own line does.
+    childLoggerFactory: (logger, bindings, child) =>
+      logger.level === 'info' || logger.level === 'debug' || logger.level === 'trace'
+        ? logger.child(bindings, child)
+        : logger,
     bodyLimit: BODY_MAX_BYTES,
     forceCloseConnections: 'idle',
     return503OnClosing: false,
@@ -71,16 +92,27 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
   const box = createBox(secret);
   const hashes = createHashes(await keepSecret(database, box, 'former-names'));
   const apps = createApps(database);
-  const directory = createDirectory({ database, hashes });
-  const registry = createRegistry({ database, directory, hashes });
+  const lookups = createLookups(database);
+  const directory = createDirectory({ database, lookups, hashes });
+  const registry = createRegistry({ database, directory, lookups, hashes });
+  const mergers = createMergers({ database, apps, directory, lookups, hashes });
+  const audit = createAudit({ database, hashes });
+  const renaming = createRenaming({ database, lookups, hashes });
   const beginRehearsal = createRehearsals({ database, hashes });
-  void registry.clearAll().catch((error: unknown) => log('erased users could not be cleared away', error));
+  const finishing = finishActs({ registry, mergers, log });
   const contactBook = createContactBook(database);
   const keys = await createKeys(database, box);
   const tokens = createTokens({ keys, issuer: publicUrl, clock: database.clock });
   const apiKeys = createApiKeys(database);
   const access = createAccess({ adminKey, apps, apiKeys, tokens, directory });
-  const router = await createRouter({ database, apps, directory, admit: access.admit, log });
+  const router = await createRouter({
+    database,
+    apps,
+    directory,
+    admit: access.admit,
+    log,
+    maxQueuedMessages,
+  });
 
   // What holds for all routes.
   app.setValidatorCompiler(({ schema, httpPart }) => compileSchema(schema, httpPart as 'body'));
@@ -89,6 +121,7 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
   app.addHook('onRequest', refuseBadQuery);
   app.decorateRequest('tenant');
   app.decorateRequest('granted');
+  app.decorateRequest('actor');
   app.decorateRequest('admitted');
   await app.register(problems);
   await app.register(openapi);
@@ -112,6 +145,7 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
   await app.register(async (admin) => {
     admin.addHook('onRequest', access.requireAdmin);
     await admin.register(adminApps, { prefix: '/v1/apps', apps, apiKeys });
+    await admin.register(auditTrail, { prefix: '/v1', audit });
   });
   await app.register(
     async (backend) => {
@@ -120,6 +154,8 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
       await backend.register(keyRoutes, { apiKeys });
       await backend.register(identities, { directory, registry, router });
       await backend.register(renames, { directory, registry });
+      await backend.register(renameLists, { directory, registry, renaming });
+      await backend.register(merges, { mergers, router });
       await backend.register(userImport, { registry, beginRehearsal });
       await backend.register(userExport, { directory });
       await backend.register(schemeUse, { directory, router });
@@ -134,7 +170,7 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
     async (client) => {
       client.addHook('onRequest', access.requireClient);
       await client.register(me, { contactBook, router });
-      await client.register(connect, { router, isDraining: () => isDraining });
+      await client.register(connect, { router, isDraining: () => isDraining, pingMs, drainTimeoutMs });
     },
     { prefix: '/v1' },
   );
@@ -142,6 +178,7 @@ export async function createApp({ database, adminKey, secret, publicUrl, logLeve
   /** Refuses new connections, finishes what is under way, and closes the sockets for a restart. */
   async function close(): Promise<void> {
     isDraining = true;
+    finishing.stop();
     await router.drain();
     for (const socket of app.websocketServer.clients)
       if (socket.readyState === socket.OPEN) socket.close(1001);

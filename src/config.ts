@@ -22,13 +22,13 @@ const SECRET_MIN_LENGTH = 16;
 /** Throws an Error that names the variable. */
 export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
   const port = parsePort(env.PORT ?? '8080');
-  const host = env.HOST ?? '127.0.0.1';
+  const host = env.HOST || '127.0.0.1';
   const logLevel = env.LOG_LEVEL ?? 'info';
   if (!LOG_LEVELS.includes(logLevel)) throw new Error(`LOG_LEVEL must be one of ${LOG_LEVELS.join(', ')}`);
   return {
     port,
     host,
-    databaseUrl: env.DATABASE_URL || undefined,
+    databaseUrl: parseDatabaseUrl(env.DATABASE_URL),
     directory: env.IMID_DATA_DIR || '.data',
     adminKey: parseSecret('IMID_ADMIN_KEY', env.IMID_ADMIN_KEY),
     publicUrl: parseUrl(env.IMID_PUBLIC_URL || `http://localhost:${port}`),
@@ -41,6 +41,20 @@ function parsePort(text: string): number {
   const port = Number(text);
   if (!/^\d+$/.test(text) || port > 65535) throw new Error('PORT must be a number from 0 to 65535');
   return port;
+}
+
+/** Never quotes the text, since there is a password in it. */
+function parseDatabaseUrl(text: string | undefined): string | undefined {
+  if (!text) return undefined;
+  const url = URL.parse(text);
+  const isPostgres = url !== null && /^postgres(ql)?:$/.test(url.protocol);
+  // What a password holds unencoded ends up in the wrong part of the URL.
+  if (!isPostgres || url.hash || url.pathname.includes('@') || /%(?![\da-f]{2})/i.test(text))
+    throw new Error(
+      'DATABASE_URL must be postgres://user:password@host:port/database, with whatever is special in the password ' +
+        'percent-encoded',
+    );
+  return text;
 }
 
 function parseUrl(text: string): string {

@@ -5,7 +5,6 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createApp } from './app.ts';
 import { readConfig, type Config } from './config.ts';
-import { isOutage } from './errors.ts';
 import { openDatabase } from './store/database.ts';
 import { startCluster } from './store/embedded.ts';
 import { keepKeyFile } from './store/key_files.ts';
@@ -42,8 +41,8 @@ async function start(config: Config, open: (() => Promise<unknown>)[]): Promise<
     connection: cluster ? { ...cluster.connection, ssl: false } : { connectionString: config.databaseUrl },
     log,
   }).catch((cause: unknown) => {
-    if (cluster || !isOutage(cause)) throw cause;
-    throw new Error(`the database of DATABASE_URL is out of reach: ${String(cause)}`, { cause });
+    if (cluster) throw cause;
+    throw new Error(`the database of DATABASE_URL can't be used: ${reasonOf(cause)}`, { cause });
   });
   open.push(() => database.close());
   const app = await createApp({
@@ -54,8 +53,17 @@ async function start(config: Config, open: (() => Promise<unknown>)[]): Promise<
     logLevel: config.logLevel,
   });
   open.push(() => app.close());
-  const address = await app.listen({ port: config.port, host: config.host });
+  const { host, port } = config;
+  const address = await app.listen({ port, host }).catch((cause: unknown) => {
+    throw new Error(`it can't listen at HOST ${host}, PORT ${port}: ${reasonOf(cause)}`, { cause });
+  });
   printBanner(config, address, admin);
+}
+
+/** What went wrong, in one line. Where several addresses of a host were tried, each has its own reason. */
+function reasonOf(thrown: unknown): string {
+  if (thrown instanceof AggregateError) return thrown.errors.map(reasonOf).join('; ');
+  return thrown instanceof Error ? thrown.message : String(thrown);
 }
 
 function printBanner(
@@ -63,7 +71,8 @@ function printBanner(
   address: string,
   admin: { key: string; isNew: boolean } | undefined,
 ): void {
-  const url = address.replace('127.0.0.1', 'localhost').replace('[::1]', 'localhost');
+  // Where it listens on every address, this one can be opened from here.
+  const url = address.replace(/127\.0\.0\.1|\[::1?\]/, 'localhost');
   const where =
     config.databaseUrl === undefined ? `embedded, in ${resolve(config.directory)}` : 'DATABASE_URL';
   const file = join(resolve(config.directory), 'admin.key');
@@ -86,6 +95,6 @@ try {
   await run(readConfig());
   process.exit(0);
 } catch (error) {
-  console.error(`imid can't start: ${error instanceof Error ? error.message : String(error)}`);
+  console.error(`imid can't start: ${reasonOf(error)}`);
   process.exit(1);
 }

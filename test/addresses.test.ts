@@ -109,6 +109,20 @@ test('whom nobody can find is not_found in a look-up and unknown_recipient in a 
   assert.equal((await client.say({ userId: 'nobody yet' }, 1)).code, 'unknown_recipient');
 });
 
+test('a userId never reaches who is a uid only, also right after a message to that uid', async () => {
+  const app = await service.createApp();
+  const send = async (to: object) => {
+    const { status, body } = await app.call('POST', '/messages', { from: { uid: 'a' }, to, content: 1 });
+    return status === 201 ? body.seq : body.code;
+  };
+  for (const seq of [1, 2]) {
+    assert.equal(await send({ userId: 'x' }), 'unknown_recipient');
+    assert.equal(await send({ uid: 'x' }), seq);
+  }
+  await app.register('x');
+  assert.equal(await send({ userId: 'x' }), 3);
+});
+
 test('an imId of another app is like one that does not exist', async () => {
   const { app } = await createUsed(['composed', 'registered']);
   const other = await service.createApp();

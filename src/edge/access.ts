@@ -19,6 +19,8 @@ declare module 'fastify' {
     tenant: App;
     /** In routes of backends: what the key may do; an admin may do everything. */
     granted: readonly Scope[];
+    /** In routes of backends: who calls, an API key's id or `admin`. */
+    actor: string;
     /** In routes of clients: the user of the token. */
     admitted: Admitted;
   }
@@ -70,7 +72,8 @@ export function createAccess({ adminKey, apps, apiKeys, tokens, directory }: Acc
     async requireBackend(request: FastifyRequest): Promise<void> {
       const credential = bearerOf(request);
       const { appId: pathAppId } = request.params as { appId: string };
-      if (isAdmin(credential)) {
+      const key = await apiKeys.verify(credential);
+      if (!key && isAdmin(credential)) {
         const appId = parseAppId(pathAppId);
         if (appId === undefined)
           throw invalid([
@@ -78,9 +81,9 @@ export function createAccess({ adminKey, apps, apiKeys, tokens, directory }: Acc
           ]);
         request.tenant = await apps.resolve(appId);
         request.granted = scopes;
+        request.actor = 'admin';
         return;
       }
-      const key = await apiKeys.verify(credential);
       if (!key) return refuseToken(credential, pathAppId);
       if (String(key.appId) !== pathAppId) throw noSuchApp();
       const { scope } = request.routeOptions.config;
@@ -90,6 +93,7 @@ export function createAccess({ adminKey, apps, apiKeys, tokens, directory }: Acc
           throw new ImidError('forbidden', `This key lacks the scope ${needed}.`);
       request.tenant = await apps.resolve(key.appId);
       request.granted = key.scopes as Scope[];
+      request.actor = key.id;
     },
 
     async requireClient(request: FastifyRequest): Promise<void> {

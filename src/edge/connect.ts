@@ -20,9 +20,7 @@ const FRAME_MAX_BYTES = 128 * 1024;
 /** What is read of a frame at all, so that one that is too long can still be told so. */
 export const SOCKET_MAX_PAYLOAD_BYTES = 2 * 1024 * 1024;
 
-const PING_MS = 12_000;
 const DRAINED_BYTES = 64 * 1024;
-const DRAIN_TIMEOUT_MS = 10_000;
 const CLOSE_GRACE_MS = 2_000;
 
 const DESCRIPTION = `A WebSocket, which no button on this page can open: \`new WebSocket(url, ['imid.v1', 'bearer.' + token])\` can, in
@@ -64,9 +62,16 @@ const Query = Type.Object(
   { additionalProperties: false },
 );
 
-export const connect: FastifyPluginAsyncTypebox<{ router: Router; isDraining: () => boolean }> = async (
+export interface ConnectOptions {
+  router: Router;
+  isDraining: () => boolean;
+  pingMs?: number | undefined;
+  drainTimeoutMs?: number | undefined;
+}
+
+export const connect: FastifyPluginAsyncTypebox<ConnectOptions> = async (
   app,
-  { router, isDraining },
+  { router, isDraining, pingMs = 12_000, drainTimeoutMs = 10_000 },
 ) => {
   const readFrame = createFrameReader();
 
@@ -103,7 +108,7 @@ export const connect: FastifyPluginAsyncTypebox<{ router: Router; isDraining: ()
     },
     wsHandler: (socket, request) => {
       const { query } = request;
-      const peer = createPeer(socket);
+      const peer = createPeer(socket, drainTimeoutMs);
       const { session, started } = router.open(peer, request.admitted, {
         deviceId: query.device ?? request.admitted.claims.deviceId,
         state: query.state ?? 'foreground',
@@ -134,7 +139,7 @@ export const connect: FastifyPluginAsyncTypebox<{ router: Router; isDraining: ()
 
   const pinging = setInterval(() => {
     for (const socket of app.websocketServer.clients) checkAlive(socket);
-  }, PING_MS);
+  }, pingMs);
   pinging.unref();
   app.addHook('onClose', async () => clearInterval(pinging));
 };
@@ -184,7 +189,7 @@ function checkAlive(socket: WebSocket): void {
   socket.ping();
 }
 
-function createPeer(socket: WebSocket): Peer {
+function createPeer(socket: WebSocket, drainTimeoutMs: number): Peer {
   let waiting: (() => void)[] = [];
   const onWritten = (): void => {
     if (waiting.length === 0 || socket.bufferedAmount > DRAINED_BYTES) return;
@@ -207,7 +212,7 @@ function createPeer(socket: WebSocket): Peer {
     drained() {
       if (socket.bufferedAmount <= DRAINED_BYTES) return Promise.resolve(true);
       const { promise, resolve } = Promise.withResolvers<boolean>();
-      const timer = setTimeout(() => resolve(false), DRAIN_TIMEOUT_MS);
+      const timer = setTimeout(() => resolve(false), drainTimeoutMs);
       waiting.push(() => {
         clearTimeout(timer);
         resolve(true);

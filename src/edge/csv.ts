@@ -129,6 +129,7 @@ function toValue(
 
 /** Takes records apart, none of them empty; undefined when one has a quote out of place. */
 function parseRecords(records: readonly string[]): string[][] | undefined {
+  if (!records.some((record) => record.includes('"'))) return records.map((record) => record.split(','));
   try {
     return parse(records.join('\n'), { record_delimiter: '\n', relax_column_count: true });
   } catch {

@@ -3,14 +3,14 @@
 import { finished } from 'node:stream';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import Negotiator from 'negotiator';
-import type { Directory, User } from '../identity/directory.ts';
+import type { DatedUser, Directory } from '../identity/directory.ts';
 import { CSV, toRecord } from './csv.ts';
 import { NDJSON, toLines } from './ndjson.ts';
 import { AppPath, BOB, EXAMPLE_AT, problems } from './shapes.ts';
 import { asText, resume, toStream } from './streams.ts';
 
 /** What an export may be asked for as; the first unless asked. */
-const exportTypes: Record<string, { head: string; write: (users: User[]) => string }> = {
+const exportTypes: Record<string, { head: string; write: (users: DatedUser[]) => string }> = {
   [NDJSON]: { head: '', write: (users) => toLines(users.map(toExported)) },
   [CSV]: {
     head: toRecord(['userId', 'imId', 'createdAt']),
@@ -61,14 +61,14 @@ export const userExport: FastifyPluginAsyncTypebox<{ directory: Directory }> = a
 
 async function* writeUsers(
   type: string,
-  first: IteratorResult<User[]>,
-  rest: AsyncGenerator<User[]>,
+  first: IteratorResult<DatedUser[]>,
+  rest: AsyncGenerator<DatedUser[]>,
 ): AsyncGenerator<string> {
   const { head, write } = exportTypes[type]!;
   yield head;
   for await (const users of resume(first, rest)) yield write(users);
 }
 
-function toExported({ imId, name, createdAt }: User) {
+function toExported({ imId, name, createdAt }: DatedUser) {
   return { imId, userId: name, createdAt: createdAt.toISOString() };
 }

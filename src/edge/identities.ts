@@ -3,12 +3,12 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
-import type { Name as NameText } from '../ids.ts';
+import type { Name as NameText, Scheme } from '../ids.ts';
 import { describe, type AppSchemes } from '../identity/schemes.ts';
-import type { Directory, Found } from '../identity/directory.ts';
+import type { Directory, Filter, Found } from '../identity/directory.ts';
 import type { Registry } from '../identity/registry.ts';
 import type { Router } from '../routing/router.ts';
-import { readNumberCursor, toPage } from './paging.ts';
+import { readNameCursor, readNumberCursor, toNameKey, toPage } from './paging.ts';
 import {
   AppPath,
   BOB,
@@ -17,6 +17,7 @@ import {
   Limit,
   list,
   Name,
+  NamePrefix,
   problems,
   SchemeName,
   Timestamp,
@@ -52,7 +53,7 @@ export const Identity = Type.Object(
 
 const Registered = Type.Object({ ...identityFields, createdAt: Timestamp }, { examples: [identityExample] });
 
-export function toAnswer(app: AppSchemes, user: Found) {
+export function toAnswer(app: AppSchemes, user: Found & { createdAt?: Date }) {
   return { ...describe(app, user), ...(user.createdAt && { createdAt: user.createdAt.toISOString() }) };
 }
 
@@ -114,10 +115,10 @@ export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
     },
     async (request, reply) => {
       const { userId, adopt = true } = request.body;
-      const { user, status } = await registry.register(request.tenant, { userId, adopt });
+      const { user, status, createdAt } = await registry.register(request.tenant, { userId, adopt });
       return reply
         .code(status === 'existing' ? 200 : 201)
-        .send({ ...describe(request.tenant, user), createdAt: user.createdAt.toISOString() });
+        .send({ ...describe(request.tenant, user), createdAt: createdAt.toISOString() });
     },
   );
 
@@ -130,6 +131,9 @@ export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
         summary: 'List the users, or find one',
         tags,
         params: AppPath,
+        description:
+          'In the order they came; with `namePrefix`, by name, byte by byte. A page goes on where the one before ended, ' +
+          'whatever is registered in between.',
         querystring: Type.Object(
           {
             userId: Type.Optional({ ...Name, description: 'Finds the registered user of this name.' }),
@@ -137,8 +141,15 @@ export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
               ...Name,
               description: 'Finds those who had this name before, with times.',
             }),
+            scheme: Type.Optional({
+              ...SchemeName,
+              description: 'composed: without a registered imId; registered: with one.',
+            }),
+            namePrefix: Type.Optional({ ...NamePrefix, description: 'What the uid or userId begins with.' }),
+            createdFrom: Type.Optional({ ...Timestamp, description: 'Created then or later.' }),
+            createdBefore: Type.Optional({ ...Timestamp, description: 'Created earlier.' }),
             limit: Type.Optional(Limit),
-            cursor: Type.Optional(Cursor),
+            cursor: Type.Optional({ ...Cursor, maxLength: 300 }),
           },
           { additionalProperties: false },
         ),
@@ -155,14 +166,13 @@ export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
         },
       },
     },
-    async ({ tenant, query: { userId, formerName, limit = 100, cursor } }) => {
-      if (userId !== undefined && formerName !== undefined)
-        throw invalid([
-          { in: 'query', pointer: '#/formerName', detail: 'can’t be asked for together with userId' },
-        ]);
+    async ({ tenant, query }) => {
+      const { userId, formerName, limit = 100, cursor, ...filters } = query;
+      refuseMixed(query);
       if (userId !== undefined) {
         const [found] = await directory.lookUp(tenant, [{ userId }]);
-        if (!(found instanceof ImidError)) return { items: [toAnswer(tenant, found!)] };
+        if (!(found instanceof ImidError))
+          return { items: [toAnswer(tenant, await directory.date(tenant.id, found!))] };
         if (found.code !== 'not_found') throw found;
         return { items: [] };
       }
@@ -177,11 +187,13 @@ export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
           })),
         };
       }
-      const users = await directory.list(tenant.id, readNumberCursor(cursor), limit + 1);
+      const isByName = filters.namePrefix !== undefined;
+      const after = isByName ? { name: readNameCursor(cursor) } : { id: readNumberCursor(cursor) };
+      const users = await directory.list(tenant.id, readFilter(filters), after, limit + 1);
       return toPage(
         users,
         limit,
-        (user) => user.id,
+        (user) => (isByName ? toNameKey(user.name) : user.id),
         (user) => toAnswer(tenant, user),
       );
     },
@@ -209,7 +221,10 @@ export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
         },
       },
     },
-    async ({ tenant, params }) => toAnswer(tenant, await directory.find(tenant, { imId: params.imId })),
+    async ({ tenant, params }) => {
+      const user = await directory.find(tenant, { imId: params.imId });
+      return toAnswer(tenant, await directory.date(tenant.id, user));
+    },
   );
 
   app.delete(
@@ -220,10 +235,23 @@ export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
         operationId: 'eraseIdentity',
         summary: 'Erase a user',
         description:
-          'Its inbox, devices, contacts and tokens go, its sockets close, its name is free. Messages that others got ' +
-          'from it stay with them, with the sender shown as erased.',
+          'Its inbox, devices, contacts and tokens go, its sockets close, its names are free. Messages that others got ' +
+          'from it stay with them, with the sender shown as erased; with `content=erase` their content becomes null, ' +
+          'while every seq stays. The audit trail keeps that it was done, not to whom.',
         tags,
         params: UserPath,
+        querystring: Type.Object(
+          {
+            content: Type.Optional(
+              Type.String({
+                enum: ['keep', 'erase'],
+                default: 'keep',
+                description: 'Of what it sent to others.',
+              }),
+            ),
+          },
+          { additionalProperties: false },
+        ),
         response: {
           204: Type.Null({ description: 'Erased.' }),
           ...problems(
@@ -237,12 +265,47 @@ export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
         },
       },
     },
-    async ({ tenant, params }, reply) => {
+    async ({ tenant, params, query, actor }, reply) => {
       const user = await directory.find(tenant, { imId: params.imId });
-      const { id } = await registry.erase(tenant, user);
-      router.disconnect(id);
-      await registry.clear(tenant, id);
+      const blanksContent = query.content === 'erase';
+      const erased = await registry.erase(tenant, user, { blanksContent, actor });
+      for (const id of erased.rowIds) router.disconnect(id);
+      await registry.clear(tenant, erased);
       return reply.code(204).send(null);
     },
   );
 };
+
+const FILTERS = ['scheme', 'namePrefix', 'createdFrom', 'createdBefore', 'cursor'] as const;
+
+/** `userId` and `formerName` find on their own; beside them nothing else counts, so nothing else is taken. */
+function refuseMixed(
+  query: Partial<Record<'userId' | 'formerName' | (typeof FILTERS)[number], unknown>>,
+): void {
+  const [single, ...others] = (['userId', 'formerName', ...FILTERS] as const).filter(
+    (name) => query[name] !== undefined,
+  );
+  if ((single === 'userId' || single === 'formerName') && others.length > 0)
+    throw invalid(
+      others.map((name) => ({
+        in: 'query',
+        pointer: `#/${name}`,
+        detail: `can’t be asked for together with ${single}`,
+      })),
+    );
+}
+
+function readFilter(query: {
+  scheme?: Scheme;
+  namePrefix?: string;
+  createdFrom?: string;
+  createdBefore?: string;
+}): Filter {
+  const { scheme, namePrefix, createdFrom, createdBefore } = query;
+  return {
+    scheme,
+    namePrefix,
+    createdFrom: createdFrom === undefined ? undefined : new Date(createdFrom),
+    createdBefore: createdBefore === undefined ? undefined : new Date(createdBefore),
+  };
+}

@@ -49,10 +49,10 @@ export function readRegistration(read: Line): Registration | ImidError {
   if ('fault' in read) return new ImidError('invalid_request', `The line ${read.fault}.`);
   if (!validate(read.value)) return invalid(faultsOf(validate.errors ?? [], 'body'));
   const { userId, imId, adopt = true, createdAt } = read.value as Type.Static<typeof ImportLine>;
-  const registration = { userId, imId: imId as RegisteredId | undefined, adopt };
-  if (createdAt === undefined) return registration;
-  const date = new Date(createdAt);
-  if (!/^\d{4}-/.test(createdAt) || !(date.getUTCFullYear() >= 1))
-    return invalid([{ in: 'body', pointer: '#/createdAt', detail: 'must be a date and time of ISO 8601' }]);
-  return { ...registration, createdAt: date };
+  return {
+    userId,
+    imId: imId as RegisteredId | undefined,
+    adopt,
+    createdAt: createdAt === undefined ? undefined : new Date(createdAt),
+  };
 }

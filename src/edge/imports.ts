@@ -42,6 +42,8 @@ export const userImport: FastifyPluginAsyncTypebox<{
           {
             dryRun: Type.Optional(
               Type.Boolean({
+                default: false,
+                examples: [true],
                 description:
                   'Change nothing, and answer, once all is read, what it would come to. Each line is judged as those ' +
                   'before it would have left things.',

@@ -85,6 +85,7 @@ export const openapi = fp(
         'frame-ancestors': "'none'",
       },
     });
+    app.get('/', { schema: { hide: true } }, async (_request, reply) => reply.redirect('/docs'));
     app.get('/openapi.yaml', { schema: { hide: true } }, async (_request, reply) =>
       reply.type('application/yaml; charset=utf-8').send(app.swagger({ yaml: true })),
     );

@@ -1,5 +1,6 @@
 // Cursors: where a list goes on. Opaque to callers; here the last key of the page before.
 
+import { isName, type Name } from '../ids.ts';
 import { invalid } from './validation.ts';
 
 /** Throws `invalid_request` for a cursor that isn't one of ours. */
@@ -18,6 +19,20 @@ export function readNumberCursor(cursor: string | undefined): number {
   if (!/^\d+$/.test(text) || !Number.isSafeInteger(key))
     throw invalid([{ in: 'query', pointer: '#/cursor', detail: 'is not a cursor of this list' }]);
   return key;
+}
+
+/** As `readCursor`, where the key is a name; undefined without a cursor. */
+export function readNameCursor(cursor: string | undefined): Name | undefined {
+  const key = readCursor(cursor);
+  if (key === undefined) return undefined;
+  const name = Buffer.from(key, 'base64url').toString();
+  if (!isName(name))
+    throw invalid([{ in: 'query', pointer: '#/cursor', detail: 'is not a cursor of this list' }]);
+  return name;
+}
+
+export function toNameKey(name: Name): string {
+  return Buffer.from(name).toString('base64url');
 }
 
 /** A page out of `limit + 1` rows: the cursor is there if there is more. */

@@ -4,15 +4,21 @@ import { isUtf8 } from 'node:buffer';
 import type { FastifyRequest } from 'fastify';
 import { ImidError } from '../errors.ts';
 
-/** JSON in UTF-8 (RFC 8259 section 8.1); an empty body is none. Throws `invalid_request`. */
-export async function parseJson(_request: unknown, body: Buffer): Promise<unknown> {
-  if (body.length === 0) return undefined;
-  if (!isUtf8(body)) throw new ImidError('invalid_request', 'The body is not UTF-8.');
+/** JSON in UTF-8 (RFC 8259 section 8.1); an empty body is none. Gives `invalid_request`. */
+export function parseJson(
+  _request: unknown,
+  body: Buffer,
+  done: (error: Error | null, body?: unknown) => void,
+): void {
+  if (body.length === 0) return done(null, undefined);
+  if (!isUtf8(body)) return done(new ImidError('invalid_request', 'The body is not UTF-8.'));
+  let value: unknown;
   try {
-    return JSON.parse(body.toString());
+    value = JSON.parse(body.toString());
   } catch {
-    throw new ImidError('invalid_request', 'The body is not JSON.');
+    return done(new ImidError('invalid_request', 'The body is not JSON.'));
   }
+  done(null, value);
 }
 
 /** A query as names and values; a repeated name makes a list. Never throws: `refuseBadQuery` does, where it is heard. */
@@ -29,11 +35,16 @@ export function parseQuery(text: string): Record<string, string | string[]> {
   return query;
 }
 
-/** Throws `invalid_request` for a query with an escape that is not UTF-8. */
-export async function refuseBadQuery(request: FastifyRequest): Promise<void> {
+/** Gives `invalid_request` for a query with an escape that is not UTF-8. */
+export function refuseBadQuery(
+  request: FastifyRequest,
+  _reply: unknown,
+  done: (error?: Error) => void,
+): void {
   const at = request.url.indexOf('?');
   if (at >= 0 && tryUnescape(request.url.slice(at)) === undefined)
-    throw new ImidError('invalid_request', 'The query holds an escape that is not UTF-8.');
+    done(new ImidError('invalid_request', 'The query holds an escape that is not UTF-8.'));
+  else done();
 }
 
 function unescape(text: string): string {

@@ -33,7 +33,7 @@ export const problems = fp(
 
 export function sendProblem(error: ImidError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const { status } = errorCodes[error.code];
-  if (status >= 500) request.log.error({ err: error.cause ?? error }, error.message);
+  if (status >= 500) request.log.error({ reqId: request.id, err: error.cause ?? error }, error.message);
   if (status === 401) reply.header('www-authenticate', challengeOf(error));
   if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds);
   return reply

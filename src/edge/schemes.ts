@@ -4,7 +4,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
 import { describe } from '../identity/schemes.ts';
-import type { Directory } from '../identity/directory.ts';
+import type { Directory, Found } from '../identity/directory.ts';
 import type { Router } from '../routing/router.ts';
 import { identityFields } from './identities.ts';
 import { Address, ALICE, AppPath, BOB, ItemError, problems, ref } from './shapes.ts';
@@ -22,6 +22,9 @@ const Resolved = Type.Object({
   scheme: Type.Optional(identityFields.scheme),
   uid: identityFields.uid,
   userId: identityFields.userId,
+  formerName: Type.Optional(
+    Type.Boolean({ description: 'Nobody has the name now; this is the user who had it last.' }),
+  ),
   error: Type.Optional(ref(ItemError)),
 });
 
@@ -77,11 +80,17 @@ export const schemeUse: FastifyPluginAsyncTypebox<{ directory: Directory; router
       schema: {
         operationId: 'resolve',
         summary: 'Resolve up to 1000 addresses',
-        description: 'The results stand in the order of the addresses.',
+        description:
+          'The results stand in the order of the addresses. What another process has changed (a name, a scheme of the ' +
+          'app) is seen within a second; what this one has, at once. With `formerNames`, a name that nobody has any ' +
+          'more leads to the user who had it last, unless that user was erased.',
         tags,
         params: AppPath,
         body: Type.Object(
-          { addresses: Type.Array(ref(Address), { maxItems: 1000 }) },
+          {
+            addresses: Type.Array(ref(Address), { maxItems: 1000 }),
+            formerNames: Type.Optional(Type.Boolean({ default: false })),
+          },
           { additionalProperties: false, examples: [{ addresses: [{ uid: 'alice' }, { userId: 'bob' }] }] },
         ),
         response: {
@@ -111,13 +120,13 @@ export const schemeUse: FastifyPluginAsyncTypebox<{ directory: Directory; router
       },
     },
     async ({ tenant, body }) => {
-      const found = await directory.lookUp(tenant, body.addresses);
+      const lookUp = body.formerNames ? directory.lookUpFormer : directory.lookUp;
+      const found: (ImidError | (Found & { hadName?: true }))[] = await lookUp(tenant, body.addresses);
       return {
-        results: found.map((user) =>
-          user instanceof ImidError
-            ? { error: { code: user.code, detail: user.message } }
-            : describe(tenant, user),
-        ),
+        results: found.map((user) => {
+          if (user instanceof ImidError) return { error: { code: user.code, detail: user.message } };
+          return user.hadName ? { ...describe(tenant, user), formerName: true } : describe(tenant, user);
+        }),
       };
     },
   );

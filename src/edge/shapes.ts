@@ -30,6 +30,8 @@ export const Name = Type.Unsafe<NameText>(
   }),
 );
 
+export const NamePrefix = text({ format: 'text', minLength: 1, maxLength: 128, examples: ['b'] });
+
 export const ImIdText = Type.Unsafe<ImId>(
   text({
     format: 'im-id',

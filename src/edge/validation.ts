@@ -6,6 +6,10 @@ import { ImidError, type FieldFault } from '../errors.ts';
 import { faultOfName, parseAppId, parseImId } from '../ids.ts';
 import { sharedShapes } from './shapes.ts';
 
+const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
+/** There is no year 0 in Postgres. */
+const FIRST_MS = Date.parse('0001-01-01T00:00:00Z');
+
 /** Words for a value that its format refuses; undefined when it is good. */
 const formats: Record<string, (text: string) => string | undefined> = {
   name: faultOfName,
@@ -16,6 +20,8 @@ const formats: Record<string, (text: string) => string | undefined> = {
     /\p{Cs}|[^\P{Cc}\n\t]/u.test(text)
       ? 'must not hold control characters but line feeds and tabs'
       : undefined,
+  'date-time': (text) =>
+    RFC_3339.test(text) && Date.parse(text) >= FIRST_MS ? undefined : 'must be a date and time of RFC 3339',
   text: (text) =>
     /[\p{Cc}\p{Cs}]/u.test(text) ? 'must not hold control or surrogate characters' : undefined,
 };
@@ -39,7 +45,7 @@ function createAjv(coerceTypes: boolean): Ajv {
   });
   for (const [name, faultOf] of Object.entries(formats))
     ajv.addFormat(name, (text: string) => !faultOf(text));
-  for (const name of ['date-time', 'uuid']) ajv.addFormat(name, true); // only ever in answers
+  ajv.addFormat('uuid', true); // only ever in answers
   return ajv.addSchema([...sharedShapes]);
 }
 

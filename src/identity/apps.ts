@@ -26,6 +26,9 @@ export function createApps({ kysely }: Database) {
       return app;
     },
 
+    /** To be called when this process has changed something of the app otherwise. */
+    forget: (id: AppId): void => fresh.forget(id),
+
     create: (app: { name: string; schemes: readonly Scheme[] }): Promise<App> => insertApp(kysely, app),
 
     list: (afterId: number, limit: number): Promise<App[]> => findApps(kysely, afterId, limit),

@@ -5,25 +5,30 @@ import { ImidError } from '../errors.ts';
 import { parseImId, type AppId, type ImId, type Name } from '../ids.ts';
 import { isDanglingReference } from '../store/constraints.ts';
 import type { Database } from '../store/database.ts';
-import { findFormerHolders, findHolderAt, findHolderOfImId, type Hashes } from '../store/former_names.ts';
+import {
+  findFormerHolders,
+  findHolderAt,
+  findHolderOfImId,
+  findLastHolders,
+  type Hashes,
+} from '../store/former_names.ts';
+import { findUser, insertUsers, type DatedUser, type User } from '../store/identities.ts';
 import {
   countUsers,
   findUsers,
-  findUsersByImId,
-  findUsersByName,
-  insertUsers,
   streamRegisteredUsers,
-  type User,
-} from '../store/identities.ts';
+  type Filter,
+  type PageStart,
+} from '../store/listing.ts';
 import { rerun } from '../store/transact.ts';
+import type { Lookups } from './lookups.ts';
 import { nobody, readAddress, type Address, type AppSchemes, type Target } from './schemes.ts';
 
-export type { User } from '../store/identities.ts';
+export type { DatedUser, User } from '../store/identities.ts';
+export type { Filter } from '../store/listing.ts';
 
 /** What a look-up finds: a user that has a row, or a composed one that needs none yet. */
-export type Found =
-  | User
-  | { readonly id: undefined; readonly name: Name; readonly imId: undefined; readonly createdAt: undefined };
+export type Found = User | { readonly id: undefined; readonly name: Name; readonly imId: undefined };
 
 /** What a token says about whom it acts for. */
 export interface TokenSubject {
@@ -33,56 +38,62 @@ export interface TokenSubject {
 
 export type Directory = ReturnType<typeof createDirectory>;
 
-export function createDirectory({ database, hashes }: { database: Database; hashes: Hashes }) {
-  const { kysely } = database;
+export interface DirectoryOptions {
+  database: Database;
+  lookups: Lookups;
+  hashes: Hashes;
+}
 
-  /** Finds the users of many targets in at most two queries; undefined where there is none. */
-  async function findTargets(appId: AppId, targets: readonly Target[]): Promise<(User | undefined)[]> {
-    const names = new Set<Name>();
-    const imIds = new Set<User['imId'] & string>();
-    for (const target of targets) {
-      if (target.by === 'name') names.add(target.name);
-      else imIds.add(target.imId);
-    }
-    const [named, minted] = await Promise.all([
-      names.size > 0 ? findUsersByName(kysely, appId, [...names]) : [],
-      imIds.size > 0 ? findUsersByImId(kysely, appId, [...imIds]) : [],
-    ]);
-    const byName = new Map(named.map((user) => [user.name, user]));
-    const byImId = new Map(minted.map((user) => [user.imId, user]));
-    return targets.map((target) => {
-      if (target.by === 'imId') return byImId.get(target.imId);
-      const user = byName.get(target.name);
-      return target.registeredOnly && user?.imId === undefined ? undefined : user;
-    });
-  }
+export function createDirectory({ database, lookups, hashes }: DirectoryOptions) {
+  const { kysely, pool } = database;
 
   /** Reads addresses and finds their users; each answer stands at its address's place, an error in its own. */
   async function findAll(
     app: AppSchemes,
     addresses: readonly Address[],
-    atNobody: (target: Target) => Found | ImidError,
+    find: Lookups['find'] = lookups.find,
   ): Promise<(Found | ImidError)[]> {
     const read = addresses.map((address) => attempt(() => readAddress(app, address)));
     const targets = read.filter((target): target is Target => !(target instanceof ImidError));
-    const users = await findTargets(app.id, targets);
+    const users = await find(app.id, targets);
     let next = 0;
-    return read.map((target) => (target instanceof ImidError ? target : (users[next++] ?? atNobody(target))));
+    return read.map((target) => (target instanceof ImidError ? target : (users[next++] ?? ghost(target))));
   }
 
-  /** Looks addresses up. A composed user that nobody has used yet is found as well, since any uid is a user. */
+  /**
+   * Looks addresses up, by what was true within the last second. A composed user that nobody has used yet is found as
+   * well, since any uid is a user.
+   */
   async function lookUp(app: AppSchemes, addresses: readonly Address[]): Promise<(Found | ImidError)[]> {
-    if (!app.schemes.includes('registered')) {
-      // Composed only: an address says all by itself.
+    if (!app.schemes.includes('registered') && !app.hasAliases) {
+      // An address says all by itself.
       return addresses.map((address) => attempt(() => ghost(readAddress(app, address))));
     }
-    return findAll(app, addresses, ghost);
+    return findAll(app, addresses, lookups.findRecent);
+  }
+
+  /** As `lookUp`, and where nobody has a name now, finds the user who had it last. */
+  async function lookUpFormer(
+    app: AppSchemes,
+    addresses: readonly Address[],
+  ): Promise<(ImidError | (Found & { hadName?: true }))[]> {
+    const found = await findAll(app, addresses, lookups.findRecent);
+    const names = addresses.map((address, i) => (isNobody(found[i]!) ? nameOf(app, address) : undefined));
+    const wanted = [...new Set(names.filter((name) => name !== undefined))];
+    const users = await findLastHolders(pool, app.id, wanted, hashes);
+    const byName = new Map(wanted.map((name, i) => [name, users[i]]));
+    return found.map((user, i) => {
+      const name = names[i];
+      const former = name === undefined ? undefined : byName.get(name);
+      if (!former || (addresses[i]!.userId !== undefined && former.imId === undefined)) return user;
+      return { ...former, hadName: true };
+    });
   }
 
   /** Finds the users of addresses, giving composed ones that nobody has used yet their row. */
   async function claim(app: AppSchemes, addresses: readonly Address[]): Promise<(User | ImidError)[]> {
     for (;;) {
-      const found = await findAll(app, addresses, ghost);
+      const found = await findAll(app, addresses);
       const unused = found.filter((user) => !(user instanceof ImidError) && user.id === undefined) as Found[];
       if (unused.length === 0) return found as (User | ImidError)[];
       await insertNames(
@@ -104,16 +115,17 @@ export function createDirectory({ database, hashes }: { database: Database; hash
 
   return {
     lookUp,
+    lookUpFormer,
     claim,
     insertNames,
 
     /** As `lookUp`, always with the rows that there are. */
     lookUpRows: (app: AppSchemes, addresses: readonly Address[]): Promise<(Found | ImidError)[]> =>
-      findAll(app, addresses, ghost),
+      findAll(app, addresses),
 
     /** As `lookUp`, of one address. Throws `not_found`, `scheme_disabled`. */
     async find(app: AppSchemes, address: Address): Promise<Found> {
-      const [found] = await findAll(app, [address], ghost);
+      const [found] = await findAll(app, [address]);
       if (found instanceof ImidError) throw found;
       return found!;
     },
@@ -153,11 +165,19 @@ export function createDirectory({ database, hashes }: { database: Database; hash
       throw new ImidError('token_revoked', 'The user this token was issued for is gone.');
     },
 
-    list: (appId: AppId, afterId: number, limit: number): Promise<User[]> =>
-      findUsers(kysely, appId, afterId, limit),
+    /** The user of a row, also if it was merged into another one since; undefined once it is gone. */
+    findRow: (appId: AppId, id: number): Promise<DatedUser | undefined> => findUser(pool, appId, id),
+
+    /** A user with the time its row was made, if it has one. */
+    async date(appId: AppId, user: Found): Promise<Found & { createdAt?: Date }> {
+      return (user.id !== undefined && (await findUser(pool, appId, user.id))) || user;
+    },
+
+    list: (appId: AppId, filter: Filter, after: PageStart, limit: number): Promise<DatedUser[]> =>
+      findUsers(kysely, appId, filter, after, limit),
 
     /** Every registered user, as they all were at one moment, in portions. */
-    async *exportAll(appId: AppId): AsyncGenerator<User[]> {
+    async *exportAll(appId: AppId): AsyncGenerator<DatedUser[]> {
       yield* streamRegisteredUsers(await database.openLongConnection(), appId);
     },
 
@@ -167,10 +187,20 @@ export function createDirectory({ database, hashes }: { database: Database; hash
   };
 }
 
+function isNobody(user: Found | ImidError): boolean {
+  return user instanceof ImidError ? user.code === 'not_found' : user.id === undefined;
+}
+
+/** The name that an address holds, if it is one of this app. */
+function nameOf(app: AppSchemes, address: Address): Name | undefined {
+  const target = attempt(() => readAddress(app, address));
+  return target instanceof ImidError || target.by === 'imId' ? undefined : target.name;
+}
+
 /** A composed user that has no row yet; everybody else who isn't there is nobody. */
 function ghost(target: Target): Found | ImidError {
   if (target.by === 'imId' || target.registeredOnly) return nobody();
-  return { id: undefined, name: target.name, imId: undefined, createdAt: undefined };
+  return { id: undefined, name: target.name, imId: undefined };
 }
 
 function attempt<T>(read: () => T): T | ImidError {

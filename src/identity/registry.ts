@@ -5,23 +5,22 @@ import { ImidError } from '../errors.ts';
 import { makeUuid, uuidToRegisteredId, type AppId, type Name, type RegisteredId } from '../ids.ts';
 import { isDanglingReference, violatedUnique } from '../store/constraints.ts';
 import type { Database } from '../store/database.ts';
+import { insertAuditEvent } from '../store/audit.ts';
 import { clearMessages, findErasures } from '../store/erasures.ts';
-import {
-  eraseUser,
-  findFormerHolders,
-  renameUsers,
-  settleNames,
-  type Hashes,
-} from '../store/former_names.ts';
+import { findFormerHolders, type Hashes } from '../store/former_names.ts';
 import { findUsersByName, markRegistered, registerNames, type User } from '../store/identities.ts';
+import { eraseUser, renameUsers, settleNames } from '../store/name_changes.ts';
 import { rerun, transact } from '../store/transact.ts';
 import { imIdTaken, otherImId, registeredAlready, taken, usedAsUid } from './conflicts.ts';
 import type { Directory, Found } from './directory.ts';
+import type { Lookups } from './lookups.ts';
 import { nobody, requireScheme, type AppSchemes } from './schemes.ts';
 
 /** What registering did: made a new user, took over one that was composed, or found it registered. */
 export interface Registered {
   user: User & { readonly imId: RegisteredId };
+  /** Of a user that was there, it is to be looked up. */
+  createdAt?: Date | undefined;
   status: 'created' | 'adopted' | 'existing';
 }
 
@@ -43,13 +42,21 @@ export interface Rename {
   pointer: string;
 }
 
+/** A user that is gone, by its row and those that were merged into it. */
+export interface Erased {
+  id: number;
+  rowIds: readonly number[];
+}
+
 export interface RegistryOptions {
   database: Database;
   directory: Directory;
+  lookups: Lookups;
   hashes: Hashes;
 }
 
-export function createRegistry({ database: { kysely, clock }, directory, hashes }: RegistryOptions) {
+export function createRegistry({ database, directory, lookups, hashes }: RegistryOptions) {
+  const { kysely, pool, clock } = database;
   const mint = (): RegisteredId => uuidToRegisteredId(makeUuid(clock.now()));
 
   /**
@@ -77,27 +84,26 @@ export function createRegistry({ database: { kysely, clock }, directory, hashes 
       const first = await registerAll(appId, wanted.slice(0, half));
       return [...first, ...(await registerAll(appId, wanted.slice(half)))];
     }
+    if (changed.some(({ isNew }) => !isNew)) lookups.forget();
     const byName = new Map(
       changed.map(({ user, isNew }) => [
         user.name,
-        { user, status: isNew ? 'created' : 'adopted' } as Registered,
+        { user, createdAt: user.createdAt, status: isNew ? 'created' : 'adopted' } as Registered,
       ]),
     );
     const rest = wanted.filter(({ userId }) => !byName.has(userId));
-    const holders = new Map<Name, User>();
-    if (rest.length > 0)
-      for (const user of await findUsersByName(
-        kysely,
-        appId,
-        rest.map(({ userId }) => userId),
-      ))
-        holders.set(user.name, user);
+    const restNames = rest.map(({ userId }) => userId);
+    const holders = rest.length > 0 ? await findUsersByName(pool, appId, restNames) : undefined;
     const results: (Registered | ImidError)[] = [];
     for (const registration of wanted) {
-      const done =
-        byName.get(registration.userId) ?? resultOf(registration, holders.get(registration.userId));
-      // Nobody has the name, so it was given up just now, or another line of the statement was in the way.
-      results.push(done ?? (await registerAll(appId, [registration]))[0]!);
+      const { userId } = registration;
+      const holder = holders?.get(userId);
+      const done = byName.get(userId) ?? resultOf(registration, holder);
+      // Nobody has the name, so it was given up just now, or another line of the statement was in the way; or its user
+      // was merged into one that has another name.
+      results.push(
+        done ?? (await registerAll(appId, [{ ...registration, userId: holder?.name ?? userId }]))[0]!,
+      );
     }
     return results;
   }
@@ -116,7 +122,7 @@ export function createRegistry({ database: { kysely, clock }, directory, hashes 
   /** Takes the user of uid `from`, not registered, and gives it the name `to` and an imId. */
   async function adoptAs(appId: AppId, from: Name, to: Name, imId: RegisteredId): Promise<Registered> {
     for (;;) {
-      const [holder] = await findUsersByName(kysely, appId, [to]);
+      const holder = (await findUsersByName(pool, appId, [to])).get(to);
       if (holder) {
         const formers = await findFormerHolders(kysely, appId, hashes.ofName(appId, from));
         if (holder.imId !== undefined && formers.some((former) => former.user.id === holder.id))
@@ -124,7 +130,7 @@ export function createRegistry({ database: { kysely, clock }, directory, hashes 
         throw taken(['#/userId']);
       }
       await directory.insertNames(appId, [from]);
-      const [adopted] = await findUsersByName(kysely, appId, [from]);
+      const adopted = (await findUsersByName(pool, appId, [from])).get(from);
       if (!adopted) continue;
       if (adopted.imId !== undefined) throw registeredAlready();
       try {
@@ -132,9 +138,11 @@ export function createRegistry({ database: { kysely, clock }, directory, hashes 
           const marked = await markRegistered(trx, appId, adopted.id, imId);
           return marked ? renameUsers(trx, appId, [{ id: adopted.id, name: to }], hashes) : undefined;
         });
-        if (!renamed) continue; // somebody else registered or erased it just now
+        if (!renamed) continue; // somebody else registered, merged or erased it just now
+        lookups.forget();
         await settleNames(kysely, appId, renamed);
-        return { user: { ...renamed.users[0]!, imId }, status: 'adopted' };
+        const [user] = renamed.users;
+        return { user: { ...user!, imId }, createdAt: user!.createdAt, status: 'adopted' };
       } catch (error) {
         const violated = violatedUnique(error);
         if (violated === 'identity__im_id') throw imIdTaken();
@@ -143,24 +151,45 @@ export function createRegistry({ database: { kysely, clock }, directory, hashes 
     }
   }
 
-  /** Which of the names that were wanted are somebody else's. */
-  async function findTaken(appId: AppId, wanted: readonly Rename[]): Promise<ImidError> {
+  /** The same renames by the rows that the users have now, after one was merged. Throws `not_found`. */
+  async function findAgain(app: AppSchemes, renames: readonly Rename[]): Promise<Rename[]> {
+    const users = await Promise.all(renames.map(({ user }) => directory.findRow(app.id, user.id)));
+    return renames.map((rename, i) => {
+      const user = users[i];
+      if (!user) throw nobody();
+      return { ...rename, user };
+    });
+  }
+
+  /** Those that want a name which somebody has who isn't renamed along with them. */
+  async function findTaken<T extends { user: Pick<Found, 'id'>; name: Name }>(
+    app: AppSchemes,
+    wanted: readonly T[],
+  ): Promise<T[]> {
     const holders = await findUsersByName(
-      kysely,
-      appId,
+      pool,
+      app.id,
       wanted.map(({ name }) => name),
     );
     const moving = new Set(wanted.map(({ user }) => user.id));
-    const names = new Set(holders.filter((holder) => !moving.has(holder.id)).map((holder) => holder.name));
-    return taken(wanted.filter(({ name }) => names.has(name)).map(({ pointer }) => pointer));
+    return wanted.filter(({ user, name }) => {
+      const holder = holders.get(name);
+      if (!holder || holder.id === user.id) return false;
+      // One of several names of a user, which only that user itself can take as its own, stays when the user moves.
+      return !moving.has(holder.id) || holder.name !== name;
+    });
   }
 
   return {
     /** Registers a userId, with a fresh imId unless it has one. Throws `scheme_disabled`, `conflict`. */
-    async register(app: AppSchemes, registration: Registration): Promise<Registered> {
-      const [registered] = await this.registerMany(app, [registration]);
-      if (registered instanceof ImidError) throw registered;
-      return registered!;
+    async register(app: AppSchemes, registration: Registration): Promise<Registered & { createdAt: Date }> {
+      for (;;) {
+        const [registered] = await this.registerMany(app, [registration]);
+        if (registered instanceof ImidError) throw registered;
+        const { user, createdAt = (await directory.findRow(app.id, user.id))?.createdAt } = registered!;
+        if (createdAt) return { ...registered!, createdAt };
+        // It was erased in between.
+      }
     },
 
     /**
@@ -221,36 +250,57 @@ export function createRegistry({ database: { kysely, clock }, directory, hashes 
             hashes,
           ),
         );
-        if (!renamed) throw nobody();
+        if (!renamed) return await this.rename(app, await findAgain(app, renames));
+        lookups.forget();
         await settleNames(kysely, app.id, renamed);
         const byId = new Map(renamed.users.map((user) => [user.id, user]));
         return renames.map(({ user }) => byId.get(user.id) ?? user);
       } catch (error) {
-        if (violatedUnique(error) === 'identity__name') throw await findTaken(app.id, wanted);
+        if (violatedUnique(error) === 'identity__name')
+          throw taken((await findTaken(app, wanted)).map(({ pointer }) => pointer));
         throw error;
       }
     },
 
+    findTaken,
+
     /**
-     * Erases a user; its name is free, and its tokens are over, when this resolves. Its messages are to be cleared
-     * away then. Throws `not_found`.
+     * Erases a user, and blanks what it sent if that is asked for; its name is free, and its tokens are over, when this
+     * resolves. Its messages are to be cleared away then. Throws `not_found`.
      */
-    async erase(app: AppSchemes, user: Found): Promise<{ id: number }> {
+    async erase(
+      app: AppSchemes,
+      user: Found,
+      how: { blanksContent: boolean; actor: string },
+    ): Promise<Erased> {
       // One that has no row yet gets it first, so that what was issued for its uid until now is over as well.
       const row = user.id === undefined ? await directory.resolve(app, { uid: user.name }) : user;
-      const erased = await transact(kysely, (trx) => eraseUser(trx, app.id, row.id, hashes));
+      const erased = await transact(kysely, async (trx) => {
+        const erasure = await eraseUser(trx, app.id, row.id, { hashes, blanksContent: how.blanksContent });
+        if (erasure)
+          await insertAuditEvent(trx, {
+            appId: app.id,
+            actor: how.actor,
+            action: 'identity.erase',
+            subjectHash: hashes.ofName(app.id, row.name),
+          });
+        return erasure;
+      });
+      lookups.forget();
       if (!erased) throw nobody();
       await settleNames(kysely, app.id, erased);
-      return { id: row.id };
+      return { id: row.id, rowIds: erased.erasedIds };
     },
 
     /** Clears away what is left of an erased user's messages. */
-    clear: (app: AppSchemes, id: number): Promise<void> => clearMessages(kysely, app.id, id),
+    async clear(app: AppSchemes, { rowIds }: Erased): Promise<void> {
+      for (const erased of await findErasures(kysely, { appId: app.id, ids: rowIds }))
+        await clearMessages(kysely, erased);
+    },
 
     /** Goes on with erasing where a process that ended left off. */
     async clearAll(): Promise<void> {
-      for (const { appId, identityId } of await findErasures(kysely))
-        await clearMessages(kysely, appId, identityId);
+      for (const erased of await findErasures(kysely)) await clearMessages(kysely, erased);
     },
   };
 }

@@ -22,6 +22,8 @@ export interface Address {
 export interface AppSchemes {
   readonly id: AppId;
   readonly schemes: readonly Scheme[];
+  /** A uid may stand for another user, one it was merged into. */
+  readonly hasAliases: boolean;
 }
 
 /** Whom an address means: whoever has the name (registered or not, or registered only), or one imId. */

@@ -4,13 +4,13 @@
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { asImidError, ImidError } from '../errors.ts';
-import type { AppId, Scheme } from '../ids.ts';
+import type { AppId, Name, Scheme } from '../ids.ts';
 import type { App, Apps } from '../identity/apps.ts';
 import type { Directory, User } from '../identity/directory.ts';
 import { readAddress, requireScheme, type Address } from '../identity/schemes.ts';
 import type { Database } from '../store/database.ts';
 import { findDevices, markSeen, openDevice } from '../store/devices.ts';
-import { findPositions, findUser } from '../store/identities.ts';
+import { findPositions } from '../store/identities.ts';
 import { findInboxEntries, findLastSeq, findSentMessages } from '../store/messages.ts';
 import { findEpoch } from '../store/service.ts';
 import { rerun } from '../store/transact.ts';
@@ -18,7 +18,7 @@ import { createAcks, type Acks } from './acks.ts';
 import type { PushText } from './frames.ts';
 import { Hub } from './hub.ts';
 import { Session, type Admitted, type ConnectRequest, type Peer, type Routes } from './session.ts';
-import { Writer, type Located, type Outcome, type Unit } from './writer.ts';
+import { Writer, type Announce, type Located, type Outcome, type Unit } from './writer.ts';
 
 export type { InboxEntry } from '../store/messages.ts';
 
@@ -36,6 +36,7 @@ export interface RouterOptions {
   /** Checks a token and finds whom it acts for. */
   admit: (token: string) => Promise<Admitted>;
   log: (message: string, error: unknown) => void;
+  maxQueuedMessages?: number | undefined;
 }
 
 export interface SendRequest {
@@ -54,7 +55,8 @@ const MAX_HINTS = 100_000;
 
 export type Router = Awaited<ReturnType<typeof createRouter>>;
 
-export async function createRouter({ database, apps, directory, admit, log }: RouterOptions) {
+export async function createRouter(options: RouterOptions) {
+  const { database, apps, directory, admit, log } = options;
   const { kysely, pool, clock } = database;
   const databaseEpoch = await findEpoch(kysely);
   // Of the database and the inbox, so that a uid that is erased and used again doesn't look like the same run.
@@ -62,9 +64,10 @@ export async function createRouter({ database, apps, directory, admit, log }: Ro
     createHash('sha256').update(`${databaseEpoch}:${identityId}`).digest('base64url').slice(0, EPOCH_LENGTH);
   const hub = new Hub();
   const acks: Acks = createAcks(database, log);
-  const writer = new Writer(database, (identityId, entry) => {
+  const announce: Announce = (identityId, entry) => {
     for (const session of hub.of(identityId)) session.onEntry(entry);
-  });
+  };
+  const writer = new Writer(database, announce, options.maxQueuedMessages);
   /** Where a name or an imId led to last time. Only a hint: storing a message checks it under the inbox's lock. */
   const hints = new LRUCache<string, Located>({ max: MAX_HINTS });
 
@@ -80,20 +83,53 @@ export async function createRouter({ database, apps, directory, admit, log }: Ro
     if (isChecking) return;
     isChecking = true;
     try {
-      const sessions = [...hub.all()];
-      if (sessions.length === 0) return;
-      const rows = sessions.map((session) => ({ appId: session.appId, id: session.identityId }));
+      const rows = [...hub.all()].map((session) => ({
+        session,
+        appId: session.appId,
+        id: session.identityId,
+      }));
+      if (rows.length === 0) return;
       const positions = await findPositions(kysely, rows);
-      for (const session of sessions) {
-        const seq = positions.get(session.identityId);
-        if (seq === undefined) session.close('tokenRevoked');
-        else session.onPosition(seq);
+      for (const { session, id } of rows) {
+        if (session.identityId !== id) continue; // moved meanwhile
+        const position = positions.get(id);
+        if (!position || (position.mergedInto !== undefined && !(await follow(session))))
+          session.close('tokenRevoked');
+        else if (position.mergedInto === undefined) session.onPosition(position.lastSeq);
       }
     } catch (error) {
       log('positions could not be checked', error);
     } finally {
       isChecking = false;
     }
+  }
+
+  /** Finds the user of a session, and moves the session there if its own was merged into that one. */
+  async function follow(session: Session): Promise<User | undefined> {
+    const user = await directory.findRow(session.appId, session.identityId);
+    if (user && user.id !== session.identityId) moveSession(session, user);
+    return user;
+  }
+
+  function moveSession(session: Session, user: User): void {
+    if (session.isClosed) return;
+    hub.remove(session);
+    if (!session.isAnonymous) closeReplaced(user.id, session.deviceId);
+    session.moveTo(user);
+    hub.add(session);
+    void start(session);
+  }
+
+  function start(session: Session): Promise<void> {
+    return session.start().catch((error: unknown) => {
+      log('a connection could not be opened', error);
+      session.close('unavailable');
+    });
+  }
+
+  /** A device has one connection: the newest. */
+  function closeReplaced(identityId: number, deviceId: string): void {
+    for (const other of hub.of(identityId)) if (other.deviceId === deviceId) other.close('replaced');
   }
 
   /** Finds whom addresses mean; `anew` looks past the hints. */
@@ -111,8 +147,11 @@ export async function createRouter({ database, apps, directory, admit, log }: Ro
       if (hint) return hint;
       const user = users[next++]!;
       if (user instanceof ImidError) return user;
-      const located = { id: user.id, expectedName: isByName(app, addresses[i]!) ? user.name : undefined };
-      hints.set(hintKey(app, addresses[i]!), located);
+      const name = nameIn(app, addresses[i]!);
+      const located = { id: user.id, expectedName: name === undefined ? undefined : user.name };
+      // A name lent by a user that was merged can't be checked when storing, and is looked up each time.
+      if (name === undefined || name === user.name) hints.set(hintKey(app, addresses[i]!), located);
+      else hints.delete(hintKey(app, addresses[i]!));
       return located;
     });
   }
@@ -162,21 +201,23 @@ export async function createRouter({ database, apps, directory, admit, log }: Ro
     readInbox: (appId, identityId, after, limit) => findInboxEntries(pool, appId, identityId, after, limit),
 
     async openDevice({ appId, identityId }, deviceId) {
-      if (deviceId !== undefined) await acks.settle(identityId, deviceId);
-      const device =
-        deviceId === undefined
-          ? undefined
-          : await rerun(() => openDevice(kysely, appId, identityId, deviceId));
-      const lastSeq = await findLastSeq(pool, appId, identityId);
-      if (lastSeq === undefined || (deviceId !== undefined && !device)) return undefined;
-      return { lastSeq, acked: device?.acked ?? lastSeq, isKnown: device !== undefined && !device.isNew };
+      if (deviceId === undefined) {
+        const lastSeq = await findLastSeq(pool, appId, identityId);
+        return lastSeq === undefined ? undefined : { lastSeq, acked: lastSeq, isKnown: false };
+      }
+      await acks.settle(identityId, deviceId);
+      const device = await rerun(() => openDevice(kysely, appId, identityId, deviceId));
+      const lastSeq = device && (await findLastSeq(pool, appId, identityId));
+      return lastSeq === undefined ? undefined : { lastSeq, acked: device!.acked, isKnown: !device!.isNew };
     },
+
+    follow,
 
     async prepareSend(session, frame) {
       const app = await apps.resolve(session.appId);
       requireScheme(app, session.scheme);
       const findSender = async (anew: boolean): Promise<Located> => {
-        if (anew && !(await findUser(kysely, app.id, session.identityId)))
+        if (anew && !(await follow(session)))
           throw new ImidError('token_revoked', 'The user of this connection is gone.');
         return { id: session.identityId, expectedName: undefined };
       };
@@ -210,20 +251,25 @@ export async function createRouter({ database, apps, directory, admit, log }: Ro
       request: ConnectRequest,
     ): { session: Session; started: Promise<void> } {
       const session = new Session(routes, peer, admitted, request);
-      if (!session.isAnonymous)
-        for (const other of hub.of(session.identityId))
-          if (other.deviceId === session.deviceId) other.close('replaced');
+      if (!session.isAnonymous) closeReplaced(session.identityId, session.deviceId);
       hub.add(session);
-      const started = session.start().catch((error: unknown) => {
-        log('a connection could not be opened', error);
-        session.close('unavailable');
-      });
-      return { session, started };
+      return { session, started: start(session) };
     },
 
     /** Closes every connection of a user that is gone. */
     disconnect(identityId: number): void {
       for (const session of hub.of(identityId)) session.close('tokenRevoked');
+    },
+
+    /** Goes on as `user` with every connection of a row that was merged into it. */
+    moveSessions(fromId: number, user: User): void {
+      for (const session of hub.of(fromId)) moveSession(session, user);
+    },
+
+    /** Shows the connections of a user what has come to its inbox otherwise than by a send. */
+    async announce(appId: AppId, identityId: number): Promise<void> {
+      const lastSeq = await findLastSeq(pool, appId, identityId);
+      if (lastSeq !== undefined) for (const session of hub.of(identityId)) session.onPosition(lastSeq);
     },
 
     /** Closes every connection of an app that is gone. */
@@ -280,8 +326,9 @@ export async function createRouter({ database, apps, directory, admit, log }: Ro
   };
 }
 
-function isByName(app: App, address: Address): boolean {
-  return readAddress(app, address).by === 'name';
+function nameIn(app: App, address: Address): Name | undefined {
+  const target = readAddress(app, address);
+  return target.by === 'name' ? target.name : undefined;
 }
 
 function hintKey(app: App, address: Address): string {

@@ -51,11 +51,13 @@ export interface Routes {
   now(): Date;
   /** Checks a token. Throws what the client is to be told. */
   admit(token: string): Promise<Admitted>;
-  /** Where a connecting device stands; undefined when its user is gone. */
+  /** Where a connecting device stands; undefined when its user is gone, or merged into another one. */
   openDevice(
     session: Session,
     deviceId: string | undefined,
   ): Promise<{ lastSeq: number; acked: number; isKnown: boolean } | undefined>;
+  /** Moves the session to the user that its own was merged into, if it was; undefined when there is none any more. */
+  follow(session: Session): Promise<User | undefined>;
   /** Finds whom a frame means. Throws what the client is to be told. */
   prepareSend(session: Session, frame: ClientFrame & { type: 'send' }): Promise<Unit>;
   write(unit: Unit): Promise<Outcome>;
@@ -76,7 +78,8 @@ const MAX_TIMER_MS = 2_147_483_647;
 export class Session {
   readonly connectionId = randomUUID();
   readonly appId: AppId;
-  readonly identityId: number;
+  /** The row of its user; another one once the user is merged. */
+  identityId: number;
   /** What the welcome calls the device. */
   readonly deviceId: string;
   readonly isAnonymous: boolean;
@@ -88,6 +91,11 @@ export class Session {
   readonly #peer: Peer;
   readonly #request: ConnectRequest;
   #admitted: Admitted;
+  #user: User;
+  /** Counts the inboxes that this was a connection of. */
+  #run = 0;
+  /** Acks up to here may be of the inbox before, and are let pass: a later one counts for them as well. */
+  #ackFloor = 0;
   /** The last seq this connection was shown. */
   #cursor = 0;
   /** The inbox is known to reach up to here. */
@@ -110,6 +118,7 @@ export class Session {
     this.#admitted = admitted;
     this.appId = admitted.claims.appId;
     this.identityId = admitted.user.id;
+    this.#user = admitted.user;
     this.scheme = admitted.claims.scheme;
     this.isAnonymous = request.deviceId === undefined;
     this.deviceId = request.deviceId ?? `connection-${this.connectionId}`;
@@ -118,12 +127,18 @@ export class Session {
 
   /** Says welcome and begins to deliver. The hub must know the session already, so that nothing slips between. */
   async start(): Promise<void> {
+    const run = this.#run;
     const standing = await this.#router.openDevice(this, this.#request.deviceId);
-    if (this.#isClosed) return;
-    if (!standing) return this.close('tokenRevoked');
+    if (this.#isClosed || run !== this.#run) return;
+    if (!standing) {
+      const user = await this.#router.follow(this);
+      // Merged meanwhile, it was moved and starts anew.
+      if (user === undefined || run === this.#run) this.close('tokenRevoked');
+      return;
+    }
     const epoch = this.#router.epochOf(this.identityId);
     const { after } = this.#request;
-    const isSameRun = this.#request.epoch === undefined || this.#request.epoch === epoch;
+    const isSameRun = this.#run === 0 && (this.#request.epoch === undefined || this.#request.epoch === epoch);
     const canResume = isSameRun && (after === undefined ? standing.isKnown : after <= standing.lastSeq);
     if (canResume) this.#cursor = after ?? standing.acked;
     else this.#cursor = after === undefined && isSameRun ? standing.acked : 0;
@@ -131,7 +146,7 @@ export class Session {
     this.#peer.send(
       welcomeFrame({
         connectionId: this.connectionId,
-        me: schemes[this.scheme].me(this.appId, this.#admitted.user),
+        me: schemes[this.scheme].me(this.appId, this.#user),
         device: this.deviceId,
         epoch,
         seq: standing.lastSeq,
@@ -142,6 +157,20 @@ export class Session {
     this.#isLive = true;
     this.#watchExpiry();
     this.#catchUp();
+  }
+
+  /**
+   * Makes this a connection of the user that its own was merged into; it is to be started again, with a second welcome.
+   * Its seqs begin anew.
+   */
+  moveTo(user: User): void {
+    this.identityId = user.id;
+    this.#user = user;
+    this.#run += 1;
+    this.#ackFloor = Math.max(this.#ackFloor, this.#cursor);
+    this.#isLive = false;
+    this.#cursor = 0;
+    this.#target = 0;
   }
 
   /** A message that has just been committed to this inbox. */
@@ -158,11 +187,16 @@ export class Session {
     if (this.#isLive) this.#catchUp();
   }
 
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   receive(frame: ClientFrame): void {
     if (frame.type === 'send') {
       this.#unanswered.set(frame.id, (this.#unanswered.get(frame.id) ?? 0) + 1);
       this.#takeTurn(() => this.#send(frame), frame.id);
     } else if (frame.type === 'ack') {
+      if (frame.seq <= this.#ackFloor) return;
       if (frame.seq > this.#cursor)
         return this.fail(
           new ImidError('invalid_request', `seq is beyond ${this.#cursor}, the last that was sent here.`),
@@ -219,11 +253,14 @@ export class Session {
 
   async #send(frame: ClientFrame & { type: 'send' }): Promise<{ done: Promise<void> }> {
     const unit = await this.#router.prepareSend(this, frame);
+    const run = this.#run;
     // The next frame need not wait for the disk.
     const done = this.#router.write(unit).then(
       ([outcome]) => {
         if (outcome instanceof ImidError) return this.#refuse(outcome, frame.id);
         const { messageId, senderSeq: seq, at } = outcome!;
+        // It was stored in the inbox before, and is answered where it comes in this one.
+        if (run !== this.#run) return;
         // A fresh one is answered where its seq comes in the stream; a repeat that lies behind us right here.
         if (seq > this.#cursor) this.onPosition(seq);
         else if (this.#answered(frame.id)) this.#peer.send(sentFrame({ id: frame.id, messageId, seq, at }));
@@ -235,6 +272,7 @@ export class Session {
 
   async #renew(token: string): Promise<{ done: Promise<void> }> {
     const admitted = await this.#router.admit(token);
+    if (admitted.user.id !== this.identityId) await this.#router.follow(this);
     if (admitted.user.id !== this.identityId)
       throw new ImidError('forbidden', 'The token acts for another user than this connection.');
     if (admitted.claims.deviceId !== undefined && admitted.claims.deviceId !== this.#request.deviceId)
@@ -278,7 +316,7 @@ export class Session {
 
   /** Reads the inbox from behind the cursor until it is level with what is known of it. */
   #catchUp(): void {
-    if (this.#isReading || this.#isClosed || this.#cursor >= this.#target) return;
+    if (this.#isReading || this.#isClosed || !this.#isLive || this.#cursor >= this.#target) return;
     this.#isReading = true;
     void this.#readOn().then(
       (isLevel) => {
@@ -295,9 +333,11 @@ export class Session {
   }
 
   async #readOn(): Promise<boolean> {
+    const run = this.#run;
     while (this.#cursor < this.#target && !this.#isClosed) {
       if (!(await this.#peer.drained())) return false;
       const entries = await this.#router.readInbox(this.appId, this.identityId, this.#cursor, PAGE);
+      if (run !== this.#run) break;
       // Nothing there although more was announced: the user is gone, which the position check finds out.
       if (entries.length === 0) {
         this.#target = this.#cursor;

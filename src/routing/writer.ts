@@ -56,7 +56,6 @@ export type Outcome = (Stored | ImidError)[];
 export type Announce = (identityId: number, entry: InboxEntry) => void;
 
 const MAX_FLUSH_MESSAGES = 1_000;
-const MAX_QUEUED_MESSAGES = 20_000;
 const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
 /** How many answers are remembered, so that a repeat costs nothing and nobody. */
 const MAX_REMEMBERED = 50_000;
@@ -72,6 +71,7 @@ interface Queued {
 export class Writer {
   readonly #database: Database;
   readonly #announce: Announce;
+  readonly #maxQueuedMessages: number;
   readonly #queue: Queued[] = [];
   #queuedMessages = 0;
   #queuedBytes = 0;
@@ -81,9 +81,10 @@ export class Writer {
   readonly #remembered = new LRUCache<string, Stored>({ max: MAX_REMEMBERED });
   #flushing: Promise<void> | undefined;
 
-  constructor(database: Database, announce: Announce) {
+  constructor(database: Database, announce: Announce, maxQueuedMessages = 20_000) {
     this.#database = database;
     this.#announce = announce;
+    this.#maxQueuedMessages = maxQueuedMessages;
   }
 
   /** Resolves when the unit is on disk, one outcome per recipient. Throws `unavailable`. */
@@ -110,7 +111,7 @@ export class Writer {
   }
 
   #enqueue(unit: Unit): Promise<Outcome> {
-    if (this.#queuedMessages >= MAX_QUEUED_MESSAGES || this.#queuedBytes >= MAX_QUEUED_BYTES)
+    if (this.#queuedMessages >= this.#maxQueuedMessages || this.#queuedBytes >= MAX_QUEUED_BYTES)
       return Promise.reject(new ImidError('unavailable', 'More is being sent than can be stored right now.'));
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
     this.#queue.push({ unit, settle: { resolve, reject } });
@@ -167,7 +168,7 @@ export class Writer {
   /** Stores units in one statement; only a unit on its own may repeat ids or have to be located anew. */
   async #store(units: readonly Unit[]): Promise<Outcome[]> {
     const now = this.#database.clock.now();
-    const batch = new Batch(now);
+    const batch = new Batch(now, false);
     for (const unit of units) batch.add(unit);
     try {
       const moved = await batch.insert(this.#database);
@@ -187,7 +188,7 @@ export class Writer {
     for (let round = 0; round < MAX_RELOCATIONS; round++) {
       const located = await unit.relocate();
       const known = await findSentMessages(this.#database.pool, unit.appId, located.sender.id, unit.clientId);
-      const batch = new Batch(this.#database.clock.now());
+      const batch = new Batch(this.#database.clock.now(), true);
       batch.add({ ...unit, ...located, known });
       try {
         const moved = await batch.insert(this.#database);
@@ -205,6 +206,7 @@ export class Writer {
 /** A set of units on its way into one statement: numbers the messages within each inbox. */
 class Batch {
   readonly #at: Date;
+  readonly #isKnown: boolean;
   readonly #inboxes = new Map<number, TouchedInbox>();
   readonly #messages: NewMessage[] = [];
   readonly #steps: { sender: number; recipient: number }[] = [];
@@ -213,8 +215,10 @@ class Batch {
   /** One inbox was found by two names: at least one of them has moved since. */
   #contradicts = false;
 
-  constructor(at: Date) {
+  /** `isKnown`: what was stored under the ids has been looked up. */
+  constructor(at: Date, isKnown: boolean) {
     this.#at = at;
+    this.#isKnown = isKnown;
   }
 
   add(unit: Unit): void {
@@ -240,8 +244,8 @@ class Batch {
   #push(unit: Unit, recipient: Located, part: number): number {
     const toSelf = recipient.id === unit.sender.id;
     this.#steps.push({
-      sender: toSelf ? 0 : this.#touch(unit.appId, unit.sender),
-      recipient: this.#touch(unit.appId, recipient),
+      sender: toSelf ? 0 : this.#touch(unit.appId, unit.sender, this.#isKnown),
+      recipient: this.#touch(unit.appId, recipient, !toSelf || this.#isKnown),
     });
     return (
       this.#messages.push({
@@ -259,12 +263,14 @@ class Batch {
   }
 
   /** Takes the next place in an inbox, from 1. */
-  #touch(appId: AppId, user: Located): number {
+  #touch(appId: AppId, user: Located, mayBeMerging: boolean): number {
     const inbox = this.#inboxes.get(user.id);
     if (!inbox) {
-      this.#inboxes.set(user.id, { appId, id: user.id, messages: 1, expectedName: user.expectedName });
+      const { id, expectedName } = user;
+      this.#inboxes.set(id, { appId, id, messages: 1, expectedName, mayBeMerging });
       return 1;
     }
+    inbox.mayBeMerging &&= mayBeMerging;
     inbox.expectedName ??= user.expectedName;
     if (user.expectedName !== undefined && inbox.expectedName !== user.expectedName) this.#contradicts = true;
     return (inbox.messages += 1);

@@ -10,6 +10,8 @@ export interface App {
   id: AppId;
   name: string;
   schemes: Scheme[];
+  /** Users were merged, so that a name may stand for another user than its own. */
+  hasAliases: boolean;
   createdAt: Date;
 }
 
@@ -76,7 +78,9 @@ export async function deleteApp(db: Executor, id: AppId): Promise<boolean> {
     await trx.deleteFrom('identity').where('app_id', '=', id).execute();
     await trx.deleteFrom('message').where('app_id', '=', id).execute();
     await trx.deleteFrom('former_name').where('app_id', '=', id).execute();
+    await trx.deleteFrom('settlement').where('app_id', '=', id).execute();
     await trx.deleteFrom('erasure').where('app_id', '=', id).execute();
+    await trx.deleteFrom('audit_event').where('app_id', '=', id).execute();
     await trx.deleteFrom('app').where('id', '=', id).execute();
     return true;
   });
@@ -139,7 +143,13 @@ function toApp(row: Selectable<Tables['app']>): App {
   const schemes: Scheme[] = [];
   if (row.composed) schemes.push('composed');
   if (row.registered) schemes.push('registered');
-  return { id: row.id as AppId, name: row.name, schemes, createdAt: row.created_at };
+  return {
+    id: row.id as AppId,
+    name: row.name,
+    schemes,
+    hasAliases: row.has_aliases,
+    createdAt: row.created_at,
+  };
 }
 
 function toApiKey(row: Selectable<Tables['api_key']>): ApiKey {

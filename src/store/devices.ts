@@ -11,7 +11,7 @@ export interface Device {
 
 /**
  * The device with where it stands; one that is seen for the first time starts at the inbox's end of this moment.
- * Undefined when the user is gone.
+ * Undefined when the user is gone, or merged into another one.
  */
 export async function openDevice(
   db: Executor,
@@ -21,7 +21,8 @@ export async function openDevice(
 ): Promise<{ acked: number; isNew: boolean } | undefined> {
   const { rows } = await sql<{ acked_seq: number; is_new: boolean }>`
     insert into device (app_id, identity_id, id, acked_seq)
-    select app_id, id, ${deviceId}, last_seq from identity where app_id = ${appId} and id = ${identityId}
+    select app_id, id, ${deviceId}, last_seq from identity
+    where app_id = ${appId} and id = ${identityId} and merged_into is null
     on conflict (app_id, identity_id, id) do update set last_seen_at = now()
     returning acked_seq, (xmax = 0) as is_new`.execute(db);
   return rows[0] && { acked: rows[0].acked_seq, isNew: rows[0].is_new };
@@ -82,4 +83,23 @@ export async function findDevices(
   for (const device of devices)
     found.get(device.identity_id)?.devices.push({ id: device.id, lastSeenAt: device.last_seen_at });
   return found;
+}
+
+/**
+ * Gives the devices of one user to another, which has all that is in its inbox by now behind it on each; a device that
+ * both have stays where it stands.
+ */
+export async function mergeDevices(
+  trx: Executor,
+  appId: AppId,
+  fromId: number,
+  intoId: number,
+): Promise<void> {
+  await sql`
+    insert into device (app_id, identity_id, id, acked_seq, last_seen_at, created_at)
+    select d.app_id, i.id, d.id, i.last_seq, d.last_seen_at, d.created_at
+    from device d join identity i on i.app_id = d.app_id and i.id = ${intoId}
+    where d.app_id = ${appId} and d.identity_id = ${fromId}
+    on conflict (app_id, identity_id, id) do nothing`.execute(trx);
+  await trx.deleteFrom('device').where('app_id', '=', appId).where('identity_id', '=', fromId).execute();
 }

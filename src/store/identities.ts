@@ -2,6 +2,7 @@
 // Invariant: (app, name) and (app, imId) are unique, so whatever races, the database decides once.
 
 import { sql, type Selectable } from 'kysely';
+import type pg from 'pg';
 import { registeredIdToUuid, uuidToRegisteredId, type AppId, type Name, type RegisteredId } from '../ids.ts';
 import type { Connection, Executor } from './database.ts';
 import type { Tables } from './tables.ts';
@@ -12,78 +13,104 @@ export interface User {
   readonly name: Name;
   /** Undefined: not registered, its imId is composed. */
   readonly imId: RegisteredId | undefined;
+}
+
+export interface DatedUser extends User {
   readonly createdAt: Date;
 }
 
-const COLUMNS = ['id', 'name', 'im_id', 'created_at'] as const;
-export type UserRow = Pick<Selectable<Tables['identity']>, (typeof COLUMNS)[number]>;
+export type UserRow = Pick<Selectable<Tables['identity']>, 'id' | 'name' | 'im_id'>;
+export type DatedUserRow = UserRow & Pick<Selectable<Tables['identity']>, 'created_at'>;
 
 export function toUser(row: UserRow): User {
   return {
     id: row.id,
     name: row.name as Name,
     imId: row.im_id === null ? undefined : uuidToRegisteredId(row.im_id),
-    createdAt: row.created_at,
   };
 }
 
-export async function findUser(db: Executor, appId: AppId, id: number): Promise<User | undefined> {
-  const row = await db
-    .selectFrom('identity')
-    .select(COLUMNS)
-    .where('app_id', '=', appId)
-    .where('id', '=', id)
-    .executeTakeFirst();
-  return row && toUser(row);
+export function toDatedUser(row: DatedUserRow): DatedUser {
+  return { ...toUser(row), createdAt: row.created_at };
 }
 
-export async function findUsersByName(db: Executor, appId: AppId, names: readonly Name[]): Promise<User[]> {
-  const rows = await db
-    .selectFrom('identity')
-    .select(COLUMNS)
-    .where('app_id', '=', appId)
-    .where('name', '=', sql<string>`any(${names})`)
-    .execute();
-  return rows.map(toUser);
+// Where a row was merged into another one, the user is that of the other row.
+const CURRENT = `select case when m.id is null then i.id else m.id end as id,
+  case when m.id is null then i.name else m.name end as name,
+  case when m.id is null then i.im_id else m.im_id end as im_id`;
+const FROM_IDENTITY = `from identity i left join identity m on m.app_id = i.app_id and m.id = i.merged_into`;
+
+/** The user of a row, also if it was merged into another one since. */
+export async function findUser(pool: pg.Pool, appId: AppId, id: number): Promise<DatedUser | undefined> {
+  const { rows } = await pool.query<DatedUserRow>({
+    name: 'find_user',
+    text: `${CURRENT}, coalesce(m.created_at, i.created_at) as created_at ${FROM_IDENTITY}
+      where i.app_id = $1 and i.id = $2`,
+    values: [appId, id],
+  });
+  return rows[0] && toDatedUser(rows[0]);
 }
 
-export async function findUsersByImId(
-  db: Executor,
+const BY_NAME = `${CURRENT}, i.name as asked ${FROM_IDENTITY} where i.app_id = $1 and i.name = any($2::text[])`;
+const BY_IM_ID = `${CURRENT}, i.im_id as asked ${FROM_IDENTITY} where i.app_id = $1 and i.im_id = any($2::uuid[])`;
+const BY_BOTH = `${CURRENT}, i.name as asked, null::uuid as asked_im_id ${FROM_IDENTITY}
+    where i.app_id = $1 and i.name = any($2::text[])
+  union all ${CURRENT}, null, i.im_id ${FROM_IDENTITY}
+    where i.app_id = $1 and i.im_id = any($3::uuid[])`;
+
+/** Who has each of these names, by the name asked for: a user that was merged lends its name to the other one. */
+export async function findUsersByName(
+  pool: pg.Pool,
+  appId: AppId,
+  names: readonly Name[],
+): Promise<Map<Name, User>> {
+  const { rows } = await pool.query<UserRow & { asked: string }>({
+    name: 'find_users_by_name',
+    text: BY_NAME,
+    values: [appId, names],
+  });
+  return new Map(rows.map((row) => [row.asked as Name, toUser(row)]));
+}
+
+async function findUsersByImId(
+  pool: pg.Pool,
   appId: AppId,
   imIds: readonly RegisteredId[],
-): Promise<User[]> {
-  const rows = await db
-    .selectFrom('identity')
-    .select(COLUMNS)
-    .where('app_id', '=', appId)
-    .where('im_id', '=', sql<string>`any(${imIds.map(registeredIdToUuid)}::uuid[])`)
-    .execute();
-  return rows.map(toUser);
+): Promise<Map<RegisteredId, User>> {
+  const { rows } = await pool.query<UserRow & { asked: string }>({
+    name: 'find_users_by_im_id',
+    text: BY_IM_ID,
+    values: [appId, imIds.map(registeredIdToUuid)],
+  });
+  return new Map(rows.map((row) => [uuidToRegisteredId(row.asked), toUser(row)]));
 }
 
-/** The app's users in the order they came, from behind `afterId`. */
-export async function findUsers(db: Executor, appId: AppId, afterId: number, limit: number): Promise<User[]> {
-  const rows = await db
-    .selectFrom('identity')
-    .select(COLUMNS)
-    .where('app_id', '=', appId)
-    .where('id', '>', afterId)
-    .orderBy('id')
-    .limit(limit)
-    .execute();
-  return rows.map(toUser);
+export interface Found {
+  byName: ReadonlyMap<Name, User>;
+  byImId: ReadonlyMap<RegisteredId, User>;
 }
 
-export async function countUsers(
-  db: Executor,
+/** Who has each of these names and imIds, by what was asked for, in one query. */
+export async function findUsersBy(
+  pool: pg.Pool,
   appId: AppId,
-): Promise<{ composed: number; registered: number }> {
-  const row = await db
-    .selectFrom('identity')
-    .select(({ fn }) => [fn.countAll<number>().as('all'), fn.count<number>('im_id').as('registered')])
-    .where('app_id', '=', appId)
-    .executeTakeFirstOrThrow();
-  return { composed: row.all - row.registered, registered: row.registered };
+  names: readonly Name[],
+  imIds: readonly RegisteredId[],
+): Promise<Found> {
+  if (imIds.length === 0) return { byName: await findUsersByName(pool, appId, names), byImId: new Map() };
+  if (names.length === 0) return { byName: new Map(), byImId: await findUsersByImId(pool, appId, imIds) };
+  const { rows } = await pool.query<UserRow & { asked: string | null; asked_im_id: string }>({
+    name: 'find_users_by',
+    text: BY_BOTH,
+    values: [appId, names, imIds.map(registeredIdToUuid)],
+  });
+  const byName = new Map<Name, User>();
+  const byImId = new Map<RegisteredId, User>();
+  for (const row of rows) {
+    if (row.asked !== null) byName.set(row.asked as Name, toUser(row));
+    else byImId.set(uuidToRegisteredId(row.asked_im_id), toUser(row));
+  }
+  return { byName, byImId };
 }
 
 /** Gives each name that has no row one (not registered); in order, so that two calls don't deadlock. */
@@ -111,7 +138,7 @@ export async function registerNames(
   db: Executor,
   appId: AppId,
   registrations: readonly NewRegistration[],
-): Promise<{ user: User; isNew: boolean }[]> {
+): Promise<{ user: DatedUser; isNew: boolean }[]> {
   const imIds = new Map(registrations.map(({ name, imId }) => [name, imId]));
   const dates = registrations.map(({ createdAt }) => createdAt?.toISOString() ?? 'null');
   // As text that is cheap to make and to read: an import does this for every row. No name holds a line break.
@@ -123,7 +150,7 @@ export async function registerNames(
       ${`{${dates.join(',')}}`}::timestamptz[]) as t (name, im_id, created_at)
     order by t.name collate "C"
     on conflict (app_id, name) do update set im_id = excluded.im_id
-      where identity.im_id is null
+      where identity.im_id is null and identity.merged_into is null
         and identity.name <> all (${registrations.filter(({ adopt }) => !adopt).map(({ name }) => name)}::text[])
     returning id, name, floor(extract(epoch from created_at) * 1000)::bigint as created_ms,
       (xmax = 0) as is_new`.execute(db);
@@ -131,32 +158,6 @@ export async function registerNames(
     user: { id, name, imId: imIds.get(name), createdAt: new Date(createdMs) },
     isNew,
   }));
-}
-
-const EXPORT_PORTION = 2_000;
-
-/**
- * Every registered user of the app as they all are at one moment, in portions, in the order they came. `connection` is
- * its own, since a slow reader may keep it for long, and ends with it.
- */
-export async function* streamRegisteredUsers(connection: Connection, appId: AppId): AsyncGenerator<User[]> {
-  try {
-    await connection.query('begin isolation level repeatable read read only');
-    for (let afterId = 0; ;) {
-      const { rows } = await connection.query<UserRow>({
-        name: 'export',
-        text: `
-          select id, name, im_id, created_at from identity
-          where app_id = $1 and id > $2 and im_id is not null order by id limit $3`,
-        values: [appId, afterId, EXPORT_PORTION],
-      });
-      if (rows.length > 0) yield rows.map(toUser);
-      if (rows.length < EXPORT_PORTION) break;
-      afterId = rows.at(-1)!.id;
-    }
-  } finally {
-    await connection.end();
-  }
 }
 
 /** Sets the imId of a row that has none; false when it has one. */
@@ -172,18 +173,21 @@ export async function markRegistered(
     .where('app_id', '=', appId)
     .where('id', '=', id)
     .where('im_id', 'is', null)
+    .where('merged_into', 'is', null)
     .executeTakeFirst();
   return done.numUpdatedRows > 0n;
 }
 
-/** Where the inboxes of these rows stand now, by row; a row that is missing was erased. */
+/** Where the inboxes of these rows stand now, by row, or which row they were merged into; one that is missing was erased. */
 export async function findPositions(
   db: Executor,
   rows: readonly { appId: AppId; id: number }[],
-): Promise<Map<number, number>> {
-  const { rows: found } = await sql<{ id: number; last_seq: number }>`
-    select i.id, i.last_seq
+): Promise<Map<number, { lastSeq: number; mergedInto: number | undefined }>> {
+  const { rows: found } = await sql<{ id: number; last_seq: number; merged_into: number | null }>`
+    select i.id, i.last_seq, i.merged_into
     from unnest(${rows.map((row) => row.appId)}::bigint[], ${rows.map((row) => row.id)}::bigint[]) as u (app_id, id)
     join identity i on i.app_id = u.app_id and i.id = u.id`.execute(db);
-  return new Map(found.map((row) => [row.id, row.last_seq]));
+  return new Map(
+    found.map((row) => [row.id, { lastSeq: row.last_seq, mergedInto: row.merged_into ?? undefined }]),
+  );
 }

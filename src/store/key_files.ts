@@ -1,12 +1,13 @@
 // Keys that the service makes at first start and keeps in its data directory, readable by its own user only.
 
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { chmod, readFile, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { openDataDirectory } from './data_directory.ts';
 
 /** The key in a file, made and written with mode 0600 when there is none. */
 export async function keepKeyFile(file: string, prefix: string): Promise<{ key: string; isNew: boolean }> {
-  await mkdir(dirname(resolve(file)), { recursive: true });
+  await openDataDirectory(dirname(file));
   const key = prefix + randomBytes(32).toString('base64url');
   try {
     await writeFile(file, `${key}\n`, { mode: 0o600, flag: 'wx' });

@@ -3,6 +3,7 @@
 // the messages, so that seqs have no gap and become visible in order; rows are locked in one order, (app, id).
 
 import type pg from 'pg';
+import { ImidError } from '../errors.ts';
 import { uuidToRegisteredId, type AppId, type Name, type RegisteredId } from '../ids.ts';
 
 /** A user as a message shows it: what it is called now. Undefined: erased. */
@@ -20,12 +21,14 @@ export interface NewMessage {
   at: Date;
 }
 
-/** An inbox touched by a batch, and the name it was addressed by, if it was by a name. */
+/** An inbox touched by a batch, and what its user was found to be called, if it was found by a name. */
 export interface TouchedInbox {
   appId: AppId;
   id: number;
   messages: number;
   expectedName: Name | undefined;
+  /** False for senders at first: what is on its way here by a merger may be what is being repeated. */
+  mayBeMerging: boolean;
 }
 
 /** What numbers an inbox got: its messages of the batch are base + 1, base + 2, and so on. */
@@ -60,10 +63,11 @@ export interface SentMessage {
 
 const INSERT = `
 with inbox as materialized (
-  select * from unnest($1::bigint[], $2::bigint[], $3::integer[], $4::text[]) as t (app_id, id, messages, name)
+  select * from unnest($1::bigint[], $2::bigint[], $3::integer[], $4::text[], $16::boolean[])
+    as t (app_id, id, messages, name, may_be_merging)
 ), locked as materialized (
   select i.app_id, i.id, b.messages from inbox b join identity i on i.app_id = b.app_id and i.id = b.id
-  where b.name is null or i.name = b.name collate "C"
+  where (b.name is null or i.name = b.name collate "C") and i.merged_into is null and (b.may_be_merging or not i.is_merging)
   order by i.app_id, i.id for no key update of i
 ), moved as (
   update identity i set last_seq = i.last_seq + l.messages from locked l
@@ -85,7 +89,7 @@ select id, base, name, im_id from moved`;
 /**
  * Stores a batch and moves the counters of every inbox it touches, in one statement. `steps` are the places of each
  * message among the batch's messages in its sender's and its recipient's inbox, from 1; the sender's is 0 for a
- * message to oneself. Undefined, and nothing is stored, when an inbox is gone or isn't called what was expected.
+ * message to oneself. Undefined, and nothing is stored, when an inbox is gone, merged or isn't called what was expected.
  * Throws the unique violation of message__client_id, and nothing is stored, when a message is there already.
  */
 export async function insertMessages(
@@ -113,13 +117,17 @@ export async function insertMessages(
       messages.map((message) => message.content),
       messages.map((message) => message.push ?? null),
       messages.map((message) => message.at),
+      inboxes.map((inbox) => inbox.mayBeMerging),
     ],
   });
   if (rows.length < inboxes.length) return undefined;
   return new Map(rows.map((row) => [row.id, { base: row.base, party: toParty(row.name, row.im_id)! }]));
 }
 
-/** The messages that a sender stored under an id of its own, one per part. */
+/**
+ * The messages that a sender stored under an id of its own, one per part. Throws `unavailable` while one of them is on
+ * its way into the sender's inbox by a merger, since it has no seq there yet.
+ */
 export async function findSentMessages(
   pool: pg.Pool,
   appId: AppId,
@@ -129,16 +137,22 @@ export async function findSentMessages(
   const { rows } = await pool.query<{
     part: number;
     id: string;
+    sender_id: number;
     recipient_id: number | null;
     sender_seq: number | null;
     recipient_seq: number;
     at: Date;
   }>({
     name: 'find_sent_messages',
-    text: `select part, id, recipient_id, sender_seq, recipient_seq, at from message
-      where app_id = $1 and sender_id = $2 and client_id = $3 order by part`,
+    text: `select part, id, sender_id, recipient_id, sender_seq, recipient_seq, at from message
+      where app_id = $1 and client_id = $3 and sender_id = any (array(
+        select $2::bigint union all
+        select from_id from merger where app_id = $1 and into_id = $2 and finished_at is null
+      )) order by part`,
     values: [appId, senderId, clientId],
   });
+  if (rows.some((row) => row.sender_id !== senderId))
+    throw new ImidError('unavailable', 'Two users are being merged; send it again.');
   return rows.map((row) => ({
     part: row.part,
     messageId: row.id,
@@ -196,6 +210,7 @@ export async function findInboxEntries(
   }));
 }
 
+/** Where an inbox stands; undefined when its user is gone, or merged into another one. */
 export async function findLastSeq(
   pool: pg.Pool,
   appId: AppId,
@@ -203,7 +218,7 @@ export async function findLastSeq(
 ): Promise<number | undefined> {
   const { rows } = await pool.query<{ last_seq: number }>({
     name: 'find_last_seq',
-    text: 'select last_seq from identity where app_id = $1 and id = $2',
+    text: 'select last_seq from identity where app_id = $1 and id = $2 and merged_into is null',
     values: [appId, identityId],
   });
   return rows[0]?.last_seq;

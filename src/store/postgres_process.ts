@@ -10,6 +10,7 @@ import { rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { openDataDirectory } from './data_directory.ts';
 import { findAccount, resolveLauncher, run } from './postgres_user.ts';
 import type { Account, Launcher } from './postgres_user.ts';
 
@@ -55,10 +56,10 @@ const OWN_POSTGRES = 'set DATABASE_URL to a Postgres of your own';
 /** Finds or makes the cluster in `directory`. */
 export async function openSite(directory: string, log: (line: string) => void): Promise<Site> {
   const binaries = await resolveBinaries();
-  await mkdir(directory, { recursive: true });
+  const account = await findAccount(join(directory, 'postgres'));
+  await openDataDirectory(directory);
   const home = await realpath(directory);
   const cluster = join(home, 'postgres');
-  const account = await findAccount(cluster);
   const host = await openSocketDirectory(cluster, account);
   const launcher = await resolveLauncher(account, binaries.postgres, [
     dirname(binaries.postgres),

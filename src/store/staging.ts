@@ -48,7 +48,8 @@ export async function openStaging(connection: Connection) {
           case when s.name is null then i.last_seen_at end as last_seen_at,
           case when s.name is null then i.last_seq else 0 end as last_seq
         from unnest($2::text[]) as n (name)
-        left join identity i on i.app_id = $1 and i.name = n.name
+        left join identity a on a.app_id = $1 and a.name = n.name
+        left join identity i on i.app_id = $1 and i.id = coalesce(a.merged_into, a.id)
         left join staged_name s on s.name = n.name`,
         [appId, names],
       );

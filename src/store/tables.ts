@@ -20,6 +20,7 @@ export interface Tables {
     composed: boolean;
     registered: boolean;
     created_at: Generated<Date>;
+    has_aliases: Generated<boolean>;
   };
   api_key: {
     id: string;
@@ -38,6 +39,8 @@ export interface Tables {
     last_seq: Generated<number>;
     last_seen_at: Date | null;
     created_at: Generated<Date>;
+    merged_into: number | null;
+    is_merging: Generated<boolean>;
   };
   former_name: {
     app_id: number;
@@ -48,7 +51,30 @@ export interface Tables {
     held_from: Date | null;
     held_until: Date;
   };
-  erasure: { app_id: number; identity_id: number; created_at: Generated<Date> };
+  settlement: { app_id: number; provisional: Date; at: Date };
+  erasure: {
+    app_id: number;
+    identity_id: number;
+    created_at: Generated<Date>;
+    blanks_content: Generated<boolean>;
+  };
+  merger: {
+    app_id: number;
+    from_id: number;
+    into_id: number;
+    im_id: string | null;
+    messages: Generated<number>;
+    finished_at: Date | null;
+    created_at: Generated<Date>;
+  };
+  audit_event: {
+    id: Generated<number>;
+    at: Generated<Date>;
+    app_id: number;
+    actor: string;
+    action: string;
+    subject_hash: Buffer;
+  };
   message: {
     app_id: number;
     id: string;

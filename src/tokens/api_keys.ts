@@ -1,7 +1,7 @@
 // API keys of backends: `imk_<keyId>_<secret>`. Only a hash is kept; the key itself is shown once.
 // A key deleted on another process is refused here within a second.
 
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { ImidError } from '../errors.ts';
 import type { AppId } from '../ids.ts';
 import { deleteApiKey, findApiKey, findApiKeys, insertApiKey, type ApiKey } from '../store/apps.ts';
@@ -59,5 +59,5 @@ export function createApiKeys({ kysely }: Database) {
 }
 
 export function hashSecret(secret: string): Buffer {
-  return createHash('sha256').update(secret).digest();
+  return hash('sha256', secret, 'buffer');
 }

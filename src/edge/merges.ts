@@ -1,0 +1,61 @@
+// Merging: the guest who already had an account.
+
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
+import type { Mergers } from '../identity/mergers.ts';
+import { describe } from '../identity/schemes.ts';
+import type { Router } from '../routing/router.ts';
+import { Address, BOB, problems, ref, UserPath } from './shapes.ts';
+
+export const merges: FastifyPluginAsyncTypebox<{ mergers: Mergers; router: Router }> = async (
+  app,
+  { mergers, router },
+) => {
+  app.post(
+    '/identities/:imId/merge',
+    {
+      config: { scope: 'identities' },
+      schema: {
+        operationId: 'mergeIdentity',
+        summary: 'Merge another user into this one',
+        description:
+          'Names, tokens, devices and contacts of `from` become this user’s at once: its imId and its names lead here, ' +
+          'its tokens act as this user, its open sockets go on as this user with a second `welcome`. Its messages ' +
+          'join the inbox behind what is there, in their order, each once, before this answers; where the two wrote to ' +
+          'each other, the message stands there once. If this user has no registered imId and `from` has, it gets that ' +
+          'one. The same again answers the same, also after a crash in between. It can’t be undone.',
+        tags: ['Identities'],
+        params: UserPath,
+        body: Type.Object(
+          { from: ref(Address) },
+          { additionalProperties: false, examples: [{ from: { uid: 'g-81' } }] },
+        ),
+        response: {
+          200: Type.Object(
+            {
+              imId: Type.String({ description: 'Of the user that stays.' }),
+              messages: Type.Integer({ description: 'How many joined its inbox.' }),
+            },
+            { description: 'Merged.', examples: [{ imId: BOB.imId, messages: 12 }] },
+          ),
+          ...problems(
+            'invalid_request',
+            'unauthorized',
+            'forbidden',
+            'not_found',
+            'scheme_disabled',
+            'payload_too_large',
+            'unavailable',
+          ),
+        },
+      },
+    },
+    async ({ tenant, params, body, actor }) => {
+      const { fromId, user } = await mergers.begin(tenant, params.imId, body.from, actor);
+      router.moveSessions(fromId, user);
+      const messages = await mergers.bring(tenant.id, fromId);
+      await router.announce(tenant.id, user.id);
+      return { imId: describe(tenant, user).imId, messages };
+    },
+  );
+};
