@@ -75,16 +75,6 @@ function isRegisteredId(text: string): text is RegisteredId {
   return REGISTERED.test(text);
 }
 
-/** The digits as bytes, and of each byte its place among them; the first sixteen are the hexadecimal digits as well. */
-const DIGITS = Buffer.from(ALPHABET);
-const VALUES = new Uint8Array(256);
-for (const [value, digit] of DIGITS.entries()) VALUES[digit] = value;
-
-// What is written over and over: an import makes millions of these.
-const imIdBytes = Buffer.from(`im_${'0'.repeat(26)}`);
-const uuidBytes = Buffer.from('00000000-0000-0000-0000-000000000000');
-const DASH = 0x2d;
-
 export function uuidToRegisteredId(uuid: string): RegisteredId {
   // Two zero bits in front make the 128 bits 26 digits of 5.
   return `im_${respell(uuid.replaceAll('-', ''), 4, 5, 2)}` as RegisteredId;

@@ -4,7 +4,7 @@
 import { sql, type Selectable } from 'kysely';
 import type pg from 'pg';
 import { registeredIdToUuid, uuidToRegisteredId, type AppId, type Name, type RegisteredId } from '../ids.ts';
-import type { Connection, Executor } from './database.ts';
+import type { Executor } from './database.ts';
 import type { Tables } from './tables.ts';
 
 /** One user. `id` is its internal row, which never leaves the service. */
