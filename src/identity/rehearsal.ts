@@ -2,12 +2,12 @@
 // Nothing is changed. It decides as the registry does; the conflicts are the same ones.
 
 import type { ImidError } from '../errors.ts';
-import type { AppId, Name, RegisteredId } from '../ids.ts';
+import type { Name, RegisteredId } from '../ids.ts';
 import type { Database } from '../store/database.ts';
-import type { Hashes } from '../store/former_names.ts';
+import { findFormerIds, type Hashes } from '../store/former_names.ts';
 import { openStaging, type Holder, type StagedName } from '../store/staging.ts';
 import { imIdTaken, otherImId, registeredAlready, taken, usedAsUid } from './conflicts.ts';
-import type { Registration } from './registry.ts';
+import { adoptedUid, type Registration } from './registrations.ts';
 import { requireScheme, type AppSchemes } from './schemes.ts';
 
 /** What registering would do, with the user that it would take over. */
@@ -50,21 +50,16 @@ export function createRehearsals({
 
     async function setScene(wanted: readonly Registration[]): Promise<Scene> {
       const uids = [...new Set(wanted.flatMap((each) => adoptedUid(each) ?? []))];
+      const formerIds = uids.length > 0 ? await findFormerIds(database.pool, app.id, uids, hashes) : [];
       const userIds = wanted.map(({ userId }) => userId);
       const imIds = wanted.flatMap(({ imId }) => imId ?? []);
       return {
         names: await staging.findNames(app.id, [...new Set([...userIds, ...uids])]),
         changed: new Map(),
         imIds: imIds.length > 0 ? await staging.findImIds(app.id, imIds) : new Set(),
-        formerIds: uids.length > 0 ? await findFormerIds(app.id, uids) : new Map(),
+        formerIds: new Map(uids.map((uid, i) => [uid, formerIds[i]!])),
         makeUser,
       };
-    }
-
-    async function findFormerIds(appId: AppId, uids: readonly Name[]): Promise<Map<Name, number[]>> {
-      const nameHashes = uids.map((uid) => hashes.ofName(appId, uid));
-      const found = await staging.findFormerIds(appId, nameHashes);
-      return new Map(uids.map((uid, i) => [uid, found.get(nameHashes[i]!.toString('hex')) ?? []]));
     }
 
     return {
@@ -119,9 +114,4 @@ function mark(scene: Scene, name: Name, user: Holder, imId: RegisteredId | undef
 function change(scene: Scene, name: Name, staged: StagedName): void {
   scene.names.set(name, staged);
   scene.changed.set(name, staged);
-}
-
-/** The uid under which the user to adopt is known, where that isn't the userId. */
-function adoptedUid({ userId, adopt }: Registration): Name | undefined {
-  return typeof adopt === 'object' && adopt.uid !== userId ? adopt.uid : undefined;
 }

@@ -66,16 +66,6 @@ export async function openStaging(connection: Connection) {
       return new Set(rows.map((row) => uuidToRegisteredId(row.im_id)));
     },
 
-    /** The rows of those that gave up the names of these hashes, by the hash in hexadecimal digits. */
-    async findFormerIds(appId: AppId, nameHashes: readonly Buffer[]): Promise<Map<string, number[]>> {
-      const { rows } = await connection.query<{ hash: string; ids: string[] }>(
-        `select encode(name_hash, 'hex') as hash, array_agg(identity_id)::text[] as ids from former_name
-        where app_id = $1 and name_hash = any ($2::bytea[]) and identity_id is not null group by 1`,
-        [appId, nameHashes],
-      );
-      return new Map(rows.map(({ hash, ids }) => [hash, ids.map(Number)]));
-    },
-
     async putNames(names: ReadonlyMap<Name, StagedName>): Promise<void> {
       const staged = [...names.values()];
       const holders = staged.map(({ holder }) => holder);
