@@ -115,6 +115,34 @@ test('a token of an erased user does not act for whoever gets its imId by an imp
   assert.equal((await service.call('GET', '/v1/me', { key: fresh })).body.imId, imId);
 });
 
+test('many guests are adopted at once, and those that cannot be stop no other', async () => {
+  const app = await service.createApp();
+  const bobs = await app.register('bob');
+  const client = await app.connect({ uid: 'g-7' });
+  await client.say({ uid: 'g-8' }, 'hello');
+  const lines = Array.from({ length: 1_200 }, (_, i) => ({
+    userId: `user-${i}`,
+    adopt: { uid: `g-${i}` },
+    ...(i % 500 === 3 && { imId: bobs }),
+  }));
+  lines[9] = { userId: 'bob', adopt: { uid: 'g-9' } };
+  lines[10] = { userId: 'user-10', adopt: { uid: 'bob' } };
+  const results = await importLines(app, lines);
+  const conflicts = new Set([3, 9, 10, 503, 1_003]);
+  assert.deepEqual(
+    results.map(({ status, error }) => status ?? error.code),
+    lines.map((_, i) => (conflicts.has(i) ? 'conflict' : 'adopted')),
+  );
+  const [message] = await app.inbox(results[8].imId);
+  assert.deepEqual([message.to.userId, message.from.userId], ['user-8', 'user-7']);
+  assert.equal((await client.say({ uid: 'user-8' }, 'again')).type, 'sent');
+  const again = await importLines(app, lines);
+  assert.deepEqual(
+    again.map(({ status, imId }) => [status, imId]),
+    results.map(({ status, imId }) => [status && 'existing', imId]),
+  );
+});
+
 test('every legal name survives export and import into another app, imIds and times included', async () => {
   const names = [...new Set(fc.sample(legalName, 3_000))];
   const [from, to] = [await service.createApp(['registered']), await service.createApp(['registered'])];

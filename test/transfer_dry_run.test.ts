@@ -146,6 +146,22 @@ test('a dry run agrees with the import that follows it, line by line, whatever t
   );
 });
 
+test('a dry run knows that a name which was merged into another one is the same user', async () => {
+  const app = await service.createApp();
+  await app.connect({ uid: 'alice' });
+  await app.connect({ uid: 'g-81' });
+  await app.call('POST', `/identities/${app.appId}:alice/merge`, { from: { uid: 'g-81' } });
+  const lines = [{ userId: 'alicia', adopt: { uid: 'g-81' } }, { userId: 'g-81' }];
+  const rehearsed = await rehearseLines(app, [...lines, { userId: 'alice' }]);
+  assert.deepEqual(countsOf(rehearsed), { lines: 3, created: 1, adopted: 1, existing: 1, refused: 0 });
+  const results = [];
+  for (const line of [...lines, { userId: 'alice' }]) results.push(...(await importLines(app, [line])));
+  assert.deepEqual(
+    results.map(({ status }) => status),
+    ['adopted', 'existing', 'created'],
+  );
+});
+
 test('counts are exact beyond the samples, and across batches', async () => {
   const app = await service.createApp();
   const names = Array.from({ length: 3_000 }, (_, i) => `user-${i}`);

@@ -1,7 +1,7 @@
 // Works through the lines of an import in batches, in order, and reads the next batch while one is at work.
 
 import { ImidError } from '../errors.ts';
-import type { Registration } from '../identity/registry.ts';
+import type { Registration } from '../identity/registrations.ts';
 import type { Line } from './lines.ts';
 import { readRegistration } from './import_lines.ts';
 

@@ -3,7 +3,7 @@
 import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
 import type { Name as NameText, RegisteredId } from '../ids.ts';
-import type { Registration } from '../identity/registry.ts';
+import type { Registration } from '../identity/registrations.ts';
 import { CSV, readCsv } from './csv.ts';
 import type { Line } from './lines.ts';
 import { NDJSON, readLines } from './ndjson.ts';

@@ -7,31 +7,16 @@ import { isDanglingReference, violatedUnique } from '../store/constraints.ts';
 import type { Database } from '../store/database.ts';
 import { insertAuditEvent } from '../store/audit.ts';
 import { clearMessages, findErasures } from '../store/erasures.ts';
-import { findFormerHolders, type Hashes } from '../store/former_names.ts';
-import { findUsersByName, markRegistered, registerNames, type User } from '../store/identities.ts';
+import type { Hashes } from '../store/former_names.ts';
+import { findUsersByName, registerNames, type User } from '../store/identities.ts';
 import { eraseUser, renameUsers, settleNames } from '../store/name_changes.ts';
 import { rerun, transact } from '../store/transact.ts';
-import { imIdTaken, otherImId, registeredAlready, taken, usedAsUid } from './conflicts.ts';
+import { createAdoption } from './adoption.ts';
+import { imIdTaken, otherImId, taken, usedAsUid } from './conflicts.ts';
 import type { Directory, Found } from './directory.ts';
 import type { Lookups } from './lookups.ts';
+import { toRounds, again, type Registered, type Registration } from './registrations.ts';
 import { nobody, requireScheme, type AppSchemes } from './schemes.ts';
-
-/** What registering did: made a new user, took over one that was composed, or found it registered. */
-export interface Registered {
-  user: User & { readonly imId: RegisteredId };
-  /** Of a user that was there, it is to be looked up. */
-  createdAt?: Date | undefined;
-  status: 'created' | 'adopted' | 'existing';
-}
-
-export interface Registration {
-  userId: Name;
-  /** What to do where the userId is in use as a uid: take that user over, or refuse; `{uid}` takes that one over. */
-  adopt: boolean | { uid: Name };
-  /** Brought along from elsewhere; else a fresh one is minted. */
-  imId?: RegisteredId | undefined;
-  createdAt?: Date | undefined;
-}
 
 export type Registry = ReturnType<typeof createRegistry>;
 
@@ -57,6 +42,7 @@ export interface RegistryOptions {
 
 export function createRegistry({ database, directory, lookups, hashes }: RegistryOptions) {
   const { kysely, pool, clock } = database;
+  const adoption = createAdoption({ database, directory, lookups, hashes });
   const mint = (): RegisteredId => uuidToRegisteredId(makeUuid(clock.now()));
 
   /**
@@ -67,6 +53,7 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
     appId: AppId,
     wanted: readonly Registration[],
   ): Promise<(Registered | ImidError)[]> {
+    if (wanted.length === 0) return [];
     const registrations = wanted.map(({ userId, adopt, imId = mint(), createdAt }) => ({
       name: userId,
       imId,
@@ -117,38 +104,6 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
     if (holder.imId === undefined) return adopt === false ? usedAsUid() : undefined;
     if (imId !== undefined && imId !== holder.imId) return otherImId();
     return { user: { ...holder, imId: holder.imId }, status: 'existing' };
-  }
-
-  /** Takes the user of uid `from`, not registered, and gives it the name `to` and an imId. */
-  async function adoptAs(appId: AppId, from: Name, to: Name, imId: RegisteredId): Promise<Registered> {
-    for (;;) {
-      const holder = (await findUsersByName(pool, appId, [to])).get(to);
-      if (holder) {
-        const formers = await findFormerHolders(kysely, appId, hashes.ofName(appId, from));
-        if (holder.imId !== undefined && formers.some((former) => former.user.id === holder.id))
-          return { user: { ...holder, imId: holder.imId }, status: 'existing' };
-        throw taken(['#/userId']);
-      }
-      await directory.insertNames(appId, [from]);
-      const adopted = (await findUsersByName(pool, appId, [from])).get(from);
-      if (!adopted) continue;
-      if (adopted.imId !== undefined) throw registeredAlready();
-      try {
-        const renamed = await transact(kysely, async (trx) => {
-          const marked = await markRegistered(trx, appId, adopted.id, imId);
-          return marked ? renameUsers(trx, appId, [{ id: adopted.id, name: to }], hashes) : undefined;
-        });
-        if (!renamed) continue; // somebody else registered, merged or erased it just now
-        lookups.forget();
-        await settleNames(kysely, appId, renamed);
-        const [user] = renamed.users;
-        return { user: { ...user!, imId }, createdAt: user!.createdAt, status: 'adopted' };
-      } catch (error) {
-        const violated = violatedUnique(error);
-        if (violated === 'identity__im_id') throw imIdTaken();
-        if (violated !== 'identity__name') throw error;
-      }
-    }
   }
 
   /** The same renames by the rows that the users have now, after one was merged. Throws `not_found`. */
@@ -208,35 +163,20 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
     ): Promise<(Registered | ImidError)[]> {
       requireScheme(app, 'registered');
       const results: (Registered | ImidError)[] = [];
-      let batch = new Map<Name, { registration: Registration; places: number[] }>();
-      const flush = async (): Promise<void> => {
-        const entries = [...batch.values()];
-        batch = new Map();
-        if (entries.length === 0) return;
+      for (const { plain, adoptions } of toRounds(wanted, mint)) {
         const registered = await registerAll(
           app.id,
-          entries.map(({ registration }) => registration),
+          plain.map(({ registration }) => registration),
         );
-        for (const [i, { places }] of entries.entries())
+        for (const [i, { places }] of plain.entries())
           for (const place of places)
             results[place] = place === places[0] ? registered[i]! : again(registered[i]!);
-      };
-      for (const [place, registration] of wanted.entries()) {
-        const { userId, adopt: how, imId } = registration;
-        if (typeof how === 'object' && how.uid !== userId) {
-          await flush();
-          results[place] = await adoptAs(app.id, how.uid, userId, imId ?? mint()).catch(asResult);
-          continue;
-        }
-        const before = batch.get(userId);
-        if (before && isSame(before.registration, registration)) {
-          before.places.push(place);
-          continue;
-        }
-        if (before) await flush();
-        batch.set(userId, { registration, places: [place] });
+        const adopted = await adoption.adoptAll(
+          app.id,
+          adoptions.map(({ adoption: each }) => each),
+        );
+        for (const [i, { place }] of adoptions.entries()) results[place] = adopted[i]!;
       }
-      await flush();
       return results;
     },
 
@@ -308,18 +248,4 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
     clearAll: async (): Promise<unknown> =>
       Promise.all((await findErasures(kysely)).map((erased) => clearMessages(kysely, erased))),
   };
-}
-
-/** Whether the second, right behind the first, does nothing but find what that did. */
-function isSame(first: Registration, second: Registration): boolean {
-  return first.imId === second.imId && (first.adopt === false) === (second.adopt === false);
-}
-
-function again(registered: Registered | ImidError): Registered | ImidError {
-  return registered instanceof ImidError ? registered : { ...registered, status: 'existing' };
-}
-
-function asResult(error: unknown): ImidError {
-  if (error instanceof ImidError) return error;
-  throw error;
 }

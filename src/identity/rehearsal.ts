@@ -2,18 +2,18 @@
 // Nothing is changed. It decides as the registry does; the conflicts are the same ones.
 
 import type { ImidError } from '../errors.ts';
-import type { AppId, Name, RegisteredId } from '../ids.ts';
+import type { Name, RegisteredId } from '../ids.ts';
 import type { Database } from '../store/database.ts';
-import type { Hashes } from '../store/former_names.ts';
-import { openStaging, type Holder, type StagedName } from '../store/staging.ts';
+import { findFormerIds, type Hashes } from '../store/former_names.ts';
+import { openStaging, type Staged, type StagedName, type StagedUser } from '../store/staging.ts';
 import { imIdTaken, otherImId, registeredAlready, taken, usedAsUid } from './conflicts.ts';
-import type { Registration } from './registry.ts';
+import { adoptedUid, type Registration } from './registrations.ts';
 import { requireScheme, type AppSchemes } from './schemes.ts';
 
 /** What registering would do, with the user that it would take over. */
 export type Rehearsed =
   | { status: 'created' | 'existing' }
-  | { status: 'adopted'; uid: Name; user: Pick<Holder, 'createdAt' | 'lastSeenAt' | 'messages'> };
+  | { status: 'adopted'; uid: Name; user: Pick<StagedUser, 'createdAt' | 'lastSeenAt' | 'messages'> };
 
 export interface Rehearsal {
   /** Results in order; can be called again and again, for one long list. */
@@ -25,14 +25,13 @@ export interface Rehearsal {
 export type BeginRehearsal = (app: AppSchemes) => Promise<Rehearsal>;
 
 /** What the registrations find, and what those before them would have made of it. */
-interface Scene {
-  names: Map<Name, StagedName>;
-  changed: Map<Name, StagedName>;
+interface Scene extends Staged {
+  changed: Staged;
   /** Of those that registrations bring along, the ones that are somebody's. */
   imIds: Set<RegisteredId>;
   /** Who gave the uids up that are to be adopted, before all this. */
   formerIds: Map<Name, number[]>;
-  makeUser: () => Holder;
+  makeUser: (name: Name) => StagedUser;
 }
 
 export function createRehearsals({
@@ -46,25 +45,34 @@ export function createRehearsals({
     requireScheme(app, 'registered');
     const staging = await openStaging(await database.openLongConnection());
     let lastId = 0;
-    const makeUser = (): Holder => ({ id: (lastId -= 1), isRegistered: false, messages: 0 });
+    const makeUser = (name: Name): StagedUser => ({
+      id: (lastId -= 1),
+      name,
+      isRegistered: false,
+      messages: 0,
+    });
+
+    /** Names and whom they stand for, with what those are called themselves. */
+    async function findStaged(names: ReadonlySet<Name>): Promise<Staged> {
+      const staged = await staging.findNames(app.id, [...names]);
+      const others = [...staged.users.values()].map(({ name }) => name).filter((name) => !names.has(name));
+      if (others.length === 0) return staged;
+      const more = await staging.findNames(app.id, others);
+      return { users: staged.users, names: new Map([...staged.names, ...more.names]) };
+    }
 
     async function setScene(wanted: readonly Registration[]): Promise<Scene> {
       const uids = [...new Set(wanted.flatMap((each) => adoptedUid(each) ?? []))];
+      const formerIds = uids.length > 0 ? await findFormerIds(database.pool, app.id, uids, hashes) : [];
       const userIds = wanted.map(({ userId }) => userId);
       const imIds = wanted.flatMap(({ imId }) => imId ?? []);
       return {
-        names: await staging.findNames(app.id, [...new Set([...userIds, ...uids])]),
-        changed: new Map(),
+        ...(await findStaged(new Set([...userIds, ...uids]))),
+        changed: { names: new Map(), users: new Map() },
         imIds: imIds.length > 0 ? await staging.findImIds(app.id, imIds) : new Set(),
-        formerIds: uids.length > 0 ? await findFormerIds(app.id, uids) : new Map(),
+        formerIds: new Map(uids.map((uid, i) => [uid, formerIds[i]!])),
         makeUser,
       };
-    }
-
-    async function findFormerIds(appId: AppId, uids: readonly Name[]): Promise<Map<Name, number[]>> {
-      const nameHashes = uids.map((uid) => hashes.ofName(appId, uid));
-      const found = await staging.findFormerIds(appId, nameHashes);
-      return new Map(uids.map((uid, i) => [uid, found.get(nameHashes[i]!.toString('hex')) ?? []]));
     }
 
     return {
@@ -75,7 +83,7 @@ export function createRehearsals({
           const uid = adoptedUid(registration);
           return uid === undefined ? register(scene, registration) : adoptAs(scene, uid, registration);
         });
-        if (scene.changed.size > 0) await staging.putNames(scene.changed);
+        if (scene.changed.users.size > 0) await staging.put(scene.changed);
         return results;
       },
     };
@@ -83,45 +91,52 @@ export function createRehearsals({
 }
 
 function register(scene: Scene, { userId, adopt, imId }: Registration): Rehearsed | ImidError {
-  const { holder } = scene.names.get(userId)!;
+  const holder = holderOf(scene, userId);
   if (holder?.isRegistered)
     return imId !== undefined && imId !== holder.imId ? otherImId() : { status: 'existing' };
   if (holder && adopt === false) return usedAsUid();
   if (imId !== undefined && scene.imIds.has(imId)) return imIdTaken();
-  mark(scene, userId, holder ?? scene.makeUser(), imId);
+  mark(scene, holder ?? scene.makeUser(userId), imId);
   return holder ? { status: 'adopted', uid: userId, user: holder } : { status: 'created' };
 }
 
 function adoptAs(scene: Scene, uid: Name, { userId, imId }: Registration): Rehearsed | ImidError {
-  const { holder } = scene.names.get(userId)!;
-  const from = scene.names.get(uid)!;
+  const holder = holderOf(scene, userId);
   if (holder) {
-    const isAdopted = [...from.formerIds, ...scene.formerIds.get(uid)!].includes(holder.id);
-    return holder.isRegistered && isAdopted ? { status: 'existing' } : taken(['#/userId']);
+    const formerIds = [...scene.names.get(uid)!.formerIds, ...scene.formerIds.get(uid)!];
+    return holder.isRegistered && formerIds.includes(holder.id)
+      ? { status: 'existing' }
+      : taken(['#/userId']);
   }
-  if (from.holder?.isRegistered) return registeredAlready();
-  const user = from.holder ?? scene.makeUser();
+  const user = holderOf(scene, uid) ?? scene.makeUser(uid);
+  if (user.isRegistered) return registeredAlready();
   if (imId !== undefined && scene.imIds.has(imId)) {
-    change(scene, uid, { ...from, holder: user });
+    put(scene, user);
     return imIdTaken();
   }
-  change(scene, uid, { holder: undefined, formerIds: [...from.formerIds, user.id] });
-  mark(scene, userId, user, imId);
+  const { formerIds } = scene.names.get(user.name)!;
+  changeName(scene, user.name, { userId: undefined, formerIds: [...formerIds, user.id] });
+  mark(scene, { ...user, name: userId }, imId);
   return { status: 'adopted', uid, user };
 }
 
-/** Gives a name to a user, registered. */
-function mark(scene: Scene, name: Name, user: Holder, imId: RegisteredId | undefined): void {
+function holderOf(scene: Scene, name: Name): StagedUser | undefined {
+  const { userId } = scene.names.get(name)!;
+  return userId === undefined ? undefined : scene.users.get(userId);
+}
+
+function mark(scene: Scene, user: StagedUser, imId: RegisteredId | undefined): void {
   if (imId !== undefined) scene.imIds.add(imId);
-  change(scene, name, { ...scene.names.get(name)!, holder: { ...user, isRegistered: true, imId } });
+  put(scene, { ...user, isRegistered: true, imId });
 }
 
-function change(scene: Scene, name: Name, staged: StagedName): void {
+function put(scene: Scene, user: StagedUser): void {
+  scene.users.set(user.id, user);
+  scene.changed.users.set(user.id, user);
+  changeName(scene, user.name, { ...scene.names.get(user.name)!, userId: user.id });
+}
+
+function changeName(scene: Scene, name: Name, staged: StagedName): void {
   scene.names.set(name, staged);
-  scene.changed.set(name, staged);
-}
-
-/** The uid under which the user to adopt is known, where that isn't the userId. */
-function adoptedUid({ userId, adopt }: Registration): Name | undefined {
-  return typeof adopt === 'object' && adopt.uid !== userId ? adopt.uid : undefined;
+  scene.changed.names.set(name, staged);
 }

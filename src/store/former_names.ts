@@ -136,3 +136,22 @@ export async function findLastHolders(
   });
   return rows.map((row) => (row.id === null ? undefined : toUser(row)));
 }
+
+/** Of each name, the rows of those that gave it up. */
+export async function findFormerIds(
+  pool: pg.Pool,
+  appId: AppId,
+  names: readonly Name[],
+  hashes: Hashes,
+): Promise<number[][]> {
+  const { rows } = await pool.query<{ ids: string[] }>({
+    name: 'find_former_ids',
+    text: `select array(
+        select identity_id from former_name
+        where app_id = $1 and name_hash = asked.hash and identity_id is not null
+      )::text[] as ids
+      from unnest($2::bytea[]) with ordinality as asked (hash, place) order by asked.place`,
+    values: [appId, names.map((name) => hashes.ofName(appId, name))],
+  });
+  return rows.map(({ ids }) => ids.map(Number));
+}

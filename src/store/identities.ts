@@ -165,22 +165,20 @@ export async function registerNames(
   }));
 }
 
-/** Sets the imId of a row that has none; false when it has one. */
+/**
+ * Gives rows that were found to have none, and are locked, their imIds. Throws the unique violation of identity__im_id
+ * when somebody has one of them.
+ */
 export async function markRegistered(
-  db: Executor,
+  trx: Executor,
   appId: AppId,
-  id: number,
-  imId: RegisteredId,
-): Promise<boolean> {
-  const done = await db
-    .updateTable('identity')
-    .set({ im_id: registeredIdToUuid(imId) })
-    .where('app_id', '=', appId)
-    .where('id', '=', id)
-    .where('im_id', 'is', null)
-    .where('merged_into', 'is', null)
-    .executeTakeFirst();
-  return done.numUpdatedRows > 0n;
+  rows: readonly { id: number; imId: RegisteredId }[],
+): Promise<void> {
+  await sql`
+    update identity i set im_id = t.im_id
+    from unnest(${rows.map(({ id }) => id)}::bigint[],
+      ${rows.map(({ imId }) => registeredIdToUuid(imId))}::uuid[]) as t (id, im_id)
+    where i.app_id = ${appId} and i.id = t.id`.execute(trx);
 }
 
 /** Where the inboxes of these rows stand now, by row, or which row they were merged into; one that is missing was erased. */

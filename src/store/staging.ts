@@ -1,13 +1,15 @@
-// What an act that is only rehearsed would have changed so far, in a temporary table of a connection of its own.
-// Invariant: what is there is read, statement by statement, and nothing but that table is written or locked.
+// What an act that is only rehearsed would have changed so far, in temporary tables of a connection of its own.
+// Invariant: what is there is read, statement by statement, and nothing but those tables is written or locked.
 
 import { registeredIdToUuid, uuidToRegisteredId, type AppId, type Name, type RegisteredId } from '../ids.ts';
 import type { Connection } from './database.ts';
 
-/** Who has a name, or would have it by now. */
-export interface Holder {
+/** A user as it would be by now. */
+export interface StagedUser {
   /** Its internal row; below zero for one that would have been made. */
   readonly id: number;
+  /** What it is called; names that were merged into it stand for it as well. */
+  readonly name: Name;
   readonly isRegistered: boolean;
   /** Absent as well where it would have been minted. */
   readonly imId?: RegisteredId | undefined;
@@ -17,10 +19,16 @@ export interface Holder {
   readonly messages: number;
 }
 
+/** Whom a name would stand for by now. */
 export interface StagedName {
-  readonly holder: Holder | undefined;
-  /** The rows of those that would have given the name up. */
+  readonly userId: number | undefined;
+  /** The rows of those that would have given it up. */
   readonly formerIds: readonly number[];
+}
+
+export interface Staged {
+  names: Map<Name, StagedName>;
+  users: Map<number, StagedUser>;
 }
 
 /** `connection` is its own, and ends with it. */
@@ -29,69 +37,80 @@ export async function openStaging(connection: Connection) {
     create temporary table staged_name (
       name text collate "C" primary key,
       identity_id bigint,
-      is_registered boolean not null,
-      im_id uuid,
       former_ids bigint[] not null
     )`);
-  await connection.query('create index staged_name__im_id on staged_name (im_id)');
+  await connection.query(`
+    create temporary table staged_identity (
+      id bigint primary key,
+      name text collate "C" not null,
+      is_registered boolean not null,
+      im_id uuid
+    )`);
+  await connection.query('create index staged_identity__im_id on staged_identity (im_id)');
 
   return {
     close: () => connection.end(),
 
-    async findNames(appId: AppId, names: readonly Name[]): Promise<Map<Name, StagedName>> {
+    /** Each of the names, and the users they stand for. */
+    async findNames(appId: AppId, names: readonly Name[]): Promise<Staged> {
       const { rows } = await connection.query<NameRow>(
-        `select n.name, coalesce(s.former_ids, '{}')::text[] as former_ids,
-          case when s.name is null then i.id else s.identity_id end as id,
-          case when s.name is null then i.im_id is not null else s.is_registered end as is_registered,
-          case when s.name is null then i.im_id else s.im_id end as im_id,
-          case when s.name is null then i.created_at end as created_at,
-          case when s.name is null then i.last_seen_at end as last_seen_at,
-          case when s.name is null then i.last_seq else 0 end as last_seq
+        `select n.name, coalesce(s.former_ids, '{}')::text[] as former_ids, u.id,
+          coalesce(t.name, i.name) as current, coalesce(t.is_registered, i.im_id is not null) as is_registered,
+          case when t.id is null then i.im_id else t.im_id end as im_id,
+          i.created_at, i.last_seen_at, coalesce(i.last_seq, 0) as last_seq
         from unnest($2::text[]) as n (name)
+        left join staged_name s on s.name = n.name
         left join identity a on a.app_id = $1 and a.name = n.name
-        left join identity i on i.app_id = $1 and i.id = coalesce(a.merged_into, a.id)
-        left join staged_name s on s.name = n.name`,
+        cross join lateral (
+          select case when s.name is null then coalesce(a.merged_into, a.id) else s.identity_id end as id
+        ) u
+        left join identity i on i.app_id = $1 and i.id = u.id
+        left join staged_identity t on t.id = u.id`,
         [appId, names],
       );
-      return new Map(rows.map((row) => [row.name, toStagedName(row)]));
+      const staged: Staged = { names: new Map(), users: new Map() };
+      for (const row of rows) {
+        staged.names.set(row.name, { userId: row.id ?? undefined, formerIds: row.former_ids.map(Number) });
+        if (row.id !== null) staged.users.set(row.id, toStagedUser({ ...row, id: row.id }));
+      }
+      return staged;
     },
 
     /** Which of the imIds somebody has, or would have by now. */
     async findImIds(appId: AppId, imIds: readonly RegisteredId[]): Promise<Set<RegisteredId>> {
       const { rows } = await connection.query<{ im_id: string }>(
         `select im_id from identity where app_id = $1 and im_id = any ($2::uuid[])
-        union all select im_id from staged_name where im_id = any ($2::uuid[])`,
+        union all select im_id from staged_identity where im_id = any ($2::uuid[])`,
         [appId, imIds.map(registeredIdToUuid)],
       );
       return new Set(rows.map((row) => uuidToRegisteredId(row.im_id)));
     },
 
-    /** The rows of those that gave up the names of these hashes, by the hash in hexadecimal digits. */
-    async findFormerIds(appId: AppId, nameHashes: readonly Buffer[]): Promise<Map<string, number[]>> {
-      const { rows } = await connection.query<{ hash: string; ids: string[] }>(
-        `select encode(name_hash, 'hex') as hash, array_agg(identity_id)::text[] as ids from former_name
-        where app_id = $1 and name_hash = any ($2::bytea[]) and identity_id is not null group by 1`,
-        [appId, nameHashes],
-      );
-      return new Map(rows.map(({ hash, ids }) => [hash, ids.map(Number)]));
-    },
-
-    async putNames(names: ReadonlyMap<Name, StagedName>): Promise<void> {
-      const staged = [...names.values()];
-      const holders = staged.map(({ holder }) => holder);
+    async put({ names, users }: Staged): Promise<void> {
+      const stagedNames = [...names.values()];
       await connection.query(
-        `insert into staged_name (name, identity_id, is_registered, im_id, former_ids)
-        select name, identity_id, is_registered, im_id, former_ids::bigint[]
-        from unnest($1::text[], $2::bigint[], $3::boolean[], $4::uuid[], $5::text[])
-          as t (name, identity_id, is_registered, im_id, former_ids)
-        on conflict (name) do update set identity_id = excluded.identity_id, is_registered = excluded.is_registered,
-          im_id = excluded.im_id, former_ids = excluded.former_ids`,
+        `insert into staged_name (name, identity_id, former_ids)
+        select name, identity_id, former_ids::bigint[]
+        from unnest($1::text[], $2::bigint[], $3::text[]) as t (name, identity_id, former_ids)
+        on conflict (name) do update set identity_id = excluded.identity_id, former_ids = excluded.former_ids`,
         [
           [...names.keys()],
-          holders.map((holder) => holder?.id ?? null),
-          holders.map((holder) => holder?.isRegistered ?? false),
-          holders.map((holder) => (holder?.imId ? registeredIdToUuid(holder.imId) : null)),
-          staged.map(({ formerIds }) => `{${formerIds.join(',')}}`),
+          stagedNames.map(({ userId }) => userId ?? null),
+          stagedNames.map(({ formerIds }) => `{${formerIds.join(',')}}`),
+        ],
+      );
+      const stagedUsers = [...users.values()];
+      await connection.query(
+        `insert into staged_identity (id, name, is_registered, im_id)
+        select id, name, is_registered, im_id
+        from unnest($1::bigint[], $2::text[], $3::boolean[], $4::uuid[]) as t (id, name, is_registered, im_id)
+        on conflict (id) do update
+        set name = excluded.name, is_registered = excluded.is_registered, im_id = excluded.im_id`,
+        [
+          stagedUsers.map(({ id }) => id),
+          stagedUsers.map(({ name }) => name),
+          stagedUsers.map(({ isRegistered }) => isRegistered),
+          stagedUsers.map(({ imId }) => (imId ? registeredIdToUuid(imId) : null)),
         ],
       );
     },
@@ -102,6 +121,7 @@ interface NameRow {
   name: Name;
   former_ids: string[];
   id: number | null;
+  current: Name;
   is_registered: boolean;
   im_id: string | null;
   created_at: Date | null;
@@ -109,18 +129,14 @@ interface NameRow {
   last_seq: number;
 }
 
-function toStagedName(row: NameRow): StagedName {
-  const formerIds = row.former_ids.map(Number);
-  if (row.id === null) return { holder: undefined, formerIds };
+function toStagedUser(row: NameRow & { id: number }): StagedUser {
   return {
-    formerIds,
-    holder: {
-      id: row.id,
-      isRegistered: row.is_registered,
-      imId: row.im_id === null ? undefined : uuidToRegisteredId(row.im_id),
-      createdAt: row.created_at ?? undefined,
-      lastSeenAt: row.last_seen_at ?? undefined,
-      messages: row.last_seq,
-    },
+    id: row.id,
+    name: row.current,
+    isRegistered: row.is_registered,
+    imId: row.im_id === null ? undefined : uuidToRegisteredId(row.im_id),
+    createdAt: row.created_at ?? undefined,
+    lastSeenAt: row.last_seen_at ?? undefined,
+    messages: row.last_seq,
   };
 }
