@@ -143,6 +143,24 @@ test('many guests are adopted at once, and those that cannot be stop no other', 
   );
 });
 
+test('of lines that have to do with one another, the first one counts, however far apart they are', async () => {
+  const app = await service.createApp();
+  const imIdOf = (i: number) => `im_${String(i).padStart(26, '0')}`;
+  const names = Array.from({ length: 1_500 }, (_, i) => `user-${i}`);
+  const passes = [
+    names.map((userId, i) => ({ userId, imId: imIdOf(i) })),
+    names.map((userId, i) => ({ userId, imId: imIdOf(i + 5_000) })),
+    names.map((userId, i) => ({ userId: `other-${userId}`, imId: imIdOf(i) })),
+    names.map((userId) => ({ userId })),
+  ];
+  const results = await importLines(app, passes.flat());
+  const expected = ['created', 'conflict', 'conflict', 'existing'];
+  assert.deepEqual(
+    results.map(({ status, error }) => status ?? error.code),
+    expected.flatMap((status) => names.map(() => status)),
+  );
+});
+
 test('every legal name survives export and import into another app, imIds and times included', async () => {
   const names = [...new Set(fc.sample(legalName, 3_000))];
   const [from, to] = [await service.createApp(['registered']), await service.createApp(['registered'])];
