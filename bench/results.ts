@@ -4,12 +4,14 @@ import { cpuRatio, type Measured } from './measure.ts';
 
 export interface Row {
   what: string;
-  /** Our figure, and what stands beside it, in words. */
+  /** How the service did, and how what stands beside it. */
   ours: string;
+  theirs: string;
+  /** What stands beside it. */
   beside: string;
   figure: number;
-  /** The figure of each round, lowest and highest. */
-  range: [number, number] | undefined;
+  /** The figure of each round; none where it was taken once. */
+  rounds: readonly number[];
   unit: Unit;
   target: number;
   /** How much more is done with the same CPU time (beside: 1); undefined where it isn't known. */
@@ -33,17 +35,14 @@ export function toRatioRow(
   return {
     what,
     ours: `${perSecond(ours)} ${words.of}`,
-    beside: `${perSecond(beside)}: ${words.beside}`,
+    theirs: perSecond(beside),
+    beside: words.beside,
     figure: ours.unitsPerSecond / beside.unitsPerSecond,
-    range: rangeOf(ours.rates.map((rate, round) => rate / beside.rates[round]!)),
+    rounds: ours.rates.map((rate, round) => rate / beside.rates[round]!),
     unit: 'ofBeside',
     target,
     cpu: cpuRatio(ours, beside),
   };
-}
-
-export function rangeOf(values: readonly number[]): [number, number] {
-  return [Math.min(...values), Math.max(...values)];
 }
 
 export function perSecond({ unitsPerSecond }: Measured): string {

@@ -24,8 +24,8 @@ export interface Site extends AsyncDisposable {
 
 export interface Database {
   readonly pool: pg.Pool;
-  /** The service on this database. */
-  startService(): Promise<Service>;
+  /** The service on this database, as its users start it but for what `env` says. */
+  startService(env?: Record<string, string>): Promise<Service>;
   /** A bare Fastify on this database (see bare.ts). */
   startBare(answer: unknown): Promise<Program>;
   /** CPU seconds of this very process and Postgres until now, for what is measured without another process. */
@@ -96,6 +96,18 @@ export async function openSite(): Promise<Site> {
     return program;
   }
 
+  let closing: Promise<void> | undefined;
+  const close = (): Promise<void> => (closing ??= finish());
+  async function finish(): Promise<void> {
+    for (const program of programs) await program[Symbol.asyncDispose]();
+    // Before the pools, which would wait for what is still under way.
+    await cluster.stop();
+    for (const pool of pools) await pool.end();
+    await rm(directory, { recursive: true, force: true });
+  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(signal, () => void close().finally(() => process.exit(1)));
+
   return {
     postgresVersion: rows[0]!.version,
 
@@ -107,7 +119,7 @@ export async function openSite(): Promise<Site> {
       const DATABASE_URL = `postgres:///${name}?host=${encodeURIComponent(host)}&user=${user}`;
       return {
         pool,
-        async startService() {
+        async startService(env = {}) {
           const program = await start(MAIN, {
             DATABASE_URL,
             IMID_DATA_DIR: join(directory, 'unused'),
@@ -117,6 +129,7 @@ export async function openSite(): Promise<Site> {
             HOST: '127.0.0.1',
             PORT: '0',
             LOG_LEVEL: 'warn',
+            ...env,
           });
           return { ...program, createApp: (schemes) => createApp(program.url, adminKey, schemes) };
         },
@@ -128,12 +141,7 @@ export async function openSite(): Promise<Site> {
       };
     },
 
-    async [Symbol.asyncDispose]() {
-      for (const program of programs) await program[Symbol.asyncDispose]();
-      for (const pool of pools) await pool.end();
-      await cluster.stop();
-      await rm(directory, { recursive: true, force: true });
-    },
+    [Symbol.asyncDispose]: close,
   };
 }
 

@@ -1,58 +1,26 @@
 // The commands, as an operator runs them: a process of their own, against a service that listens.
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
-import { after, before, test } from 'node:test';
+import { before, test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
+import { aboutApp, createCommands } from './commands.ts';
 import { ADMIN_KEY, startService, type Service, type Tenant } from './harness.ts';
 import { createTransfers, CSV, parseLines } from './imports.ts';
 
-const MAIN = new URL('../src/cli/main.ts', import.meta.url).pathname;
-
 let service: Service;
-let directory: string;
 before(async () => {
   service = await startService();
-  directory = await mkdtemp(join(tmpdir(), 'imid-cli-'));
 });
-after(() => rm(directory, { recursive: true, force: true }));
+const { directory, run, inDirectory } = createCommands();
 const { exportLines, exportText } = createTransfers(() => service);
 
-interface Run {
-  code: number;
-  stdout: string;
-  stderr: string;
-}
-
-async function run(
-  args: string[],
-  { env = {}, stdin = '' }: { env?: Record<string, string>; stdin?: string | Buffer } = {},
-): Promise<Run> {
-  const child = spawn(process.execPath, [MAIN, ...args], { cwd: directory, env });
-  child.stdin.on('error', () => {}).end(stdin);
-  const [stdout, stderr, [code]] = await Promise.all([
-    text(child.stdout),
-    text(child.stderr),
-    once(child, 'close'),
-  ]);
-  return { code, stdout, stderr };
-}
-
-/** A command about an app of the service. */
 const runFor = (app: Tenant, [command, ...args]: string[], options: { stdin?: string | Buffer } = {}) =>
-  run([command!, '--url', service.url, '--key', app.apiKey, '--app', app.appId, ...args], options);
-
-const inDirectory = async (name: string, content: string | Buffer): Promise<string> => {
-  await writeFile(join(directory, name), content);
-  return name;
-};
+  run([command!, ...aboutApp(service, app), ...args], options);
 
 test('an import says what came of it, and which lines were refused', async () => {
   const app = await service.createApp();

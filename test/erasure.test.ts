@@ -15,6 +15,7 @@ const send = async (app: Tenant, from: string, to: string, content: unknown): Pr
     to: { uid: to },
     content,
     push: { title: String(content) },
+    id: `${String(content)} by ${from}`,
   });
   assert.equal(answer.status, 201, JSON.stringify(answer.body));
 };
@@ -102,11 +103,12 @@ test('of an erased user no table keeps a name, an imId or a device; the trail kn
   const events = await audit(`appId=${app.appId}`);
   assert.deepEqual(
     events.map(({ action }) => action),
-    ['identity.merge', 'identity.erase'],
+    ['identity.merge', 'identity.erase', 'identity.erase'],
   );
   assert.match(events[1].actor, /^\w+$/);
   assert.notEqual(events[1].actor, 'admin');
   assert.deepEqual(await audit(`appId=${app.appId}&name=robert-of-the-audit`), [events[1]]);
+  assert.deepEqual(await audit(`appId=${app.appId}&name=guest-of-the-audit`), [events[0], events[2]]);
   assert.deepEqual(await audit(`appId=${app.appId}&name=somebody`), []);
   assert.equal((await service.call('GET', '/v1/audit?name=bob')).status, 400);
   assert.equal((await service.call('GET', '/v1/audit', { key: app.apiKey })).status, 403);

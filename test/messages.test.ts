@@ -226,3 +226,23 @@ test('a contact list names nobody unknown, nobody twice, and is replaced as a wh
   await put({ uid: 'd' });
   assert.equal((await app.call('GET', `/contacts/${app.appId}:alice`)).body.items.length, 1);
 });
+
+test('an id that another user gave before, under the same name, is no repeat', async () => {
+  const app = await service.createApp(['composed']);
+  const other = await startService({ on: service });
+  const send = (on: Service, uid: string) =>
+    on.call('POST', `${app.path}/messages`, {
+      key: app.apiKey,
+      body: { from: { uid }, to: { uid: 'x' }, content: uid, id: 'order-1' },
+    });
+  for (const on of [service, other]) await send(on, 'a');
+  const [first] = await app.inbox(`${app.appId}:x`);
+  await app.call('PATCH', `/identities/${app.appId}:a`, { uid: 'b' });
+  for (const on of [other, service]) assert.notEqual((await send(on, 'a')).body.messageId, first.messageId);
+  assert.equal((await send(other, 'b')).body.messageId, first.messageId);
+  assert.equal((await app.inbox(`${app.appId}:x`)).length, 2);
+  await app.call('DELETE', `/identities/${app.appId}:a`);
+  await send(other, 'a');
+  assert.equal((await app.inbox(`${app.appId}:x`)).length, 3);
+  await other.close();
+});

@@ -146,9 +146,16 @@ async function merge(model: Model, real: Real, at: number, from: ModelAddress, i
     else refused(answer, 'invalid_request');
     return;
   }
+  if (!isOwn(model, goes, from)) return refused(answer, 'conflict');
   const before = stays.inbox.length;
   model.merge(goes, stays);
   assert.equal(succeeded(answer, 200).messages, stays.inbox.length - before);
+}
+
+/** Whether a user is meant by its own name or imId, not by one that it got by a merger. */
+function isOwn(model: Model, user: ModelUser, address: ModelAddress): boolean {
+  if ('imId' in address) return [user.imId, `${model.appId}:${user.name}`].includes(address.imId);
+  return ('uid' in address ? address.uid : address.userId) === user.name;
 }
 
 async function erase(model: Model, real: Real, at: number, name: string, blanks: boolean): Promise<void> {
@@ -160,6 +167,7 @@ async function erase(model: Model, real: Real, at: number, name: string, blanks:
   );
   const user = model.claim({ uid: name });
   if (typeof user === 'string') return refused(answer, user);
+  if (user.name !== name) return refused(answer, 'conflict');
   succeeded(answer, 204);
   model.erase(user, blanks);
 }

@@ -104,7 +104,7 @@ test('a dry run counts, samples what it would refuse and adopt, and changes noth
 });
 
 const name = fc.constantFrom('b', 'c', 'd', 'e', 'f', 'g');
-const line = fc.record(
+const anyLine = fc.record(
   {
     userId: fc.oneof({ weight: 19, arbitrary: name }, { weight: 1, arbitrary: fc.constant(' bad') }),
     imId: fc.constantFrom('im_00000000000000000000000001', 'im_00000000000000000000000002'),
@@ -115,7 +115,7 @@ const line = fc.record(
 
 test('a dry run agrees with the import that follows it, line by line, whatever the file', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(line, { maxLength: 25 }), async (lines) => {
+    fc.asyncProperty(fc.array(anyLine, { maxLength: 25 }), async (lines) => {
       const app = await service.createApp();
       await importLines(app, [
         { userId: 'b', imId: 'im_00000000000000000000000001' },

@@ -4,7 +4,7 @@ import type { Schemes } from '../schemes/compare.ts';
 import { describeValue, metrics, type Metric, type Point } from '../schemes/points.ts';
 import { kinds, type Kind } from '../schemes/stage.ts';
 import { toFigure } from '../results.ts';
-import { bar, ceiling, line, svg, text } from './svg.ts';
+import { bar, line, svg, text, ticksUpTo } from './svg.ts';
 
 const titles: Record<Kind, string> = {
   composed: 'composed',
@@ -20,7 +20,8 @@ const NOTE =
   'Times are medians, one call after another, taken in turn: compare them along a row, not with other machines. “Cold” is ' +
   'the first time since the service was started, in a process that has answered for others; “warm” right after that. ' +
   'Messages are sent one to one over the socket, in turn; the CPU time is that of the service and Postgres. “On the wire” ' +
-  'is one message with its WebSocket header, with the same content.';
+  'is one message with its WebSocket header, with the same content. A single user is charged with all of the pages that ' +
+  'its table and indexes begin with.';
 
 function toTable({ points, typo }: Schemes): string {
   const metricOrder = Object.keys(metrics) as Metric[];
@@ -52,12 +53,12 @@ interface Panel {
 const panels: Panel[] = [
   { title: 'Bringing one user in, ms', bars: ['register'] },
   { title: 'Bringing all in, s', bars: ['import'] },
-  { title: 'Stored here per user, bytes', bars: ['idle', 'inbox'] },
-  { title: 'Kept at the customer, bytes', bars: ['customer'] },
+  { title: 'Stored per user, bytes', bars: ['idle', 'inbox'] },
+  { title: 'Customer keeps, bytes', bars: ['customer'] },
   { title: 'Resolve cold, ms', bars: ['cold'] },
   { title: 'Resolve warm, ms', bars: ['warm'] },
-  { title: 'Send, receive on the wire, bytes', bars: ['sendFrame', 'messageFrame'] },
-  { title: 'CPU of 10,000 messages, s', bars: ['cpu'] },
+  { title: 'Message on the wire, bytes', bars: ['sendFrame', 'messageFrame'] },
+  { title: '10,000 messages, CPU s', bars: ['cpu'] },
 ];
 
 const WIDTH = 880;
@@ -83,10 +84,11 @@ function drawPanel({ title, bars }: Panel, at: { x: number; y: number }, all: re
   const groups = toGroups(bars, all);
   const [left, right] = [at.x + 44, at.x + PANEL_WIDTH - 8];
   const [top, bottom] = [at.y + 34, at.y + PANEL_HEIGHT - 34];
-  const most = ceiling(Math.max(...groups.flatMap(({ point }) => Object.values(point.values))));
+  const ticks = ticksUpTo(Math.max(0, ...groups.flatMap(({ point }) => Object.values(point.values))));
+  const most = ticks.at(-1)!;
   const toY = (value: number): number => bottom - ((bottom - top) * value) / most;
   const shapes = [text({ x: at.x + 16, y: at.y + 16, style: 'title' }, title)];
-  for (const value of [0, most / 2, most]) {
+  for (const value of ticks) {
     shapes.push(line(left, toY(value), right, toY(value), value === 0 ? 'axis' : 'grid'));
     shapes.push(text({ x: left - 4, y: toY(value) + 4, anchor: 'end', style: 'quiet' }, shorten(value)));
   }
@@ -115,10 +117,10 @@ function toGroups(bars: readonly Metric[], all: readonly Point[]): { label: stri
   if (bars.length === 1)
     return all
       .filter(({ metric }) => metric === bars[0])
-      .map((point) => ({ label: shorten(point.users ?? 0), point }));
+      .map((point) => ({ label: toUsers(point.users ?? 0), point }));
   const labels: Partial<Record<Metric, string>> = {
-    idle: 'no message yet',
-    inbox: 'with an inbox',
+    idle: 'no inbox',
+    inbox: 'with inbox',
     sendFrame: 'send',
     messageFrame: 'message',
   };
@@ -126,6 +128,10 @@ function toGroups(bars: readonly Metric[], all: readonly Point[]): { label: stri
     label: labels[metric] ?? '',
     point: all.findLast((point) => point.metric === metric)!,
   }));
+}
+
+function toUsers(users: number): string {
+  return users === 1 ? '1 user' : shorten(users);
 }
 
 function shorten(value: number): string {

@@ -54,12 +54,17 @@ export function line(x1: number, y1: number, x2: number, y2: number, style: stri
   return `<line x1="${fix(x1)}" y1="${fix(y1)}" x2="${fix(x2)}" y2="${fix(y2)}" class="${style}"/>`;
 }
 
-/** The least round number that isn't below: where an axis ends. */
-export function ceiling(value: number): number {
-  if (value <= 0) return 1;
-  const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].find((step) => step * power >= value)! * power;
+/** Where the grid lines of an axis stand that shows values from 0 up to this one: at round numbers, the last above it. */
+export function ticksUpTo(value: number): number[] {
+  const rough = (value || 1) / MAX_STEPS;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 2.5, 5, 10].find((round) => round * power >= rough)! * power;
+  return Array.from({ length: Math.ceil((value || 1) / step) + 1 }, (_, i) =>
+    Number((i * step).toPrecision(6)),
+  );
 }
+
+const MAX_STEPS = 4;
 
 function fix(value: number): string {
   return String(Math.round(value * 10) / 10);

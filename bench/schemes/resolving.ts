@@ -26,8 +26,8 @@ export async function resolving(
         return { times: taken.get(kind)!, ask: (name: string) => ask(stage[kind], load, name) };
       }),
     );
-    // The processes are to be warm, and only what they know of these users cold.
-    for (const asker of askers) for (let n = 0; n < 5 * samples; n++) await asker.ask(`nobody-${n}`);
+    // The processes are to be warm, in turn so that none forgets the app meanwhile, and only the users cold.
+    for (let n = 0; n < 5 * samples; n++) for (const asker of askers) await asker.ask(`nobody-${n}`);
     for (let i = 0; i < perStart; i++)
       for (const temperature of ['cold', 'warm'] as const)
         for (const { times, ask: askFor } of askers)

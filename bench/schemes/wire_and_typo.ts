@@ -48,15 +48,17 @@ async function misspell(stand: Stand): Promise<string> {
     registered: [{ imId: misspelt(to.imId) }, { userId: misspelt(to.name) }],
     both: [{ uid: misspelt(to.name) }, { imId: misspelt(to.imId) }, { userId: misspelt(`${to.name}0`) }],
   };
-  const tries: string[] = [];
+  /** Ways to address somebody, by what came of it. */
+  const ways = new Map<string, string[]>();
   for (const address of addresses[stand.kind]) {
     const { rows: before } = await measureRows(stand);
     const { type, code } = await say(from, address);
     const { rows: after } = await measureRows(stand);
-    const inboxes = after === before ? 'nothing is stored' : `${after - before} inbox is made, for nobody`;
-    tries.push(`\`${Object.keys(address)[0]}\`: \`${type === 'sent' ? type : code}\`, ${inboxes}`);
+    const inboxes = after === before ? '' : `, ${after - before} inbox for nobody`;
+    const outcome = `\`${type === 'sent' ? type : code}\`${inboxes}`;
+    ways.set(outcome, [...(ways.get(outcome) ?? []), `\`${Object.keys(address)[0]}\``]);
   }
-  return tries.join('; ');
+  return [...ways].map(([outcome, by]) => `${by.join(', ')}: ${outcome}`).join('; ');
 }
 
 /** The last two letters change places. */

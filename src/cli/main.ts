@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 import { addExport } from './export.ts';
 import { EXIT_CODES_HELP, exitCodes, Failure } from './failure.ts';
 import { addImport } from './import.ts';
+import { addRename } from './rename.ts';
 import { reasonOf } from './service.ts';
 
 const program = new Command('imid')
@@ -20,6 +21,7 @@ const program = new Command('imid')
 
 addImport(program);
 addExport(program);
+addRename(program);
 
 try {
   await program.parseAsync();

@@ -9,7 +9,10 @@ import type { Progress } from './progress.ts';
 export interface Refusal {
   line: number;
   userId?: string;
-  error: { code: string; detail: string };
+  name?: string;
+  newName?: string;
+  /** The code is absent where only that of the whole is known. */
+  error: { code?: string; detail: string };
 }
 
 export interface Refusals {
@@ -38,7 +41,8 @@ export async function openRefusals(file: string | undefined, progress: Progress)
   };
 }
 
-function inWords({ line, userId, error }: Refusal): string {
-  const who = userId === undefined ? '' : `, ${JSON.stringify(userId)}`;
-  return `line ${line}${who}: ${error.detail} (${error.code})`;
+function inWords({ line, userId, name = userId, newName, error }: Refusal): string {
+  const names = [name, newName].filter((each) => each !== undefined).map((each) => JSON.stringify(each));
+  const who = names.length === 0 ? '' : `, ${names.join(' to ')}`;
+  return `line ${line}${who}: ${error.detail}${error.code === undefined ? '' : ` (${error.code})`}`;
 }

@@ -33,11 +33,16 @@ export async function findService(options: ServiceOptions) {
       const { request } = url.protocol === 'https:' ? https : http;
       return request(base + path, { method, headers: { authorization: `Bearer ${key}`, ...headers } });
     },
-    /** The answer, as soon as it begins. Throws what the service says when it refuses. */
-    async answerTo(call: ClientRequest): Promise<IncomingMessage> {
+    /** The answer, as soon as it begins, whatever it is. */
+    async responseTo(call: ClientRequest): Promise<IncomingMessage> {
       const [answer] = (await once(call, 'response').catch((error: Error) => {
         throw new Failure('service', `The service at ${base} can't be reached: ${reasonOf(error)}.`);
       })) as [IncomingMessage];
+      return answer;
+    },
+    /** As `responseTo`, but throws what the service says when it refuses. */
+    async answerTo(call: ClientRequest): Promise<IncomingMessage> {
+      const answer = await this.responseTo(call);
       if ((answer.statusCode ?? 0) < 300) return answer;
       throw new Failure('service', `The service at ${base} refused: ${await readProblem(answer)}`);
     },

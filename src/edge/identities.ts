@@ -4,7 +4,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
 import type { Name as NameText, Scheme } from '../ids.ts';
-import { describe, type AppSchemes } from '../identity/schemes.ts';
+import { describe, isOwn, readAddress, type AppSchemes } from '../identity/schemes.ts';
 import type { Directory, Filter, Found } from '../identity/directory.ts';
 import type { Registry } from '../identity/registry.ts';
 import type { Router } from '../routing/router.ts';
@@ -259,6 +259,7 @@ export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
             'unauthorized',
             'forbidden',
             'not_found',
+            'conflict',
             'scheme_disabled',
             'unavailable',
           ),
@@ -267,6 +268,10 @@ export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
     },
     async ({ tenant, params, query, actor }, reply) => {
       const user = await directory.find(tenant, { imId: params.imId });
+      if (!isOwn(user, readAddress(tenant, { imId: params.imId })))
+        throw new ImidError('conflict', 'This imId came to another user by a merger; erase it by its own.', {
+          errors: [{ in: 'path', pointer: '#/imId', detail: 'is another user’s since a merger' }],
+        });
       const blanksContent = query.content === 'erase';
       const erased = await registry.erase(tenant, user, { blanksContent, actor });
       for (const id of erased.rowIds) router.disconnect(id);

@@ -43,6 +43,7 @@ export const merges: FastifyPluginAsyncTypebox<{ mergers: Mergers; router: Route
             'unauthorized',
             'forbidden',
             'not_found',
+            'conflict',
             'scheme_disabled',
             'payload_too_large',
             'unavailable',

@@ -72,15 +72,16 @@ export const renameLists: FastifyPluginAsyncTypebox<{
           '`a` to `b` while `b` goes to `c`. Inboxes, tokens and registered imIds stay, so nobody is logged out.\n\n' +
           `**JSON**: up to ${RENAMES_MAX} users by their imId; the new name is a \`userId\`, or a \`uid\` for a ` +
           'composed user.\n\n' +
-          '**CSV**: of any length, also gzipped, with the header `name,newName`: the uid or userId now, and the new one. A line with ' +
-          'twice the same name changes nothing; a name that nobody has used is a fault. If there are faults, nothing is ' +
-          'done, and `errors` tells the first hundred: `#/3/newName` is in line 3, the header being line 1.\n\n' +
+          '**CSV**: of any length, also gzipped, with the header `name,newName`: the uid or userId now, and the new one. ' +
+          'A line with twice the same name changes nothing; a name that nobody has used is a fault. If there are ' +
+          'faults, nothing is done, and `errors` tells the first hundred: `#/3/newName` is in line 3, the header being ' +
+          'line 1.\n\n' +
           '**`dryRun=true`** changes nothing and answers NDJSON: a line for each fault, all of them, in the order of the ' +
           'lines, and at last what the list comes to.\n\n' +
-          'Until the whole file is checked, nobody has to wait for it. While the names change, messages to and from the ' +
-          'users of the file wait, for about as long as the database takes to write their rows anew; each then arrives ' +
-          'once, at the user that had its name when it was stored. So send a huge file in parts that don’t depend on ' +
-          'each other, whole rings and chains in one part.',
+          'Nobody has to wait until the whole file is checked. While the names change, messages to and from the users of ' +
+          'the file wait, for about as long as the database takes to write their rows anew; each then arrives once, at ' +
+          'the user that has its name then. One that would wait too long is `unavailable`, to be sent again. So send ' +
+          'a huge file in parts that don’t depend on each other, whole rings and chains in one part.',
         tags: ['Identities'],
         params: AppPath,
         querystring: Type.Object(

@@ -11,7 +11,7 @@ import { transact } from '../store/transact.ts';
 import type { Apps } from './apps.ts';
 import type { Directory, User } from './directory.ts';
 import type { Lookups } from './lookups.ts';
-import { nobody, readAddress, type Address, type AppSchemes } from './schemes.ts';
+import { isOwn, nobody, readAddress, type Address, type AppSchemes } from './schemes.ts';
 
 export interface Merged {
   /** The row that was merged. */
@@ -42,7 +42,8 @@ export function createMergers({ database: { kysely }, apps, directory, lookups, 
   return {
     /**
      * Makes every name and token of `from` lead to the user of `imId`. The same again answers the same, also after it was
-     * broken off. Its messages are to be brought then. Throws `not_found`, `scheme_disabled`, `invalid_request`.
+     * broken off. Its messages are to be brought then. Throws `not_found`, `scheme_disabled`, `invalid_request`, and `conflict` for a name that came to another user by
+     * a merger: whoever merges a guest means the guest, not the account it went into.
      */
     async begin(app: AppSchemes, imId: ImId, from: Address, actor: string): Promise<Merged> {
       for (;;) {
@@ -55,6 +56,10 @@ export function createMergers({ database: { kysely }, apps, directory, lookups, 
             errors: [{ in: 'body', pointer: '#/from', detail: 'is the same user' }],
           });
         }
+        if (!isOwn(merging, readAddress(app, from)))
+          throw new ImidError('conflict', 'This name is one that was merged into another user.', {
+            errors: [{ in: 'body', pointer: '#/from', detail: 'is another user’s since a merger' }],
+          });
         const outcome = await transact(kysely, async (trx) => {
           const done = await mergeUsers(trx, app.id, { fromId: merging.id, intoId: into.id }, hashes);
           const subjectHash = hashes.ofName(app.id, merging.name);
@@ -80,8 +85,8 @@ export function createMergers({ database: { kysely }, apps, directory, lookups, 
 
     /** Brings what mergers that were broken off have left; all, or those into one row. */
     async bringAll(into?: { appId: AppId; intoId: number }): Promise<void> {
-      for (const { appId, fromId } of await findUnfinishedMergers(kysely, into))
-        await moveMessages(kysely, appId, fromId);
+      const unfinished = await findUnfinishedMergers(kysely, into);
+      await Promise.all(unfinished.map(({ appId, fromId }) => moveMessages(kysely, appId, fromId)));
     },
   };
 }

@@ -109,9 +109,15 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
   /** The same renames by the rows that the users have now, after one was merged. Throws `not_found`. */
   async function findAgain(app: AppSchemes, renames: readonly Rename[]): Promise<Rename[]> {
     const users = await Promise.all(renames.map(({ user }) => directory.findRow(app.id, user.id)));
+    const seen = new Set<number>();
     return renames.map((rename, i) => {
       const user = users[i];
       if (!user) throw nobody();
+      if (seen.has(user.id))
+        throw new ImidError('conflict', 'Two of these users were merged into one.', {
+          errors: [{ in: 'body', pointer: rename.pointer, detail: 'is of a user that stands here already' }],
+        });
+      seen.add(user.id);
       return { ...rename, user };
     });
   }
@@ -217,12 +223,12 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
       const row = user.id === undefined ? await directory.resolve(app, { uid: user.name }) : user;
       const erased = await transact(kysely, async (trx) => {
         const erasure = await eraseUser(trx, app.id, row.id, { hashes, blanksContent: how.blanksContent });
-        if (erasure)
+        for (const subjectHash of erasure?.subjectHashes ?? [])
           await insertAuditEvent(trx, {
             appId: app.id,
             actor: how.actor,
             action: 'identity.erase',
-            subjectHash: hashes.ofName(app.id, row.name),
+            subjectHash,
           });
         return erasure;
       });
@@ -239,8 +245,7 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
     },
 
     /** Goes on with erasing where a process that ended left off. */
-    async clearAll(): Promise<void> {
-      for (const erased of await findErasures(kysely)) await clearMessages(kysely, erased);
-    },
+    clearAll: async (): Promise<unknown> =>
+      Promise.all((await findErasures(kysely)).map((erased) => clearMessages(kysely, erased))),
   };
 }

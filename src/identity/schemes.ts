@@ -92,6 +92,11 @@ export function readAddress(app: AppSchemes, address: Address): Target {
   return { by: 'name', name: parsed.uid, registeredOnly: false };
 }
 
+/** Whether a user is meant by its own name or imId, not by one that it got by a merger. */
+export function isOwn(user: Called, target: Target): boolean {
+  return target.by === 'name' ? user.name === target.name : user.imId === target.imId;
+}
+
 /** The scheme that an address is of, and so a token issued for it. */
 export function schemeOfAddress(address: Address): Scheme {
   if (address.uid !== undefined) return 'composed';

@@ -94,8 +94,8 @@ export class Session {
   #user: User;
   /** Counts the inboxes that this was a connection of. */
   #run = 0;
-  /** Acks up to here may be of the inbox before, and are let pass: a later one counts for them as well. */
-  #ackFloor = 0;
+  /** How far an inbox before was shown. */
+  #formerCursor = 0;
   /** The last seq this connection was shown. */
   #cursor = 0;
   /** The inbox is known to reach up to here. */
@@ -167,7 +167,7 @@ export class Session {
     this.identityId = user.id;
     this.#user = user;
     this.#run += 1;
-    this.#ackFloor = Math.max(this.#ackFloor, this.#cursor);
+    this.#formerCursor = Math.max(this.#formerCursor, this.#cursor);
     this.#isLive = false;
     this.#cursor = 0;
     this.#target = 0;
@@ -196,7 +196,8 @@ export class Session {
       this.#unanswered.set(frame.id, (this.#unanswered.get(frame.id) ?? 0) + 1);
       this.#takeTurn(() => this.#send(frame), frame.id);
     } else if (frame.type === 'ack') {
-      if (frame.seq <= this.#ackFloor) return;
+      // One of the inbox before was on its way.
+      if (frame.seq > this.#cursor && frame.seq <= this.#formerCursor) return;
       if (frame.seq > this.#cursor)
         return this.fail(
           new ImidError('invalid_request', `seq is beyond ${this.#cursor}, the last that was sent here.`),

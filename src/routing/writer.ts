@@ -97,7 +97,12 @@ export class Writer {
       return this.write(unit);
     }
     const remembered = unit.isList ? undefined : this.#remembered.get(key);
-    if (remembered) return [remembered];
+    if (remembered) {
+      // The sender may be somebody else by now.
+      const located = await unit.relocate();
+      if (located.sender.id === unit.sender.id) return [remembered];
+      return this.write({ ...unit, ...located });
+    }
     const writing = this.#enqueue(unit);
     this.#underWay.set(key, writing);
     try {

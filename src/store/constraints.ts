@@ -6,7 +6,10 @@ export function violatedUnique(thrown: unknown): string | undefined {
   return 'constraint' in thrown ? String(thrown.constraint) : undefined;
 }
 
-/** Whether a thrown error says that the row referred to is gone (SQLSTATE 23503). */
+/** Whether a thrown error says that the row referred to is gone (SQLSTATE 23503), or the app (23502). */
 export function isDanglingReference(thrown: unknown): boolean {
-  return thrown instanceof Error && 'code' in thrown && thrown.code === '23503';
+  if (!(thrown instanceof Error) || !('code' in thrown)) return false;
+  return (
+    thrown.code === '23503' || (thrown.code === '23502' && 'column' in thrown && thrown.column === 'app_id')
+  );
 }

@@ -38,6 +38,10 @@ export async function replaceContacts(
       .executeTakeFirst();
     if (!owner) return false;
     await trx.deleteFrom('contact').where('app_id', '=', appId).where('owner_id', '=', ownerId).execute();
+    // Waits for those that are just being merged, so that the next statement sees who they are then.
+    await sql`
+      select from identity where app_id = ${appId} and id = any (${contacts.map((contact) => contact.userId)}::bigint[])
+      order by id for key share`.execute(trx);
     await sql`
       insert into contact (app_id, owner_id, contact_id, position, display_name, data)
       select ${appId}, ${ownerId}, coalesce(i.merged_into, i.id), t.position, t.display_name, t.data

@@ -24,7 +24,11 @@ export async function clearMessages(db: Executor, erased: Erased): Promise<void>
     ['sender_id', 'recipient_id'],
   ] as const) {
     for (let cleared = PORTION; cleared === PORTION;) {
-      const blanking = blanksContent && own === 'sender_id' ? sql`, content = 'null', push = null` : sql``;
+      // The id that the sender gave a message may tell of it, too.
+      const blanking =
+        own === 'recipient_id'
+          ? sql``
+          : sql`, client_id = m.id::text${blanksContent ? sql`, content = 'null', push = null` : sql``}`;
       const { rows } = await rerun(() =>
         sql<{ cleared: number }>`
         with portion as materialized (

@@ -77,6 +77,8 @@ export async function findHolderOfImId(
   return rows[0] && toUser(rows[0]);
 }
 
+const FORMER_HOLDERS_MAX = 1_000;
+
 /** Whoever held a name before, with times; erased users are not among them. Newest first. */
 export async function findFormerHolders(
   db: Executor,
@@ -102,6 +104,7 @@ export async function findFormerHolders(
     .where('f.app_id', '=', appId)
     .where('f.name_hash', '=', nameHash)
     .orderBy('f.id', 'desc')
+    .limit(FORMER_HOLDERS_MAX)
     .execute();
   return rows.map((row) => ({
     user: toDatedUser(row),

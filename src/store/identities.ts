@@ -1,7 +1,7 @@
 // Users: one row each, found by name or by imId. Names given up are in former_names.ts.
 // Invariant: (app, name) and (app, imId) are unique, so whatever races, the database decides once.
 
-import { sql, type Selectable } from 'kysely';
+import { sql, type RawBuilder, type Selectable } from 'kysely';
 import type pg from 'pg';
 import { registeredIdToUuid, uuidToRegisteredId, type AppId, type Name, type RegisteredId } from '../ids.ts';
 import type { Executor } from './database.ts';
@@ -113,11 +113,16 @@ export async function findUsersBy(
   return { byName, byImId };
 }
 
+/** The app's id, kept from being deleted until what is inserted under it is committed; null when it is gone. */
+function lockApp(appId: AppId): RawBuilder<number> {
+  return sql`(select id from app where id = ${appId} for key share)`;
+}
+
 /** Gives each name that has no row one (not registered); in order, so that two calls don't deadlock. */
 export async function insertUsers(db: Executor, appId: AppId, names: readonly Name[]): Promise<void> {
   await sql`
     insert into identity (app_id, name)
-    select ${appId}, n from unnest(${names}::text[]) as n order by n collate "C"
+    select ${lockApp(appId)}, n from unnest(${names}::text[]) as n order by n collate "C"
     on conflict (app_id, name) do nothing`.execute(db);
 }
 
@@ -144,7 +149,7 @@ export async function registerNames(
   // As text that is cheap to make and to read: an import does this for every row. No name holds a line break.
   const { rows } = await sql<{ id: number; name: Name; created_ms: number; is_new: boolean }>`
     insert into identity (app_id, name, im_id, created_at)
-    select ${appId}, t.name, t.im_id, coalesce(t.created_at, now())
+    select ${lockApp(appId)}, t.name, t.im_id, coalesce(t.created_at, now())
     from unnest(string_to_array(${[...imIds.keys()].join('\n')}, e'\\n'),
       ${`{${[...imIds.values()].map(registeredIdToUuid).join(',')}}`}::uuid[],
       ${`{${dates.join(',')}}`}::timestamptz[]) as t (name, im_id, created_at)

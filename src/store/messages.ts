@@ -165,7 +165,8 @@ export async function findSentMessages(
 
 const READ = `
 select x.seq, x.id, x.sender_id, x.client_id, x.content, x.at,
-  s.name as sender_name, s.im_id as sender_im_id, r.name as recipient_name, r.im_id as recipient_im_id
+  coalesce(sm.name, s.name) as sender_name, case when sm.id is null then s.im_id else sm.im_id end as sender_im_id,
+  coalesce(rm.name, r.name) as recipient_name, case when rm.id is null then r.im_id else rm.im_id end as recipient_im_id
 from (
   (select recipient_seq as seq, id, sender_id, recipient_id, client_id, content, at from message
     where app_id = $1 and recipient_id = $2 and recipient_seq > $3 order by recipient_seq limit $4)
@@ -175,7 +176,9 @@ from (
   order by seq limit $4
 ) x
 left join identity s on s.app_id = $1 and s.id = x.sender_id
+left join identity sm on sm.app_id = $1 and sm.id = s.merged_into
 left join identity r on r.app_id = $1 and r.id = x.recipient_id
+left join identity rm on rm.app_id = $1 and rm.id = r.merged_into
 order by x.seq`;
 
 /** The inbox from behind `afterSeq`, in order; without a gap up to what is committed. */

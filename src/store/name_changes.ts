@@ -58,7 +58,7 @@ export async function renameUsers(
 }
 
 /** An erasure that is committed, with the rows whose messages are to be cleared away. */
-export type Erasure = NameChange & { erasedIds: number[] };
+export type Erasure = NameChange & { erasedIds: number[]; subjectHashes: Buffer[] };
 
 /**
  * Erases the user in row `id`, and what was merged into it, with its devices and contacts, and frees its names; its
@@ -100,7 +100,8 @@ export async function eraseUser(
     .values(erasedIds.map((each) => ({ app_id: appId, identity_id: each, blanks_content: blanksContent })))
     .execute();
   await sql`delete from identity where app_id = ${appId} and id = any (${erasedIds}::bigint[])`.execute(trx);
-  return { users: [], identityIds: [], nameHashes, provisional, erasedIds };
+  const subjectHashes = locked.map((row) => hashes.ofName(appId, row.name as Name));
+  return { users: [], identityIds: [], nameHashes, provisional, erasedIds, subjectHashes };
 }
 
 /**
@@ -149,18 +150,25 @@ export interface HeldName {
 
 type FormerName = Insertable<Tables['former_name']>;
 
-/** Locks rows, and those merged into them, in the order in which everybody locks them, and tells what they are called. */
+/**
+ * Locks rows, and then those merged into them, each in the order in which everybody locks them, and tells what they are
+ * called. In two steps: who waited for a row must see what was merged into it meanwhile.
+ */
 export async function lockNames(trx: Executor, appId: AppId, ids: readonly number[]): Promise<HeldName[]> {
-  const { rows } = await sql<HeldName>`
-    select i.id, i.name, i.im_id, i.merged_into, i.is_merging,
-      -- not settled yet: it is now, since it was committed; and null stays null
-      case when i.name_since > clock_timestamp() then least(s.at,
-        date_trunc('milliseconds', clock_timestamp()) + make_interval(secs => ${SETTLE_MS / 1000}))
-      else coalesce(s.at, i.name_since) end as name_since
-    from identity i left join settlement s on s.app_id = i.app_id and s.provisional = i.name_since
-    where i.app_id = ${appId} and (i.id = any (${ids}::bigint[]) or i.merged_into = any (${ids}::bigint[]))
-    order by i.app_id, i.id for update of i`.execute(trx);
-  return rows;
+  const locked: HeldName[] = [];
+  for (const column of ['id', 'merged_into'] as const) {
+    const { rows } = await sql<HeldName>`
+      select i.id, i.name, i.im_id, i.merged_into, i.is_merging,
+        -- not settled yet: it is now, since it was committed; and null stays null
+        case when i.name_since > clock_timestamp() then least(s.at,
+          date_trunc('milliseconds', clock_timestamp()) + make_interval(secs => ${SETTLE_MS / 1000}))
+        else coalesce(s.at, i.name_since) end as name_since
+      from identity i left join settlement s on s.app_id = i.app_id and s.provisional = i.name_since
+      where i.app_id = ${appId} and i.${sql.ref(column)} = any (${ids}::bigint[])
+      order by i.app_id, i.id for update of i`.execute(trx);
+    locked.push(...rows);
+  }
+  return locked;
 }
 
 /** Calls rows by nothing that anybody can be called, since no name holds a control character. */
