@@ -67,38 +67,50 @@ export function parseImId(text: string): ParsedImId | undefined {
 // A registered imId is a TypeID (https://github.com/jetify-com/typeid/tree/main/spec, version 0.3): the prefix, '_' and the
 // 128 bits of a UUIDv7 in Crockford's base32, lower case, two zero bits in front (so the first digit is at most 7).
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
-const VALUES = new Uint8Array(128);
-for (let i = 0; i < ALPHABET.length; i++) VALUES[ALPHABET.charCodeAt(i)] = i;
+/** The digits as bytes, and of each byte its place among them. The first sixteen are those of hex. */
+const DIGITS = Buffer.from(ALPHABET);
+const VALUES = new Uint8Array(256);
+for (const [value, digit] of DIGITS.entries()) VALUES[digit] = value;
 const REGISTERED = /^im_[0-7][0-9a-hjkmnp-tv-z]{25}$/;
 
 function isRegisteredId(text: string): text is RegisteredId {
   return REGISTERED.test(text);
 }
 
+// Written over and over: an import makes hundreds of thousands of them.
+const imIdBytes = Buffer.from(`im_${'0'.repeat(26)}`);
+const uuidBytes = Buffer.from('00000000-0000-0000-0000-000000000000');
+const DASH = '-'.charCodeAt(0);
+
 export function uuidToRegisteredId(uuid: string): RegisteredId {
-  // Two zero bits in front make the 128 bits 26 digits of 5.
-  return `im_${respell(uuid.replaceAll('-', ''), 4, 5, 2)}` as RegisteredId;
+  let bits = 0;
+  let count = 2; // the zero bits in front
+  let at = 3;
+  for (let i = 0; i < uuidBytes.length; i++) {
+    if (uuidBytes[i] === DASH) continue;
+    bits = (bits << 4) | VALUES[uuid.charCodeAt(i)]!;
+    count += 4;
+    if (count < 5) continue;
+    count -= 5;
+    imIdBytes[at++] = DIGITS[bits >> count]!;
+    bits &= (1 << count) - 1;
+  }
+  return imIdBytes.toString('latin1') as RegisteredId;
 }
 
 export function registeredIdToUuid(imId: RegisteredId): string {
-  // Two zero bits in front make the 130 bits 33 digits of 4, of which the first is always 0.
-  return hexToUuid(respell(imId.slice(3), 5, 4, 2).slice(1));
-}
-
-/** Spells digits of `from` bits each in digits of `to` bits, behind `zeros` zero bits. The alphabet begins as hex does. */
-function respell(digits: string, from: number, to: number, zeros: number): string {
-  let spelled = '';
   let bits = 0;
-  let count = zeros;
-  for (let i = 0; i < digits.length; i++) {
-    bits = (bits << from) | VALUES[digits.charCodeAt(i)]!;
-    for (count += from; count >= to;) {
-      count -= to;
-      spelled += ALPHABET[bits >> count];
-      bits &= (1 << count) - 1;
+  let count = -2; // the zero bits in front, which are nothing of the UUID
+  let at = 0;
+  for (let i = 3; i < imIdBytes.length; i++) {
+    bits = (bits << 5) | VALUES[imId.charCodeAt(i)]!;
+    for (count += 5; count >= 4; bits &= (1 << count) - 1) {
+      count -= 4;
+      if (uuidBytes[at] === DASH) at += 1;
+      uuidBytes[at++] = DIGITS[bits >> count]!;
     }
   }
-  return spelled;
+  return uuidBytes.toString('latin1');
 }
 
 let lastMs = 0;

@@ -143,6 +143,31 @@ test('many guests are adopted at once, and those that cannot be stop no other', 
   );
 });
 
+test('of lines that have to do with one another, the first one counts, in whatever batches they come', async () => {
+  const imIds = ['im_00000000000000000000000001', 'im_00000000000000000000000002'];
+  for (const last of [
+    [
+      { userId: 'z', imId: imIds[0] },
+      { userId: 'z', imId: imIds[1] },
+    ],
+    [
+      { userId: 'y', imId: imIds[0] },
+      { userId: 'x', imId: imIds[0] },
+    ],
+    [{ userId: 'z' }, { userId: 'y', adopt: { uid: 'z' } }],
+  ]) {
+    const app = await service.createApp();
+    // The first of the two is the last of its batch, and in the order of names.
+    const others = Array.from({ length: 1_999 }, (_, i) => ({ userId: `user-${i}` }));
+    const results = await importLines(app, [...others, ...last]);
+    assert.deepEqual(
+      results.slice(-2).map(({ status, error }) => status ?? error.code),
+      ['created', 'conflict'],
+      JSON.stringify(last),
+    );
+  }
+});
+
 test('every legal name survives export and import into another app, imIds and times included', async () => {
   const names = [...new Set(fc.sample(legalName, 3_000))];
   const [from, to] = [await service.createApp(['registered']), await service.createApp(['registered'])];

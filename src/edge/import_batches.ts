@@ -5,7 +5,7 @@ import type { Registration } from '../identity/registrations.ts';
 import type { Line } from './lines.ts';
 import { readRegistration } from './import_lines.ts';
 
-const BATCH = 4_000;
+const BATCH = 2_000;
 
 interface ReadLine {
   line: number;
@@ -20,43 +20,77 @@ export interface Outcome<T> {
   result: T | ImidError;
 }
 
-/**
- * Has the registrations of lines done, and tells of each line what it came to, as soon as it is known; the next batch
- * is at work by then, if it has come in.
- */
+export interface Worker<T> {
+  registerMany: (wanted: readonly Registration[]) => Promise<(T | ImidError)[]>;
+  /** How many batches it may have at once, where they have nothing to do with one another. */
+  atOnce: number;
+}
+
+/** Has the registrations of lines done, and tells of each line what it came to, in order, as soon as it is known. */
 export async function* workThrough<T>(
   lists: AsyncIterable<Line[]>,
-  registerMany: (wanted: readonly Registration[]) => Promise<(T | ImidError)[]>,
+  worker: Worker<T>,
 ): AsyncGenerator<Outcome<T>[]> {
-  const working = workBatches(lists, registerMany);
+  const batches = readAhead(lists);
+  const atWork: { outcomes: Promise<Outcome<T>[]>; touched: Set<string> }[] = [];
+  let failure: Error | undefined;
+  const take = (): Promise<ReadLine[] | undefined> =>
+    batches.next().then(
+      ({ done, value }) => (done ? undefined : value),
+      (error: Error) => void (failure = error),
+    );
+  const isBlocked = (touched: Set<string>): boolean =>
+    atWork.length === worker.atOnce || atWork.some((other) => !other.touched.isDisjointFrom(touched));
   try {
-    for (let step = await working.next(); !step.done;) {
-      const next = working.next();
-      next.catch(() => {}); // it is waited for below, if anybody still wants to know
-      yield step.value;
-      step = await next;
+    let coming = take();
+    for (;;) {
+      // Whichever is first, so that what is done is told while the next lines are long in coming.
+      const hasCome = coming.then(() => false);
+      const first = atWork[0]?.outcomes.then(() => true);
+      if (await Promise.race(first ? [first, hasCome] : [hasCome])) {
+        yield await atWork.shift()!.outcomes;
+        continue;
+      }
+      const batch = await coming;
+      if (!batch) break;
+      coming = take();
+      const touched = touchedBy(batch);
+      while (isBlocked(touched)) yield await atWork.shift()!.outcomes;
+      const outcomes = workOn(batch, worker);
+      outcomes.catch(() => {}); // it is waited for in its turn, if anybody still wants to know
+      atWork.push({ outcomes, touched });
     }
+    for (const { outcomes } of atWork) yield await outcomes;
+    if (failure) throw failure;
   } finally {
-    await working.return(undefined);
+    await batches.return(undefined);
   }
 }
 
-async function* workBatches<T>(
-  lists: AsyncIterable<Line[]>,
-  registerMany: (wanted: readonly Registration[]) => Promise<(T | ImidError)[]>,
-): AsyncGenerator<Outcome<T>[]> {
-  for await (const batch of readAhead(lists)) {
-    const wanted = batch.flatMap(({ registration }) =>
-      registration instanceof ImidError ? [] : [registration],
-    );
-    const results = await registerMany(wanted);
-    let next = 0;
-    yield batch.map(({ line, registration }) =>
-      registration instanceof ImidError
-        ? { line, userId: undefined, result: registration }
-        : { line, userId: registration.userId, result: results[next++]! },
-    );
+/** The names and imIds that a batch has to do with. */
+function touchedBy(batch: readonly ReadLine[]): Set<string> {
+  const touched = new Set<string>();
+  for (const { registration } of batch) {
+    if (registration instanceof ImidError) continue;
+    const { userId, imId, adopt } = registration;
+    touched.add(userId);
+    if (imId !== undefined) touched.add(imId);
+    if (typeof adopt === 'object') touched.add(adopt.uid);
   }
+  return touched;
+}
+
+async function workOn<T>(batch: readonly ReadLine[], { registerMany }: Worker<T>): Promise<Outcome<T>[]> {
+  const wanted = batch.flatMap(({ registration }) =>
+    registration instanceof ImidError ? [] : [registration],
+  );
+  const results = await registerMany(wanted);
+  let next = 0;
+  return batch.map(({ line, registration }) =>
+    registration instanceof ImidError
+      ? { line, userId: undefined, result: registration }
+      : { line, userId: registration.userId, result: results[next++]! },
+  );
 }
 
 /** Whatever came in while the batch before was at work, up to a whole batch. What fails does so behind the last line. */

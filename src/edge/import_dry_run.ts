@@ -69,7 +69,7 @@ export async function rehearse(
     refusals: [],
     adoptions: [],
   };
-  for await (const outcomes of workThrough(lists, rehearsal.registerMany))
+  for await (const outcomes of workThrough(lists, { ...rehearsal, atOnce: 1 }))
     for (const outcome of outcomes) add(sum, outcome);
   return sum;
 }

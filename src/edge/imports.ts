@@ -115,9 +115,10 @@ export const userImport: FastifyPluginAsyncTypebox<{
     rest: AsyncGenerator<Line[]>,
   ): AsyncGenerator<string> {
     try {
-      for await (const outcomes of workThrough(resume(first, rest), (wanted) =>
-        registry.registerMany(tenant, wanted),
-      ))
+      for await (const outcomes of workThrough(resume(first, rest), {
+        registerMany: (wanted) => registry.registerMany(tenant, wanted),
+        atOnce: 2,
+      }))
         yield toLines(outcomes.map(toResult));
     } catch (error) {
       // The status is long sent: say where it ended, in a line without a number.

@@ -157,7 +157,7 @@ export async function registerNames(
     on conflict (app_id, name) do update set im_id = excluded.im_id
       where identity.im_id is null and identity.merged_into is null
         and identity.name <> all (${registrations.filter(({ adopt }) => !adopt).map(({ name }) => name)}::text[])
-    returning id, name, floor(extract(epoch from created_at) * 1000)::bigint as created_ms,
+    returning id, name, floor(date_part('epoch', created_at) * 1000) as created_ms,
       (xmax = 0) as is_new`.execute(db);
   return rows.map(({ id, name, created_ms: createdMs, is_new: isNew }) => ({
     user: { id, name, imId: imIds.get(name), createdAt: new Date(createdMs) },
