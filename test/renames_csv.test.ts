@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
-import { startService, type Json, type Service } from './harness.ts';
+import { startService, type Json, type Service, type Tenant } from './harness.ts';
 import { legalName } from './names.ts';
 import { createRenames, toCsv, type Pair } from './rename_files.ts';
 
@@ -202,31 +202,57 @@ test('after a ring of three each token acts as its user, and the next ones as th
   assert.equal(await uidOf(early), 'token_revoked');
 });
 
-test('a file that is renamed and not settled, as after a crash, is settled by whoever is next', async () => {
-  const app = await createUsers(2);
-  const [first, second] = await Promise.all([app.token({ uid: 'u0' }), app.token({ uid: 'u1' })]);
-  const swap: Pair[] = [
-    ['u0', 'u1'],
-    ['u1', 'u0'],
-  ];
-  const unsettle = () =>
-    service.database.pool.query(
-      `update settlement set at = now() + interval '1 minute'
-      where app_id = $1 and provisional = (select max(provisional) from settlement where app_id = $1)`,
-      [app.appId],
-    );
-  await rename(app, swap);
-  await unsettle();
-  const between = await app.token({ uid: 'u0' });
-  assert.equal(await uidOf(between), 'u1', 'still the former holder’s');
-  assert.equal((await rename(app, swap)).status, 200);
-  assert.deepEqual(await Promise.all([first, second, between].map(uidOf)), ['u0', 'u1', 'u0']);
-  assert.equal(await uidOf(await app.token({ uid: 'u1' })), 'u1');
-  await unsettle();
-  await app.call('PATCH', `/identities/${app.appId}:u0`, { userId: 'v0' });
-  const next = await app.token({ uid: 'u0' });
-  await app.call('POST', '/messages', { from: { uid: 'x' }, to: { uid: 'u0' }, content: 1 });
-  assert.deepEqual(await Promise.all([first, second, between, next].map(uidOf)), ['v0', 'u1', 'v0', 'u0']);
+test('an act that is committed and not settled, as after a crash, is over for who comes next', async () => {
+  const { pool } = service.database;
+  const patch = (app: Tenant, uid: string, newUid: string) =>
+    app.call('PATCH', `/identities/${app.appId}:${uid}`, { uid: newUid });
+  const inAMinute = "now() + interval '1 minute'";
+  const acts: Record<string, (app: Tenant, uid: string, newUid: string) => Promise<{ status: number }>> = {
+    'by a file': (app, uid, newUid) => rename(app, [[uid, newUid]]),
+    alone: patch,
+  };
+  const unsettled: typeof acts = {
+    async 'by a file'(app, uid, newUid) {
+      const answer = await rename(app, [[uid, newUid]]);
+      await pool.query(`update settlement set at = ${inAMinute} where app_id = $1`, [app.appId]);
+      return answer;
+    },
+    async alone(app, uid, newUid) {
+      const answer = await patch(app, uid, newUid);
+      await pool.query(
+        `with act as (select app_id, id, ${inAMinute} as at from identity where app_id = $1 and name = $2),
+          held as (update identity i set name_since = at from act where i.app_id = act.app_id and i.id = act.id)
+        update former_name f set held_until = at from act where f.app_id = act.app_id and f.identity_id = act.id`,
+        [app.appId, newUid],
+      );
+      return answer;
+    },
+  };
+  for (const [first, break_] of Object.entries(unsettled))
+    for (const [second, act] of Object.entries(acts)) {
+      const app = await service.createApp();
+      const use = (uid: string) =>
+        app.call('POST', '/messages', { from: { uid }, to: { uid }, content: `of ${uid}` });
+      await use('u');
+      await use('v');
+      const early = await app.token({ uid: 'u' });
+      assert.equal((await break_(app, 'u', 'first')).status, 200);
+      const between = await app.token({ uid: 'u' });
+      assert.equal(await uidOf(between), 'first', 'still the former holder’s');
+      // The name goes to a new user, and to one that had another name; both give it up again.
+      await use('u');
+      assert.equal((await act(app, 'u', 'second')).status, 200);
+      assert.equal((await act(app, 'v', 'u')).status, 200);
+      const third = await app.token({ uid: 'u' });
+      assert.equal((await act(app, 'u', 'third')).status, 200);
+      const last = await app.token({ uid: 'u' });
+      await use('u');
+      assert.deepEqual(
+        await Promise.all([early, between, third, last].map(uidOf)),
+        ['first', 'first', 'third', 'u'],
+        `${first}, then ${second}`,
+      );
+    }
 });
 
 test('a list in JSON has its dry run as well', async () => {

@@ -16,17 +16,21 @@ const PROVISIONAL = `clock_timestamp() + interval '1 day'`;
 const AFTER = (seconds: number): string =>
   `date_trunc('milliseconds', clock_timestamp()) + make_interval(secs => ${seconds})`;
 
-// An act that was committed and isn't settled is over for who comes next. Mostly there is none, and that is soon seen.
+// An act that was committed and isn't settled, as after a crash, is over for who comes next.
 const SETTLE_OTHERS = `
-with unsettled as materialized (
+with soon as (
+  select now() + make_interval(secs => ${2 * PROVISIONAL_SECONDS}) as at
+), small as materialized (
   select name_hash, held_until from former_name
-  where app_id = $1 and held_until > now() and held_until < now() + make_interval(secs => ${2 * PROVISIONAL_SECONDS})
+  where app_id = $1 and held_until > now() and held_until < (select at from soon)
 )
 insert into settlement (app_id, provisional, at)
 select $1, provisional, least(provisional, ${AFTER(SETTLE_MS / 1_000)}) from (
-  select name_since as provisional from found where name_since > now()
+  select provisional from settlement where app_id = $1 and at > now()
   union
-  select u.held_until from unsettled u join found f on f.name_hash = u.name_hash
+  select name_since from found where name_since > now() and name_since < (select at from soon)
+  union
+  select s.held_until from small s join found f on f.name_hash = s.name_hash
 ) as act
 on conflict (app_id, provisional) do update set at = least(settlement.at, excluded.at)`;
 
