@@ -101,6 +101,30 @@ test('look-ups that arrive together are one query, and what was just asked is no
   assert.equal(queries, 2);
 });
 
+test('what was being looked up while somebody changed is answered, and not remembered', async () => {
+  const app = await service.createApp();
+  const appId = parseAppId(app.appId)!;
+  await app.register('u');
+  const { database } = service;
+  const { promise: open, resolve: openGate } = Promise.withResolvers<void>();
+  let queries = 0;
+  const query = (async (...args: Parameters<typeof database.pool.query>) => {
+    queries += 1;
+    const answer = await database.pool.query(...args);
+    await open;
+    return answer;
+  }) as unknown as typeof database.pool.query;
+  const lookups = createLookups({ ...database, pool: { query } as typeof database.pool });
+  const targets = [{ by: 'name' as const, name: 'u' as Name, registeredOnly: false }];
+  const finding = lookups.findRecent(appId, targets);
+  await eventually(() => queries === 1);
+  lookups.forget();
+  openGate();
+  assert.equal((await finding)[0]?.name, 'u');
+  await lookups.findRecent(appId, targets);
+  assert.equal(queries, 2);
+});
+
 test('a composed-only app is answered without the database', async () => {
   const app = await service.createApp(['composed']);
   await resolve(service, app, []);

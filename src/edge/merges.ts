@@ -23,7 +23,8 @@ export const merges: FastifyPluginAsyncTypebox<{ mergers: Mergers; router: Route
           'its tokens act as this user, its open sockets go on as this user with a second `welcome`. Its messages ' +
           'join the inbox behind what is there, in their order, each once, before this answers; where the two wrote to ' +
           'each other, the message stands there once. If this user has no registered imId and `from` has, it gets that ' +
-          'one. The same again answers the same, also after a crash in between. It can’t be undone.',
+          'one. The same again answers the same, also after a crash in between. A `from` that came to another user by a ' +
+          'merger is a `conflict`: name that user by its own imId or name, if it is meant. It can’t be undone.',
         tags: ['Identities'],
         params: UserPath,
         body: Type.Object(
