@@ -533,3 +533,20 @@ test('a token of a name that the guest had before acts as the account', async ()
   await merge(app, `${app.appId}:account`, { uid: 'second' });
   assert.equal((await service.call('GET', '/v1/me', { key: token })).body.uid, 'account');
 });
+
+test('a name that came by a merger, was given up and is somebody else’s leads to that one', async () => {
+  const app = await service.createApp(['composed']);
+  const rename = (from: string, to: string) =>
+    app.call('PATCH', `/identities/${app.appId}:${from}`, { uid: to });
+  await merge(app, `${app.appId}:bob`, { uid: 'guest' });
+  await send(app, { uid: 'x' }, { uid: 'guest' }, 'to bob');
+  for (const [from, to] of [
+    ['bob', 'guest'],
+    ['guest', 'other'],
+    ['other', 'bob'],
+  ] as const)
+    assert.equal((await rename(from, to)).status, 200);
+  await send(app, { uid: 'x' }, { uid: 'guest' }, 'to the next guest');
+  assert.deepEqual(contents(await app.inbox(`${app.appId}:bob`)), ['to bob']);
+  assert.deepEqual(contents(await app.inbox(`${app.appId}:guest`)), ['to the next guest']);
+});
