@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
+import type { QueryConfig } from 'pg';
 import { parseAppId, type Name } from '../src/ids.ts';
 import { createLookups } from '../src/identity/lookups.ts';
 import { eventually, startService, type Json, type Service, type Tenant } from './harness.ts';
@@ -108,9 +109,9 @@ test('what was being looked up while somebody changed is answered, and not remem
   const { database } = service;
   const { promise: open, resolve: openGate } = Promise.withResolvers<void>();
   let queries = 0;
-  const query = (async (...args: Parameters<typeof database.pool.query>) => {
+  const query = (async (config: QueryConfig) => {
     queries += 1;
-    const answer = await database.pool.query(...args);
+    const answer = await database.pool.query(config);
     await open;
     return answer;
   }) as unknown as typeof database.pool.query;
