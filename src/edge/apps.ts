@@ -13,6 +13,7 @@ import {
   Label,
   Limit,
   list,
+  backendProblems,
   problems,
   SchemeName,
   Timestamp,
@@ -112,7 +113,7 @@ export const tenantApp: FastifyPluginAsyncTypebox<{ apps: Apps; router: Router }
         params: AppPath,
         response: {
           200: { ...AppShape, description: 'The app.' },
-          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'unavailable'),
+          ...backendProblems(),
         },
       },
     },
@@ -134,14 +135,7 @@ export const tenantApp: FastifyPluginAsyncTypebox<{ apps: Apps; router: Router }
         ),
         response: {
           200: { ...AppShape, description: 'The app as it is now.' },
-          ...problems(
-            'invalid_request',
-            'unauthorized',
-            'forbidden',
-            'not_found',
-            'payload_too_large',
-            'unavailable',
-          ),
+          ...backendProblems('payload_too_large'),
         },
       },
     },
@@ -163,7 +157,7 @@ export const tenantApp: FastifyPluginAsyncTypebox<{ apps: Apps; router: Router }
         params: AppPath,
         response: {
           204: Type.Null({ description: 'Deleted; its sockets are closed.' }),
-          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'unavailable'),
+          ...backendProblems(),
         },
       },
     },

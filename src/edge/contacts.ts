@@ -9,7 +9,7 @@ import { describe } from '../identity/schemes.ts';
 import type { ContactBook } from '../identity/contacts.ts';
 import { CONTACT_DATA_MAX_BYTES, toJsonText } from './content.ts';
 import { readNumberCursor, toPage } from './paging.ts';
-import { addressed, BOB, Cursor, Limit, list, problems, UserPath } from './shapes.ts';
+import { addressed, BOB, Cursor, Limit, list, backendProblems, UserPath } from './shapes.ts';
 
 const CONTACTS_MAX = 5_000;
 
@@ -54,15 +54,7 @@ export const contacts: FastifyPluginAsyncTypebox<{ directory: Directory; contact
         ),
         response: {
           200: { ...list(Contact), description: 'The first page of the list as it is now.' },
-          ...problems(
-            'invalid_request',
-            'unauthorized',
-            'forbidden',
-            'not_found',
-            'scheme_disabled',
-            'payload_too_large',
-            'unavailable',
-          ),
+          ...backendProblems('scheme_disabled', 'payload_too_large'),
         },
       },
     },
@@ -110,14 +102,7 @@ export const contacts: FastifyPluginAsyncTypebox<{ directory: Directory; contact
         ),
         response: {
           200: { ...list(Contact), description: 'A page.' },
-          ...problems(
-            'invalid_request',
-            'unauthorized',
-            'forbidden',
-            'not_found',
-            'scheme_disabled',
-            'unavailable',
-          ),
+          ...backendProblems('scheme_disabled'),
         },
       },
     },

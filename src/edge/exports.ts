@@ -6,7 +6,7 @@ import Negotiator from 'negotiator';
 import type { DatedUser, Directory } from '../identity/directory.ts';
 import { CSV, toRecord } from './csv.ts';
 import { NDJSON, toLines } from './ndjson.ts';
-import { AppPath, BOB, EXAMPLE_AT, problems } from './shapes.ts';
+import { AppPath, BOB, EXAMPLE_AT, backendProblems } from './shapes.ts';
 import { asText, resume, toStream } from './streams.ts';
 
 /** What an export may be asked for as; the first unless asked. */
@@ -43,7 +43,7 @@ export const userExport: FastifyPluginAsyncTypebox<{ directory: Directory }> = a
               [CSV]: asText(`userId,imId,createdAt\n${BOB.userId},${BOB.imId},${EXAMPLE_AT}\n`),
             },
           },
-          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'unavailable'),
+          ...backendProblems(),
         },
       },
     },

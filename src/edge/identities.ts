@@ -3,13 +3,14 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
-import type { Name as NameText, Scheme } from '../ids.ts';
+import type { Scheme } from '../ids.ts';
 import { describe, isOwn, readAddress, type AppSchemes } from '../identity/schemes.ts';
 import type { Directory, Filter, Found } from '../identity/directory.ts';
 import type { Registry } from '../identity/registry.ts';
 import type { Router } from '../routing/router.ts';
 import { readNameCursor, readNumberCursor, toNameKey, toPage } from './paging.ts';
 import {
+  Adopt,
   AppPath,
   BOB,
   Cursor,
@@ -18,7 +19,7 @@ import {
   list,
   Name,
   NamePrefix,
-  problems,
+  backendProblems,
   SchemeName,
   Timestamp,
   UserPath,
@@ -85,31 +86,14 @@ export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
         body: Type.Object(
           {
             userId: Name,
-            adopt: Type.Optional(
-              Type.Unsafe<boolean | { uid: NameText }>({
-                type: ['boolean', 'object'],
-                properties: { uid: Name },
-                required: ['uid'],
-                additionalProperties: false,
-                default: true,
-              }),
-            ),
+            adopt: Type.Optional({ ...Adopt, default: true }),
           },
           { additionalProperties: false, examples: [{ userId: 'bob' }] },
         ),
         response: {
           200: { ...Registered, description: 'It was registered before.' },
           201: { ...Registered, description: 'Registered now.' },
-          ...problems(
-            'invalid_request',
-            'unauthorized',
-            'forbidden',
-            'not_found',
-            'conflict',
-            'scheme_disabled',
-            'payload_too_large',
-            'unavailable',
-          ),
+          ...backendProblems('conflict', 'scheme_disabled', 'payload_too_large'),
         },
       },
     },
@@ -155,14 +139,7 @@ export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
         ),
         response: {
           200: { ...list(Identity), description: 'A page.' },
-          ...problems(
-            'invalid_request',
-            'unauthorized',
-            'forbidden',
-            'not_found',
-            'scheme_disabled',
-            'unavailable',
-          ),
+          ...backendProblems('scheme_disabled'),
         },
       },
     },
@@ -210,14 +187,7 @@ export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
         params: UserPath,
         response: {
           200: { ...Identity, description: 'The user as it is called now.' },
-          ...problems(
-            'invalid_request',
-            'unauthorized',
-            'forbidden',
-            'not_found',
-            'scheme_disabled',
-            'unavailable',
-          ),
+          ...backendProblems('scheme_disabled'),
         },
       },
     },
@@ -254,15 +224,7 @@ export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
         ),
         response: {
           204: Type.Null({ description: 'Erased.' }),
-          ...problems(
-            'invalid_request',
-            'unauthorized',
-            'forbidden',
-            'not_found',
-            'conflict',
-            'scheme_disabled',
-            'unavailable',
-          ),
+          ...backendProblems('conflict', 'scheme_disabled'),
         },
       },
     },

@@ -2,12 +2,12 @@
 
 import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
-import type { Name as NameText, RegisteredId } from '../ids.ts';
+import type { RegisteredId } from '../ids.ts';
 import type { Registration } from '../identity/registrations.ts';
 import { CSV, readCsv } from './csv.ts';
 import type { Line } from './lines.ts';
 import { NDJSON, readLines } from './ndjson.ts';
-import { ImIdText, Name, Timestamp } from './shapes.ts';
+import { Adopt, ImIdText, Name, Timestamp } from './shapes.ts';
 import { compileSchema, faultsOf, invalid } from './validation.ts';
 
 const ImportLine = Type.Object(
@@ -15,14 +15,7 @@ const ImportLine = Type.Object(
     userId: Name,
     imId: Type.Optional({ ...ImIdText, pattern: '^im_' }),
     createdAt: Type.Optional(Timestamp),
-    adopt: Type.Optional(
-      Type.Unsafe<boolean | { uid: NameText }>({
-        type: ['boolean', 'object'],
-        properties: { uid: Name },
-        required: ['uid'],
-        additionalProperties: false,
-      }),
-    ),
+    adopt: Type.Optional(Adopt),
   },
   { additionalProperties: false },
 );

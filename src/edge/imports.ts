@@ -9,13 +9,13 @@ import type { Registered } from '../identity/registrations.ts';
 import type { Registry } from '../identity/registry.ts';
 import { requireScheme } from '../identity/schemes.ts';
 import { CSV } from './csv.ts';
-import { asText, readBody, resume, toStream } from './streams.ts';
+import { asText, isStream, readBody, resume, toStream } from './streams.ts';
 import { toError, workThrough, type Outcome } from './import_batches.ts';
 import { DryRun, dryRunExample, rehearse } from './import_dry_run.ts';
 import { importTypes } from './import_lines.ts';
 import type { Line } from './lines.ts';
 import { NDJSON, toLines } from './ndjson.ts';
-import { AppPath, problems } from './shapes.ts';
+import { AppPath, backendProblems } from './shapes.ts';
 import { compileSchema, invalid } from './validation.ts';
 
 export const userImport: FastifyPluginAsyncTypebox<{
@@ -68,14 +68,7 @@ export const userImport: FastifyPluginAsyncTypebox<{
               'application/json': { schema: DryRun, example: dryRunExample },
             },
           },
-          ...problems(
-            'invalid_request',
-            'unauthorized',
-            'forbidden',
-            'not_found',
-            'scheme_disabled',
-            'unavailable',
-          ),
+          ...backendProblems('scheme_disabled'),
         },
       },
       // A body of lines is checked line by line.
@@ -85,7 +78,7 @@ export const userImport: FastifyPluginAsyncTypebox<{
     async (request, reply) => {
       const { tenant, body, query } = request;
       requireScheme(tenant, 'registered');
-      if (!isLines(body))
+      if (!isStream(body))
         throw invalid([
           {
             in: 'header',
@@ -131,8 +124,4 @@ export const userImport: FastifyPluginAsyncTypebox<{
 function toResult({ line, userId, result }: Outcome<Registered>): object {
   if (result instanceof ImidError) return { line, userId, ...toError(result) };
   return { line, userId, imId: result.user.imId, status: result.status };
-}
-
-function isLines(body: unknown): body is AsyncGenerator<Line[]> {
-  return typeof body === 'object' && body !== null && Symbol.asyncIterator in body;
 }

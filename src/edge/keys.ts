@@ -5,7 +5,17 @@ import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
 import { scopes, type ApiKey, type ApiKeys, type Scope } from '../tokens/api_keys.ts';
 import { readCursor, toPage } from './paging.ts';
-import { AppIdText, AppPath, Cursor, EXAMPLE_AT, Label, Limit, list, problems, Timestamp } from './shapes.ts';
+import {
+  AppIdText,
+  AppPath,
+  Cursor,
+  EXAMPLE_AT,
+  Label,
+  Limit,
+  list,
+  backendProblems,
+  Timestamp,
+} from './shapes.ts';
 
 const Scopes = Type.Array(Type.Unsafe<Scope>(Type.String({ enum: [...scopes] })), {
   minItems: 1,
@@ -50,14 +60,7 @@ export const keys: FastifyPluginAsyncTypebox<{ apiKeys: ApiKeys }> = async (app,
             { ...keyFields, apiKey: Type.String() },
             { description: 'Created.', examples: [{ ...example, apiKey: 'imk_…' }] },
           ),
-          ...problems(
-            'invalid_request',
-            'unauthorized',
-            'forbidden',
-            'not_found',
-            'payload_too_large',
-            'unavailable',
-          ),
+          ...backendProblems('payload_too_large'),
         },
       },
     },
@@ -85,7 +88,7 @@ export const keys: FastifyPluginAsyncTypebox<{ apiKeys: ApiKeys }> = async (app,
         ),
         response: {
           200: { ...list(Type.Object(keyFields, { examples: [example] })), description: 'A page.' },
-          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'unavailable'),
+          ...backendProblems(),
         },
       },
     },
@@ -115,7 +118,7 @@ export const keys: FastifyPluginAsyncTypebox<{ apiKeys: ApiKeys }> = async (app,
         }),
         response: {
           204: Type.Null({ description: 'Deleted; it is refused from now on.' }),
-          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'unavailable'),
+          ...backendProblems(),
         },
       },
     },

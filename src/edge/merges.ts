@@ -5,7 +5,7 @@ import { Type } from 'typebox';
 import type { Mergers } from '../identity/mergers.ts';
 import { describe } from '../identity/schemes.ts';
 import type { Router } from '../routing/router.ts';
-import { Address, BOB, problems, ref, UserPath } from './shapes.ts';
+import { Address, BOB, backendProblems, ref, UserPath } from './shapes.ts';
 
 export const merges: FastifyPluginAsyncTypebox<{ mergers: Mergers; router: Router }> = async (
   app,
@@ -39,16 +39,7 @@ export const merges: FastifyPluginAsyncTypebox<{ mergers: Mergers; router: Route
             },
             { description: 'Merged.', examples: [{ imId: BOB.imId, messages: 12 }] },
           ),
-          ...problems(
-            'invalid_request',
-            'unauthorized',
-            'forbidden',
-            'not_found',
-            'conflict',
-            'scheme_disabled',
-            'payload_too_large',
-            'unavailable',
-          ),
+          ...backendProblems('conflict', 'scheme_disabled', 'payload_too_large'),
         },
       },
     },

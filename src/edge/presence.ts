@@ -5,7 +5,16 @@ import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
 import type { Directory, Found, User } from '../identity/directory.ts';
 import type { Router } from '../routing/router.ts';
-import { ALICE, AppPath, EXAMPLE_AT, ImIdText, ItemError, problems, ref, Timestamp } from './shapes.ts';
+import {
+  ALICE,
+  AppPath,
+  EXAMPLE_AT,
+  ImIdText,
+  ItemError,
+  backendProblems,
+  ref,
+  Timestamp,
+} from './shapes.ts';
 
 const Device = Type.Object({
   deviceId: Type.String(),
@@ -64,7 +73,7 @@ export const presence: FastifyPluginAsyncTypebox<{ directory: Directory; router:
             { items: Type.Array(Presence) },
             { description: 'One item per imId, in order.', examples: [{ items: [example] }] },
           ),
-          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'unavailable'),
+          ...backendProblems(),
         },
       },
     },

@@ -7,9 +7,8 @@ import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
 import type { Directory } from '../identity/directory.ts';
 import type { Registry } from '../identity/registry.ts';
-import type { RenameLines, Renaming } from '../identity/renaming.ts';
+import type { Renaming } from '../identity/renaming.ts';
 import { CSV } from './csv.ts';
-
 import { identityExample } from './identities.ts';
 import { NDJSON } from './ndjson.ts';
 import {
@@ -20,8 +19,8 @@ import {
   writeListFaults,
   type AskedRename,
 } from './rename_lines.ts';
-import { AppPath, ImIdText, Name, problems } from './shapes.ts';
-import { readBody, toStream } from './streams.ts';
+import { AppPath, ImIdText, Name, backendProblems } from './shapes.ts';
+import { isStream, readBody, toStream } from './streams.ts';
 import { compileSchema, invalid } from './validation.ts';
 
 const RENAMES_MAX = 1000;
@@ -117,17 +116,7 @@ export const renameLists: FastifyPluginAsyncTypebox<{
               [NDJSON]: { schema: Type.String({ examples: [FAULT_EXAMPLE] }), example: FAULT_EXAMPLE },
             },
           },
-          ...problems(
-            'invalid_request',
-            'unauthorized',
-            'forbidden',
-            'not_found',
-            'conflict',
-            'scheme_disabled',
-            'payload_too_large',
-            'rate_limited',
-            'unavailable',
-          ),
+          ...backendProblems('conflict', 'scheme_disabled', 'payload_too_large', 'rate_limited'),
         },
       },
       validatorCompiler: ({ schema, httpPart }) =>
@@ -135,7 +124,7 @@ export const renameLists: FastifyPluginAsyncTypebox<{
     },
     async (request, reply) => {
       const { tenant, query, body } = request;
-      if (isLines(body)) {
+      if (isStream(body)) {
         if (!query.dryRun) return { renamed: await renaming.rename(tenant, body) };
         const faults = renaming.check(tenant, body);
         // Also where nobody ever begins to read them.
@@ -162,10 +151,6 @@ export const renameLists: FastifyPluginAsyncTypebox<{
     },
   );
 };
-
-function isLines(body: unknown): body is AsyncGenerator<RenameLines> {
-  return typeof body === 'object' && body !== null && Symbol.asyncIterator in body;
-}
 
 /** It was checked, unless there is none. */
 function isJsonList(body: unknown): body is { renames: AskedRename[] } {

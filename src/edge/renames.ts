@@ -6,7 +6,7 @@ import type { Directory } from '../identity/directory.ts';
 import type { Registry } from '../identity/registry.ts';
 import { describe } from '../identity/schemes.ts';
 import { Identity, toAnswer } from './identities.ts';
-import { Name, problems, UserPath } from './shapes.ts';
+import { Name, backendProblems, UserPath } from './shapes.ts';
 import { invalid } from './validation.ts';
 
 export const renames: FastifyPluginAsyncTypebox<{ directory: Directory; registry: Registry }> = async (
@@ -31,16 +31,7 @@ export const renames: FastifyPluginAsyncTypebox<{ directory: Directory; registry
         ),
         response: {
           200: { ...Identity, description: 'The user as it is called now.' },
-          ...problems(
-            'invalid_request',
-            'unauthorized',
-            'forbidden',
-            'not_found',
-            'conflict',
-            'scheme_disabled',
-            'payload_too_large',
-            'unavailable',
-          ),
+          ...backendProblems('conflict', 'scheme_disabled', 'payload_too_large'),
         },
       },
     },

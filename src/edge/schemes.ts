@@ -7,7 +7,7 @@ import { describe } from '../identity/schemes.ts';
 import type { Directory, Found } from '../identity/directory.ts';
 import type { Router } from '../routing/router.ts';
 import { identityFields } from './identities.ts';
-import { Address, ALICE, AppPath, BOB, ItemError, problems, ref } from './shapes.ts';
+import { Address, ALICE, AppPath, BOB, ItemError, backendProblems, ref } from './shapes.ts';
 
 const SchemeUse = Type.Object({
   enabled: Type.Boolean(),
@@ -57,7 +57,7 @@ export const schemeUse: FastifyPluginAsyncTypebox<{ directory: Directory; router
               ],
             },
           ),
-          ...problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', 'unavailable'),
+          ...backendProblems(),
         },
       },
     },
@@ -108,14 +108,7 @@ export const schemeUse: FastifyPluginAsyncTypebox<{ directory: Directory; router
               ],
             },
           ),
-          ...problems(
-            'invalid_request',
-            'unauthorized',
-            'forbidden',
-            'not_found',
-            'payload_too_large',
-            'unavailable',
-          ),
+          ...backendProblems('payload_too_large'),
         },
       },
     },

@@ -32,6 +32,14 @@ export const Name = Type.Unsafe<NameText>(
 
 export const NamePrefix = text({ format: 'text', minLength: 1, maxLength: 128, examples: ['b'] });
 
+/** Whom to adopt when a userId is registered: who has it as a uid, nobody, or who has another uid. */
+export const Adopt = Type.Unsafe<boolean | { uid: NameText }>({
+  type: ['boolean', 'object'],
+  properties: { uid: Name },
+  required: ['uid'],
+  additionalProperties: false,
+});
+
 export const ImIdText = Type.Unsafe<ImId>(
   text({
     format: 'im-id',
@@ -215,6 +223,11 @@ export function problems(...codes: ErrorCode[]): Record<number, TSchema> {
   return Object.fromEntries(
     [...byStatus].map(([status, ofStatus]) => [status, problemResponse(status, ofStatus)]),
   );
+}
+
+/** As `problems`, of a route about an app: what each of them may answer, and more. */
+export function backendProblems(...more: ErrorCode[]): Record<number, TSchema> {
+  return problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', ...more, 'unavailable');
 }
 
 const RETRY_AFTER = { 'Retry-After': { type: 'integer', description: 'In seconds.' } };

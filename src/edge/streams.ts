@@ -82,6 +82,11 @@ export function asText(example: string) {
   return { schema: Type.String({ examples: [example] }), example };
 }
 
+/** Whether a body is one that is read as it comes in; what it holds is what its content type's parser gives. */
+export function isStream(body: unknown): body is AsyncGenerator<never> {
+  return typeof body === 'object' && body !== null && Symbol.asyncIterator in body;
+}
+
 /** Goes on with what was begun. */
 export async function* resume<T>(first: IteratorResult<T>, rest: AsyncGenerator<T>): AsyncGenerator<T> {
   try {

@@ -7,7 +7,7 @@ import { insertAuditEvent } from '../store/audit.ts';
 import type { Database } from '../store/database.ts';
 import type { Hashes } from '../store/former_names.ts';
 import { findMerged, findMerger, findUnfinishedMergers, mergeUsers, moveMessages } from '../store/mergers.ts';
-import { transact } from '../store/transact.ts';
+import { attemptEach, transact } from '../store/transact.ts';
 import type { Apps } from './apps.ts';
 import type { Directory, User } from './directory.ts';
 import type { Lookups } from './lookups.ts';
@@ -86,7 +86,7 @@ export function createMergers({ database: { kysely }, apps, directory, lookups, 
     /** Brings what mergers that were broken off have left; all, or those into one row. */
     async bringAll(into?: { appId: AppId; intoId: number }): Promise<void> {
       const unfinished = await findUnfinishedMergers(kysely, into);
-      await Promise.all(unfinished.map(({ appId, fromId }) => moveMessages(kysely, appId, fromId)));
+      await attemptEach(unfinished, ({ appId, fromId }) => moveMessages(kysely, appId, fromId));
     },
   };
 }

@@ -10,7 +10,7 @@ import { clearMessages, findErasures } from '../store/erasures.ts';
 import type { Hashes } from '../store/former_names.ts';
 import { findUsersByName, registerNames, type User } from '../store/identities.ts';
 import { eraseUser, renameUsers, settleNames } from '../store/name_changes.ts';
-import { rerun, transact } from '../store/transact.ts';
+import { attemptEach, rerun, transact } from '../store/transact.ts';
 import { createAdoption } from './adoption.ts';
 import { imIdTaken, otherImId, taken, usedAsUid } from './conflicts.ts';
 import type { Directory, Found } from './directory.ts';
@@ -245,7 +245,7 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
     },
 
     /** Goes on with erasing where a process that ended left off. */
-    clearAll: async (): Promise<unknown> =>
-      Promise.all((await findErasures(kysely)).map((erased) => clearMessages(kysely, erased))),
+    clearAll: async (): Promise<void> =>
+      attemptEach(await findErasures(kysely), (erased) => clearMessages(kysely, erased)),
   };
 }

@@ -186,7 +186,10 @@ async function findProvisional(trx: Executor): Promise<Date> {
   return rows[0]!.provisional;
 }
 
-/** Notes names as given up, and gives back their hashes. Where the holder before was not settled yet, that is over now: it was committed. */
+/**
+ * Notes names as given up, and gives back their hashes. Where the holder before was not settled yet, that is over now: it
+ * was committed.
+ */
 export async function insertFormerNames(
   trx: Executor,
   formerNames: readonly FormerName[],

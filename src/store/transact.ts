@@ -21,6 +21,16 @@ export function transact<T>(db: Executor, act: (trx: Executor) => Promise<T>): P
   return rerun(() => db.transaction().execute(act));
 }
 
+/**
+ * Does an act for each, one after the other, so that many don't take all connections. One that fails stops no other;
+ * what failed is thrown in the end.
+ */
+export async function attemptEach<T>(all: readonly T[], act: (each: T) => Promise<void>): Promise<void> {
+  const failed: unknown[] = [];
+  for (const each of all) await act(each).catch((error: unknown) => failed.push(error));
+  if (failed.length > 0) throw new AggregateError(failed, `${failed.length} of ${all.length} failed`);
+}
+
 function isToRunAgain(error: unknown): boolean {
   if (isDanglingReference(error)) return true;
   return error instanceof Error && 'code' in error && AGAIN.has(String(error.code));
