@@ -1,9 +1,11 @@
 // The composition root and table of contents: which stages there are, what each is given, and which routes stand
 // behind which credential.
 
+import { randomUUID } from 'node:crypto';
 import websocket from '@fastify/websocket';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify from 'fastify';
+import { Registry } from 'prom-client';
 import { adminApps, tenantApp } from './edge/apps.ts';
 import { audit as auditTrail } from './edge/audit.ts';
 import { createAccess } from './edge/access.ts';
@@ -37,6 +39,9 @@ import { createMergers } from './identity/mergers.ts';
 import { createRegistry } from './identity/registry.ts';
 import { createRehearsals } from './identity/rehearsal.ts';
 import { createRenaming } from './identity/renaming.ts';
+import { DEFAULT_LIMITS, type Limits } from './routing/limits.ts';
+import { createMeters } from './routing/meters.ts';
+import { createRings } from './routing/rings.ts';
 import { createRouter } from './routing/router.ts';
 import type { Database } from './store/database.ts';
 import { createApiKeys } from './tokens/api_keys.ts';
@@ -57,6 +62,7 @@ export interface AppOptions {
   pingMs?: number | undefined;
   /** In milliseconds: how long a client may take to read what was written to it. */
   drainTimeoutMs?: number | undefined;
+  limits?: Partial<Limits> | undefined;
   /** How many messages may wait to be stored. */
   maxQueuedMessages?: number | undefined;
 }
@@ -86,13 +92,18 @@ export async function createApp(options: AppOptions) {
     routerOptions: { maxParamLength: PARAM_MAX_LENGTH, querystringParser: parseQuery },
   }).withTypeProvider<TypeBoxTypeProvider>();
   const log = (message: string, error?: unknown): void => app.log.error({ err: error }, message);
+  const processId = randomUUID();
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
   let isDraining = false;
 
   // The stages, each given what stands above it.
   const box = createBox(secret);
   const hashes = createHashes(await keepSecret(database, box, 'former-names'));
-  const apps = createApps(database);
-  const lookups = createLookups(database);
+  const metrics = new Registry();
+  const meters = createMeters(metrics);
+  const rings = createRings({ database, processId, meters, log });
+  const apps = createApps({ database, onChange: (appId) => rings.tellAll('app', [appId]) });
+  const lookups = createLookups({ database, onChange: () => rings.tellAll('names', []) });
   const directory = createDirectory({ database, lookups, hashes });
   const registry = createRegistry({ database, directory, lookups, hashes });
   const mergers = createMergers({ database, apps, directory, lookups, hashes });
@@ -103,12 +114,16 @@ export async function createApp(options: AppOptions) {
   const contactBook = createContactBook(database);
   const keys = await createKeys(database, box);
   const tokens = createTokens({ keys, issuer: publicUrl, clock: database.clock });
-  const apiKeys = createApiKeys(database);
+  const apiKeys = createApiKeys({ database, onRevoke: (keyId) => rings.tellAll('key', [keyId]) });
   const access = createAccess({ adminKey, apps, apiKeys, tokens, directory });
   const router = await createRouter({
     database,
+    processId,
     apps,
     directory,
+    rings,
+    meters,
+    limits,
     admit: access.admit,
     log,
     maxQueuedMessages,
@@ -170,7 +185,13 @@ export async function createApp(options: AppOptions) {
     async (client) => {
       client.addHook('onRequest', access.requireClient);
       await client.register(me, { contactBook, router });
-      await client.register(connect, { router, isDraining: () => isDraining, pingMs, drainTimeoutMs });
+      await client.register(connect, {
+        router,
+        isDraining: () => isDraining,
+        limits,
+        pingMs,
+        drainTimeoutMs,
+      });
     },
     { prefix: '/v1' },
   );

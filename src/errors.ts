@@ -26,6 +26,7 @@ export const closeCodes = {
   draining: { code: 1001, reason: 'the service is restarting' },
   tokenExpired: { code: 4001, reason: 'token expired' },
   tooSlow: { code: 4008, reason: 'reads too slowly' },
+  tooFast: { code: 4010, reason: 'sends too fast' },
   unavailable: { code: 4011, reason: 'unavailable, try again' },
   tokenRevoked: { code: 4502, reason: 'token revoked' },
   replaced: { code: 4503, reason: 'replaced by a newer connection of this device' },

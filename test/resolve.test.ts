@@ -87,7 +87,10 @@ test('look-ups that arrive together are one query, and what was just asked is no
     queries += 1;
     return database.pool.query(...args);
   }) as typeof database.pool.query;
-  const lookups = createLookups({ ...database, pool: { query } as typeof database.pool });
+  const lookups = createLookups({
+    database: { ...database, pool: { query } as typeof database.pool },
+    onChange: () => {},
+  });
   const targetOf = (name: Name) => ({ by: 'name' as const, name, registeredOnly: false });
   const found = await Promise.all(names.map((name) => lookups.findRecent(appId, [targetOf(name)])));
   assert.deepEqual(
@@ -115,7 +118,10 @@ test('what was being looked up while somebody changed is answered, and not remem
     await open;
     return answer;
   }) as unknown as typeof database.pool.query;
-  const lookups = createLookups({ ...database, pool: { query } as typeof database.pool });
+  const lookups = createLookups({
+    database: { ...database, pool: { query } as typeof database.pool },
+    onChange: () => {},
+  });
   const targets = [{ by: 'name' as const, name: 'u' as Name, registeredOnly: false }];
   const finding = lookups.findRecent(appId, targets);
   await eventually(() => queries === 1);

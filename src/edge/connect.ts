@@ -7,10 +7,11 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import type { WebSocket } from 'ws';
-import { closeCodes, ImidError, type CloseReason } from '../errors.ts';
+import { ImidError } from '../errors.ts';
+import { Rate, type Limits } from '../routing/limits.ts';
 import type { Router } from '../routing/router.ts';
-import type { Peer } from '../routing/session.ts';
 import { createFrameReader } from './frames.ts';
+import { createPeer } from './peer.ts';
 import { DeviceId, problems, Seq } from './shapes.ts';
 import { invalid } from './validation.ts';
 
@@ -19,9 +20,6 @@ export const SUBPROTOCOL = 'imid.v1';
 const FRAME_MAX_BYTES = 128 * 1024;
 /** What is read of a frame at all, so that one that is too long can still be told so. */
 export const SOCKET_MAX_PAYLOAD_BYTES = 2 * 1024 * 1024;
-
-const DRAINED_BYTES = 64 * 1024;
-const CLOSE_GRACE_MS = 2_000;
 
 const DESCRIPTION = `A WebSocket, which no button on this page can open: \`new WebSocket(url, ['imid.v1', 'bearer.' + token])\` can, in
 any browser. It has the subprotocol \`imid.v1\`; the token comes as \`Authorization: Bearer\` or, from browsers, as a second
@@ -39,7 +37,8 @@ One JSON object per text frame:
 | | \`{"type": "error", "id"?, "code", "detail"}\` |
 
 The range of a close code says whether to come back. Below 4500, reconnect with back-off and jitter: 1001 restarting, 4001
-token expired, 4008 reads too slowly, 4011 unavailable. From 4500 on, don't until the app says so: 4502 token revoked, 4503
+token expired, 4008 reads too slowly, 4010 sends too fast, 4011
+unavailable. From 4500 on, don't until the app says so: 4502 token revoked, 4503
 replaced by the same device, 4509 protocol error.`;
 
 const Query = Type.Object(
@@ -65,13 +64,14 @@ const Query = Type.Object(
 export interface ConnectOptions {
   router: Router;
   isDraining: () => boolean;
+  limits: Limits;
   pingMs?: number | undefined;
   drainTimeoutMs?: number | undefined;
 }
 
 export const connect: FastifyPluginAsyncTypebox<ConnectOptions> = async (
   app,
-  { router, isDraining, pingMs = 12_000, drainTimeoutMs = 10_000 },
+  { router, isDraining, limits, pingMs = 12_000, drainTimeoutMs = 10_000 },
 ) => {
   const readFrame = createFrameReader();
 
@@ -93,6 +93,7 @@ export const connect: FastifyPluginAsyncTypebox<ConnectOptions> = async (
           'token_revoked',
           'forbidden',
           'scheme_disabled',
+          'rate_limited',
           'unavailable',
         ),
       },
@@ -102,26 +103,29 @@ export const connect: FastifyPluginAsyncTypebox<ConnectOptions> = async (
       if (request.ws) refuseBadHandshake(request);
       refuseOtherProtocols(request);
       refuseOtherDevice(request, request.query.device);
+      router.requireRoom(request.admitted);
     },
     handler: async () => {
       throw new ImidError('invalid_request', 'This is a WebSocket: connect with "Upgrade: websocket".');
     },
     wsHandler: (socket, request) => {
       const { query } = request;
-      const peer = createPeer(socket, drainTimeoutMs);
+      const peer = createPeer(socket, request.raw.socket, drainTimeoutMs);
+      const rate = new Rate(limits.framesPerSecond, limits.frameBurst, performance.now());
       const { session, started } = router.open(peer, request.admitted, {
         deviceId: query.device ?? request.admitted.claims.deviceId,
         state: query.state ?? 'foreground',
         after: query.after,
         epoch: query.epoch,
       });
-      let isReady = false;
       const receive = (data: Buffer, isBinary: boolean): void => {
+        if (!rate.take(performance.now())) return session.close('tooFast');
         if (isBinary || data.length > FRAME_MAX_BYTES || !isUtf8(data)) return session.close('protocolError');
         const read = readFrame(data.toString());
         if ('frame' in read) session.receive(read.frame);
         else session.fail(read.error, read.id);
       };
+      let isReady = false;
       // Attached before anything is awaited, or frames would be lost; what comes early waits for the welcome.
       socket.on('message', (data, isBinary) => {
         if (isReady) receive(data as Buffer, isBinary);
@@ -129,10 +133,10 @@ export const connect: FastifyPluginAsyncTypebox<ConnectOptions> = async (
       });
       socket.on('close', () => session.onClosed());
       socket.on('error', () => socket.terminate());
-      socket.pause();
+      peer.pause();
       void started.then(() => {
         isReady = true;
-        socket.resume();
+        peer.resume();
       });
     },
   });
@@ -187,37 +191,4 @@ function checkAlive(socket: WebSocket): void {
   silent.add(socket);
   socket.once('pong', () => silent.delete(socket));
   socket.ping();
-}
-
-function createPeer(socket: WebSocket, drainTimeoutMs: number): Peer {
-  let waiting: (() => void)[] = [];
-  const onWritten = (): void => {
-    if (waiting.length === 0 || socket.bufferedAmount > DRAINED_BYTES) return;
-    for (const resolve of waiting) resolve();
-    waiting = [];
-  };
-  return {
-    send: (text) => socket.send(text, onWritten),
-    pause: () => socket.pause(),
-    resume: () => socket.resume(),
-    close(reason: CloseReason) {
-      const { code, reason: words } = closeCodes[reason];
-      socket.resume();
-      socket.close(code, words);
-      setTimeout(() => socket.terminate(), CLOSE_GRACE_MS).unref();
-    },
-    get buffered() {
-      return socket.bufferedAmount;
-    },
-    drained() {
-      if (socket.bufferedAmount <= DRAINED_BYTES) return Promise.resolve(true);
-      const { promise, resolve } = Promise.withResolvers<boolean>();
-      const timer = setTimeout(() => resolve(false), drainTimeoutMs);
-      waiting.push(() => {
-        clearTimeout(timer);
-        resolve(true);
-      });
-      return promise;
-    },
-  };
 }

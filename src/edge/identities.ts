@@ -236,7 +236,7 @@ export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
         });
       const blanksContent = query.content === 'erase';
       const erased = await registry.erase(tenant, user, { blanksContent, actor });
-      for (const id of erased.rowIds) router.disconnect(id);
+      router.disconnect(tenant.id, erased.rowIds);
       await registry.clear(tenant, erased);
       return reply.code(204).send(null);
     },

@@ -45,7 +45,7 @@ export const merges: FastifyPluginAsyncTypebox<{ mergers: Mergers; router: Route
     },
     async ({ tenant, params, body, actor }) => {
       const { fromId, user } = await mergers.begin(tenant, params.imId, body.from, actor);
-      router.moveSessions(fromId, user);
+      router.moveSessions(tenant.id, fromId, user);
       const messages = await mergers.bring(tenant.id, fromId);
       await router.announce(tenant.id, user.id);
       return { imId: describe(tenant, user).imId, messages };

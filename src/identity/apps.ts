@@ -13,8 +13,19 @@ const MAX_AGE_MS = 1_000;
 
 export type Apps = ReturnType<typeof createApps>;
 
-export function createApps({ kysely }: Database) {
+export interface AppsOptions {
+  database: Database;
+  /** Told of what this process has changed. */
+  onChange: (id: AppId) => void;
+}
+
+export function createApps({ database: { kysely }, onChange }: AppsOptions) {
   const fresh = createFresh(MAX_AGE_MS, (id: AppId) => findApp(kysely, id));
+
+  function forget(id: AppId): void {
+    fresh.forget(id);
+    onChange(id);
+  }
 
   return {
     find: (id: AppId): Promise<App | undefined> => fresh.get(id),
@@ -26,8 +37,14 @@ export function createApps({ kysely }: Database) {
       return app;
     },
 
+    /** As `find`, where that is known without asking. */
+    peek: (id: AppId): App | undefined => fresh.peek(id),
+
     /** To be called when this process has changed something of the app otherwise. */
-    forget: (id: AppId): void => fresh.forget(id),
+    forget,
+
+    /** To be called when another process has changed something of the app. */
+    hear: (id: AppId): void => fresh.forget(id),
 
     create: (app: { name: string; schemes: readonly Scheme[] }): Promise<App> => insertApp(kysely, app),
 
@@ -39,7 +56,7 @@ export function createApps({ kysely }: Database) {
       change: { name?: string | undefined; schemes?: readonly Scheme[] | undefined },
     ): Promise<App> {
       const app = await updateApp(kysely, id, change);
-      fresh.forget(id);
+      forget(id);
       if (!app) throw noSuchApp();
       return app;
     },
@@ -47,7 +64,7 @@ export function createApps({ kysely }: Database) {
     /** Deletes the app with everything in it. Throws `not_found`. */
     async remove(id: AppId): Promise<void> {
       const found = await deleteApp(kysely, id);
-      fresh.forget(id);
+      forget(id);
       if (!found) throw noSuchApp();
     },
   };

@@ -25,11 +25,22 @@ interface Waiting {
 
 export type Lookups = ReturnType<typeof createLookups>;
 
-export function createLookups({ pool }: Database) {
+export interface LookupsOptions {
+  database: Database;
+  /** Told when this process has changed who somebody is. */
+  onChange: () => void;
+}
+
+export function createLookups({ database: { pool }, onChange }: LookupsOptions) {
   const remembered = new LRUCache<string, User>({ max: MAX_REMEMBERED, ttl: MAX_AGE_MS, ttlResolution: 10 });
   /** Counts what this process changed: what was asked before may be out of date, and isn't remembered. */
   let changes = 0;
   const queues = new Map<AppId, { waiting: Waiting[]; queries: number }>();
+
+  function drop(): void {
+    changes += 1;
+    remembered.clear();
+  }
 
   /** Finds the users of targets as they are now, in one query; undefined where there is none. */
   function find(appId: AppId, targets: readonly Target[]): Promise<(User | undefined)[]> {
@@ -101,9 +112,12 @@ export function createLookups({ pool }: Database) {
 
     /** To be called when this process has changed who somebody is. */
     forget(): void {
-      changes += 1;
-      remembered.clear();
+      drop();
+      onChange();
     },
+
+    /** To be called when another process has. */
+    hear: drop,
   };
 }
 

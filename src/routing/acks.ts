@@ -1,9 +1,10 @@
-// Writes down what devices have acked. Acks of a device that arrive while one is being written become one; a lost
-// one only costs a repeat, since delivery is at least once.
+// Writes down what devices have acked, many at a time. An ack that gets lost only costs a repeat, since delivery is at
+// least once; so they may wait a moment for others.
 
 import type { AppId } from '../ids.ts';
 import type { Database } from '../store/database.ts';
-import { markAcked } from '../store/devices.ts';
+import { markAcked, type Ack } from '../store/devices.ts';
+import { rerun } from '../store/transact.ts';
 
 export interface Acks {
   mark(appId: AppId, identityId: number, deviceId: string, seq: number): void;
@@ -12,37 +13,64 @@ export interface Acks {
   settleAll(): Promise<void>;
 }
 
-export function createAcks({ kysely }: Database, log: (message: string, error: unknown) => void): Acks {
-  const pending = new Map<string, { seq: number; written: Promise<void> }>();
-  const keyOf = (identityId: number, deviceId: string): string => `${identityId}:${deviceId}`;
+/** How long acks wait for others. */
+const LINGER_MS = 20;
+const MAX_ACKS = 1_000;
+
+export function createAcks({ pool }: Database, log: (message: string, error: unknown) => void): Acks {
+  /** By device: the highest of those that wait, and of those that are being written. */
+  let waiting = new Map<string, Ack>();
+  let flying = new Map<string, Ack>();
+  let writing: Promise<void> | undefined;
+  let hurry: (() => void) | undefined;
+
+  async function writeAll(): Promise<void> {
+    while (waiting.size > 0) {
+      await linger();
+      flying = waiting;
+      waiting = new Map();
+      const acks = [...flying.values()];
+      try {
+        for (let i = 0; i < acks.length; i += MAX_ACKS)
+          await rerun(() => markAcked(pool, acks.slice(i, i + MAX_ACKS)));
+      } catch (error) {
+        log('acks could not be written', error);
+      }
+      flying = new Map();
+    }
+    writing = undefined;
+  }
+
+  async function linger(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    hurry = resolve;
+    const timer = setTimeout(resolve, LINGER_MS);
+    await promise;
+    clearTimeout(timer);
+    hurry = undefined;
+  }
+
+  async function settleWhile(isOpen: () => boolean): Promise<void> {
+    while (isOpen()) {
+      hurry?.();
+      await writing;
+    }
+  }
 
   return {
     mark(appId, identityId, deviceId, seq) {
       const key = keyOf(identityId, deviceId);
-      const waiting = pending.get(key);
-      if (waiting) {
-        waiting.seq = Math.max(waiting.seq, seq);
-        return;
-      }
-      const entry = { seq, written: Promise.resolve() };
-      const write = async (): Promise<void> => {
-        try {
-          for (let written = 0; written < entry.seq;) {
-            written = entry.seq;
-            await markAcked(kysely, appId, identityId, deviceId, written);
-          }
-        } catch (error) {
-          log('an ack could not be written', error);
-        } finally {
-          pending.delete(key);
-        }
-      };
-      pending.set(key, entry);
-      entry.written = write();
+      const ack = waiting.get(key);
+      if (ack) ack.seq = Math.max(ack.seq, seq);
+      else waiting.set(key, { appId, identityId, deviceId, seq });
+      writing ??= writeAll();
     },
-    settle: async (identityId, deviceId) => pending.get(keyOf(identityId, deviceId))?.written,
-    async settleAll() {
-      await Promise.all([...pending.values()].map((entry) => entry.written));
+    settle(identityId, deviceId) {
+      const key = keyOf(identityId, deviceId);
+      return settleWhile(() => waiting.has(key) || flying.has(key));
     },
+    settleAll: () => settleWhile(() => writing !== undefined),
   };
 }
+
+const keyOf = (identityId: number, deviceId: string): string => `${identityId}:${deviceId}`;

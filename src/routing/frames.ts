@@ -36,8 +36,18 @@ export function welcomeFrame(welcome: Welcome): string {
   return JSON.stringify({ type: 'welcome', ...welcome });
 }
 
-export function sentFrame(sent: { id: string; messageId: string; seq: number; at: Date }): string {
-  return JSON.stringify({ type: 'sent', ...sent });
+export function sentFrame({
+  id,
+  messageId,
+  seq,
+  at,
+}: {
+  id: string;
+  messageId: string;
+  seq: number;
+  at: Date;
+}): string {
+  return `{"type":"sent","id":${JSON.stringify(id)},"messageId":"${messageId}","seq":${seq},"at":"${at.toISOString()}"}`;
 }
 
 /** An inbox entry as a client of the scheme is shown it; the content is passed on as it was stored. */

@@ -2,105 +2,107 @@
 // Invariant: a message is acknowledged only when it is committed, and shown only after that.
 
 import { createHash } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
-import { asImidError, ImidError } from '../errors.ts';
-import type { AppId, Name, Scheme } from '../ids.ts';
+import { ImidError } from '../errors.ts';
+import type { AppId, Scheme } from '../ids.ts';
 import type { App, Apps } from '../identity/apps.ts';
 import type { Directory, User } from '../identity/directory.ts';
-import { readAddress, requireScheme, type Address } from '../identity/schemes.ts';
+import { requireScheme, type Address } from '../identity/schemes.ts';
 import type { Database } from '../store/database.ts';
-import { findDevices, markSeen, openDevice } from '../store/devices.ts';
+import { countConnections } from '../store/connections.ts';
 import { findPositions } from '../store/identities.ts';
-import { findInboxEntries, findLastSeq, findSentMessages } from '../store/messages.ts';
-import { findEpoch } from '../store/service.ts';
-import { rerun } from '../store/transact.ts';
-import { createAcks, type Acks } from './acks.ts';
-import type { PushText } from './frames.ts';
+import { findInboxEntries, findLastSeq } from '../store/messages.ts';
+import { createAcks } from './acks.ts';
+import type { Audience, Located, Outcome } from './batch.ts';
+import { createConnections } from './connections.ts';
+import { startHeartbeat } from './heartbeat.ts';
 import { Hub } from './hub.ts';
-import { Session, type Admitted, type ConnectRequest, type Peer, type Routes } from './session.ts';
-import { Writer, type Announce, type Located, type Outcome, type Unit } from './writer.ts';
+import type { Limits } from './limits.ts';
+import { createLocator, type Letter } from './locator.ts';
+import type { Meters } from './meters.ts';
+import type { Peer } from './peer.ts';
+import { createPresence } from './presence.ts';
+import type { Listeners, Rings } from './rings.ts';
+import { Session, type Admitted, type ConnectRequest, type Routes } from './session.ts';
+import { Writer } from './writer.ts';
 
 export type { InboxEntry } from '../store/messages.ts';
 
-export interface Presence {
-  online: boolean;
-  foreground: boolean;
-  devices: { deviceId: string; connected: boolean; state?: 'foreground' | 'background'; lastSeenAt?: Date }[];
-  lastSeenAt?: Date;
-}
-
 export interface RouterOptions {
   database: Database;
+  processId: string;
   apps: Apps;
   directory: Directory;
+  rings: Rings;
+  meters: Meters;
   /** Checks a token and finds whom it acts for. */
   admit: (token: string) => Promise<Admitted>;
   log: (message: string, error: unknown) => void;
+  limits: Limits;
   maxQueuedMessages?: number | undefined;
 }
 
-export interface SendRequest {
+export interface SendRequest extends Letter {
   from: Address;
-  /** A list gets an outcome each, also if it is a list of one. */
-  to: Address | readonly Address[];
-  /** JSON text. */
-  content: string;
-  id: string;
-  push?: PushText | undefined;
 }
 
 const EPOCH_LENGTH = 22;
-const POSITION_CHECK_MS = 1_000;
-const MAX_HINTS = 100_000;
 
 export type Router = Awaited<ReturnType<typeof createRouter>>;
 
 export async function createRouter(options: RouterOptions) {
-  const { database, apps, directory, admit, log } = options;
+  const { database, processId, apps, directory, rings, meters, admit, log } = options;
   const { kysely, pool, clock } = database;
-  const databaseEpoch = await findEpoch(kysely);
+  const hub = new Hub();
+  const acks = createAcks(database, log);
+  const connections = createConnections({ database, processId, rings, log });
+  const locator = createLocator({ directory, pool });
+  const audience: Audience = {
+    hears: (identityId) => hub.has(identityId),
+    hear(identityId, entry) {
+      for (const session of hub.of(identityId)) session.onEntry(entry);
+    },
+    moved: (inboxes) => rings.tellHolders('inbox', inboxes),
+  };
+  const newWriter = () =>
+    new Writer({ database, audience, meters, maxQueuedMessages: options.maxQueuedMessages });
+  let writer = newWriter();
+  const heartbeat = await startHeartbeat({
+    database,
+    processId,
+    onOthers: (others) => (rings.others = others),
+    onForgotten: () => connections.restore(hub.all()),
+    onEpoch() {
+      // Whatever was remembered is of the database as it was before; clients come back and start over.
+      writer = newWriter();
+      locator.forget();
+      for (const session of hub.all()) session.close('draining');
+    },
+    check: () => checkPositions(hub.all()),
+    log,
+  });
+
   // Of the database and the inbox, so that a uid that is erased and used again doesn't look like the same run.
   const epochOf = (identityId: number): string =>
-    createHash('sha256').update(`${databaseEpoch}:${identityId}`).digest('base64url').slice(0, EPOCH_LENGTH);
-  const hub = new Hub();
-  const acks: Acks = createAcks(database, log);
-  const announce: Announce = (identityId, entry) => {
-    for (const session of hub.of(identityId)) session.onEntry(entry);
-  };
-  const writer = new Writer(database, announce, options.maxQueuedMessages);
-  /** Where a name or an imId led to last time. Only a hint: storing a message checks it under the inbox's lock. */
-  const hints = new LRUCache<string, Located>({ max: MAX_HINTS });
-
-  /** What is being written down about connections that have ended. */
-  const leaving = new Set<Promise<void>>();
-
-  const checking = setInterval(() => void checkPositions(), POSITION_CHECK_MS);
-  checking.unref();
-  let isChecking = false;
+    createHash('sha256')
+      .update(`${heartbeat.epoch}:${identityId}`)
+      .digest('base64url')
+      .slice(0, EPOCH_LENGTH);
 
   /** Makes good what was not announced here, and closes the connections of users that are gone. */
-  async function checkPositions(): Promise<void> {
-    if (isChecking) return;
-    isChecking = true;
-    try {
-      const rows = [...hub.all()].map((session) => ({
-        session,
-        appId: session.appId,
-        id: session.identityId,
-      }));
-      if (rows.length === 0) return;
-      const positions = await findPositions(kysely, rows);
-      for (const { session, id } of rows) {
-        if (session.identityId !== id) continue; // moved meanwhile
-        const position = positions.get(id);
-        if (!position || (position.mergedInto !== undefined && !(await follow(session))))
-          session.close('tokenRevoked');
-        else if (position.mergedInto === undefined) session.onPosition(position.lastSeq);
-      }
-    } catch (error) {
-      log('positions could not be checked', error);
-    } finally {
-      isChecking = false;
+  async function checkPositions(sessions: Iterable<Session>): Promise<void> {
+    const rows = Array.from(sessions, (session) => ({
+      session,
+      appId: session.appId,
+      id: session.identityId,
+    }));
+    if (rows.length === 0) return;
+    const positions = await findPositions(kysely, rows);
+    for (const { session, id } of rows) {
+      if (session.identityId !== id) continue; // moved meanwhile
+      const position = positions.get(id);
+      if (!position || (position.mergedInto !== undefined && !(await follow(session))))
+        session.close('tokenRevoked');
+      else if (position.mergedInto === undefined) session.onPosition(position.lastSeq);
     }
   }
 
@@ -114,10 +116,9 @@ export async function createRouter(options: RouterOptions) {
   function moveSession(session: Session, user: User): void {
     if (session.isClosed) return;
     hub.remove(session);
-    if (!session.isAnonymous) closeReplaced(user.id, session.deviceId);
+    connections.close(session);
     session.moveTo(user);
-    hub.add(session);
-    void start(session);
+    if (enter(session)) void start(session);
   }
 
   function start(session: Session): Promise<void> {
@@ -127,110 +128,43 @@ export async function createRouter(options: RouterOptions) {
     });
   }
 
-  /** A device has one connection: the newest. */
-  function closeReplaced(identityId: number, deviceId: string): void {
-    for (const other of hub.of(identityId)) if (other.deviceId === deviceId) other.close('replaced');
-  }
-
-  /** Finds whom addresses mean; `anew` looks past the hints. */
-  async function locate(
-    app: App,
-    addresses: readonly Address[],
-    anew: boolean,
-  ): Promise<(Located | ImidError)[]> {
-    const found = addresses.map((address) => (anew ? undefined : readHint(app, address)));
-    const open = addresses.filter((_, i) => found[i] === undefined);
-    if (open.length === 0) return found as (Located | ImidError)[];
-    const users = await directory.claim(app, open);
-    let next = 0;
-    return found.map((hint, i) => {
-      if (hint) return hint;
-      const user = users[next++]!;
-      if (user instanceof ImidError) return user;
-      const name = nameIn(app, addresses[i]!);
-      const located = { id: user.id, expectedName: name === undefined ? undefined : user.name };
-      // A name lent by a user that was merged can't be checked when storing, and is looked up each time.
-      if (name === undefined || name === user.name) hints.set(hintKey(app, addresses[i]!), located);
-      else hints.delete(hintKey(app, addresses[i]!));
-      return located;
-    });
-  }
-
-  function readHint(app: App, address: Address): Located | ImidError | undefined {
-    try {
-      readAddress(app, address); // the schemes may have changed since
-    } catch (error) {
-      return asImidError(error);
+  /** A device has one connection: the one with the newer token, and of the same token the newer one. */
+  function enter(session: Session): boolean {
+    hub.add(session);
+    for (const other of hub.of(session.identityId)) {
+      if (other === session || other.deviceId !== session.deviceId) continue;
+      const isOlder = other.tokenAt > session.tokenAt;
+      (isOlder ? session : other).close('replaced');
+      if (isOlder) return false;
     }
-    return hints.get(hintKey(app, address));
-  }
-
-  async function prepare(
-    app: App,
-    findSender: (anew: boolean) => Promise<Located>,
-    to: Address | readonly Address[],
-    message: { id: string; content: string; push?: PushText | undefined },
-  ): Promise<Unit> {
-    const addresses = Array.isArray(to) ? (to as Address[]) : [to as Address];
-    const find = async (anew: boolean) => {
-      const sender = await findSender(anew);
-      const recipients = (await locate(app, addresses, anew)).map(asRecipientError);
-      return { sender, recipients };
-    };
-    const found = await find(false);
-    const isToNobody = found.recipients.some((recipient) => recipient instanceof ImidError);
-    return {
-      appId: app.id,
-      clientId: message.id,
-      isList: Array.isArray(to),
-      // Whoever got it may be gone since, and the same id is still answered the same.
-      known: isToNobody ? await findSentMessages(pool, app.id, found.sender.id, message.id) : [],
-      content: message.content,
-      push: message.push && JSON.stringify(message.push),
-      ...found,
-      relocate: () => find(true),
-    };
+    return true;
   }
 
   const routes: Routes = {
     epochOf,
     acks,
+    connections,
+    meters,
     admit,
+    follow,
     now: () => clock.now(),
     write: (unit) => writer.write(unit),
     readInbox: (appId, identityId, after, limit) => findInboxEntries(pool, appId, identityId, after, limit),
 
-    async openDevice({ appId, identityId }, deviceId) {
-      if (deviceId === undefined) {
-        const lastSeq = await findLastSeq(pool, appId, identityId);
-        return lastSeq === undefined ? undefined : { lastSeq, acked: lastSeq, isKnown: false };
-      }
-      await acks.settle(identityId, deviceId);
-      const device = await rerun(() => openDevice(kysely, appId, identityId, deviceId));
-      const lastSeq = device && (await findLastSeq(pool, appId, identityId));
-      return lastSeq === undefined ? undefined : { lastSeq, acked: device!.acked, isKnown: !device!.isNew };
-    },
-
-    follow,
-
-    async prepareSend(session, frame) {
-      const app = await apps.resolve(session.appId);
-      requireScheme(app, session.scheme);
-      const findSender = async (anew: boolean): Promise<Located> => {
-        if (anew && !(await follow(session)))
-          throw new ImidError('token_revoked', 'The user of this connection is gone.');
-        return { id: session.identityId, expectedName: undefined };
+    prepareSend(session, frame) {
+      const findSender = (anew: boolean): Located | Promise<Located> =>
+        anew ? findAnew(session) : { id: session.identityId, expectedName: undefined };
+      const prepare = (app: App) => {
+        requireScheme(app, session.scheme);
+        return locator.prepare(app, findSender, frame);
       };
-      return prepare(app, findSender, frame.to, frame);
+      const app = apps.peek(session.appId);
+      return app ? prepare(app) : apps.resolve(session.appId).then(prepare);
     },
 
     leave(session) {
       hub.remove(session);
-      const deviceId = session.isAnonymous ? undefined : session.deviceId;
-      const left = markSeen(kysely, session.appId, session.identityId, deviceId)
-        .catch((error: unknown) => log('when a user was seen last could not be written', error))
-        .finally(() => leaving.delete(left));
-      leaving.add(left);
+      connections.close(session);
     },
 
     note(error, session) {
@@ -239,10 +173,38 @@ export async function createRouter(options: RouterOptions) {
     },
   };
 
+  async function findAnew(session: Session): Promise<Located> {
+    if (await follow(session)) return { id: session.identityId, expectedName: undefined };
+    throw new ImidError('token_revoked', 'The user of this connection is gone.');
+  }
+
+  function disconnectApp(appId: AppId): void {
+    for (const session of hub.all()) if (session.appId === appId) session.close('tokenRevoked');
+  }
+
   return {
     epochOf,
     readInbox: routes.readInbox,
-    connections: (appId: AppId): Record<Scheme, number> => hub.count(appId),
+    presence: createPresence({ database, hub, processId }),
+
+    /** How many connections of an app there are, on all processes. */
+    async connections(appId: AppId): Promise<Record<Scheme, number>> {
+      const here = hub.count(appId);
+      const elsewhere = await countConnections(kysely, appId, processId);
+      return {
+        composed: here.composed + elsewhere.composed,
+        registered: here.registered + elsewhere.registered,
+      };
+    },
+
+    /** Throws `rate_limited` where one more connection would be too many. */
+    requireRoom({ claims: { appId }, user }: Admitted): void {
+      const { connectionsPerUser, connectionsPerApp } = options.limits;
+      if (hub.countOf(user.id) >= connectionsPerUser)
+        throw new ImidError('rate_limited', `A user may have ${connectionsPerUser} connections at once.`);
+      if (hub.countIn(appId) >= connectionsPerApp)
+        throw new ImidError('rate_limited', `An app may have ${connectionsPerApp} connections at once.`);
+    },
 
     /** Opens a connection; it ends when the peer does, or with a close code. */
     open(
@@ -251,95 +213,75 @@ export async function createRouter(options: RouterOptions) {
       request: ConnectRequest,
     ): { session: Session; started: Promise<void> } {
       const session = new Session(routes, peer, admitted, request);
-      if (!session.isAnonymous) closeReplaced(session.identityId, session.deviceId);
-      hub.add(session);
-      return { session, started: start(session) };
+      return { session, started: enter(session) ? start(session) : Promise.resolve() };
     },
 
-    /** Closes every connection of a user that is gone. */
-    disconnect(identityId: number): void {
-      for (const session of hub.of(identityId)) session.close('tokenRevoked');
+    /** Closes every connection of users that are gone. */
+    disconnect(appId: AppId, identityIds: readonly number[]): void {
+      for (const id of identityIds) for (const session of hub.of(id)) session.close('tokenRevoked');
+      rings.tellHolders(
+        'user',
+        identityIds.map((id) => ({ appId, id })),
+      );
     },
 
     /** Goes on as `user` with every connection of a row that was merged into it. */
-    moveSessions(fromId: number, user: User): void {
+    moveSessions(appId: AppId, fromId: number, user: User): void {
       for (const session of hub.of(fromId)) moveSession(session, user);
+      rings.tellHolders('user', [{ appId, id: fromId }]);
     },
 
     /** Shows the connections of a user what has come to its inbox otherwise than by a send. */
     async announce(appId: AppId, identityId: number): Promise<void> {
       const lastSeq = await findLastSeq(pool, appId, identityId);
       if (lastSeq !== undefined) for (const session of hub.of(identityId)) session.onPosition(lastSeq);
+      rings.tellHolders('inbox', [{ appId, id: identityId }]);
     },
 
     /** Closes every connection of an app that is gone. */
-    disconnectApp(appId: AppId): void {
-      for (const session of hub.all()) if (session.appId === appId) session.close('tokenRevoked');
-    },
+    disconnectApp,
 
     /** Sends for a backend. Throws where the sender can't be found; recipients have an outcome each. */
     async send(app: App, request: SendRequest): Promise<Outcome> {
-      const findSender = async (anew: boolean): Promise<Located> => {
-        const [sender] = await locate(app, [request.from], anew);
-        if (!(sender instanceof ImidError)) return sender!;
-        const errors = [{ in: 'body' as const, pointer: '#/from', detail: sender.message }];
-        throw new ImidError(sender.code, sender.message, { errors });
-      };
-      return writer.write(await prepare(app, findSender, request.to, request));
+      const findSender = (anew: boolean): Promise<Located> =>
+        locator.locateOne(app, request.from, anew).catch((error: unknown) => {
+          if (!(error instanceof ImidError)) throw error;
+          const errors = [{ in: 'body' as const, pointer: '#/from', detail: error.message }];
+          throw new ImidError(error.code, error.message, { errors });
+        });
+      return writer.write(await locator.prepare(app, findSender, request));
     },
 
-    async presence(appId: AppId, users: readonly User[]): Promise<Presence[]> {
-      const stored = await findDevices(
-        kysely,
-        appId,
-        users.map((user) => user.id),
-      );
-      return users.map((user) => {
-        const sessions = [...hub.of(user.id)];
-        const devices: Presence['devices'] = sessions.map(({ deviceId, state }) => ({
-          deviceId,
-          connected: true,
-          state,
-        }));
-        for (const device of stored.get(user.id)?.devices ?? [])
-          if (!sessions.some((session) => session.deviceId === device.id))
-            devices.push({ deviceId: device.id, connected: false, lastSeenAt: device.lastSeenAt });
-        const lastSeenAt = sessions.length > 0 ? clock.now() : stored.get(user.id)?.lastSeenAt;
-        return {
-          online: sessions.length > 0,
-          foreground: sessions.some((session) => session.state === 'foreground'),
-          devices,
-          ...(lastSeenAt ? { lastSeenAt } : {}),
-        };
-      });
-    },
+    /** What is done when other processes tell that something has moved. */
+    listeners: {
+      inbox(ids) {
+        for (const id of ids) for (const session of hub.of(id)) session.onMoved();
+      },
+      user: (ids) =>
+        void checkPositions(ids.flatMap((id) => [...hub.of(id)])).catch((error: unknown) =>
+          log('positions could not be checked', error),
+        ),
+      replaced(ids) {
+        const gone = new Set(ids);
+        for (const session of hub.all()) if (gone.has(session.connectionId)) session.close('replaced');
+      },
+      app(ids) {
+        for (const id of ids)
+          apps.find(id as AppId).then(
+            (app) => app ?? disconnectApp(id as AppId),
+            (error: unknown) => log('an app could not be looked up', error),
+          );
+      },
+    } satisfies Partial<Listeners>,
 
     /** Finishes what is being stored, then closes every connection for a restart. */
     async drain(): Promise<void> {
-      clearInterval(checking);
       await writer.drain();
       for (const session of hub.all()) session.close('draining');
       await writer.drain();
       await acks.settleAll();
-      await Promise.all(leaving);
+      await connections.settle();
+      await heartbeat.stop();
     },
   };
-}
-
-function nameIn(app: App, address: Address): Name | undefined {
-  const target = readAddress(app, address);
-  return target.by === 'name' ? target.name : undefined;
-}
-
-function hintKey(app: App, address: Address): string {
-  // A userId must not lead to a user that is a uid only, so the two have hints of their own.
-  if (address.uid !== undefined) return `${app.id}:u:${address.uid}`;
-  if (address.userId !== undefined) return `${app.id}:r:${address.userId}`;
-  return `${app.id}:i:${address.imId}`;
-}
-
-/** What is not found when it is looked up is an unknown recipient when it is sent to. */
-function asRecipientError(located: Located | ImidError): Located | ImidError {
-  if (!(located instanceof ImidError) || located.code !== 'not_found') return located;
-  return new ImidError('unknown_recipient', located.message);
 }

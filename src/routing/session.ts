@@ -1,9 +1,8 @@
-// One connection of one device: what it has been sent, what it may send. Knows no socket, only a peer to write to.
-// Invariant: between them, `message` and `sent` frames show every seq behind the start once, in order; what can't be
-// sent right now is left in the inbox and read from there, so that a slow reader costs no memory.
+// One connection of one device: who is at it, what it sends, what it is told. Knows no socket, only a peer to write to.
+// Invariant: `sent` and `message` frames together show every seq behind the start once, in order (see delivery.ts).
 
 import { randomUUID } from 'node:crypto';
-import { asImidError, ImidError, type CloseReason } from '../errors.ts';
+import { asImidError, closeCodes, ImidError, type CloseReason } from '../errors.ts';
 import type { AppId, Scheme } from '../ids.ts';
 import type { App } from '../identity/apps.ts';
 import type { User } from '../identity/directory.ts';
@@ -11,28 +10,20 @@ import { schemes } from '../identity/schemes.ts';
 import type { InboxEntry } from '../store/messages.ts';
 import type { Claims } from '../tokens/tokens.ts';
 import type { Acks } from './acks.ts';
+import type { Outcome, Unit } from './batch.ts';
+import type { Connections } from './connections.ts';
+import { Delivery } from './delivery.ts';
 import type { ClientFrame, ConnectionState } from './frames.ts';
 import { errorFrame, messageFrame, sentFrame, welcomeFrame } from './frames.ts';
-import type { Outcome, Unit } from './writer.ts';
+import type { Meters } from './meters.ts';
+import { MAX_BUFFERED_BYTES, type Peer } from './peer.ts';
+import { Turns } from './turns.ts';
 
 /** A token that was checked, with the user it acts for now. */
 export interface Admitted {
   app: App;
   user: User;
   claims: Claims;
-}
-
-/** The other end of a connection, as the edge gives it. */
-export interface Peer {
-  send(text: string): void;
-  close(reason: CloseReason): void;
-  /** Stops and goes on reading what the client sends. */
-  pause(): void;
-  resume(): void;
-  /** Bytes written and not yet taken by the network. */
-  readonly buffered: number;
-  /** Resolves true once little is buffered any more, false when that takes too long. */
-  drained(): Promise<boolean>;
 }
 
 export interface ConnectRequest {
@@ -48,18 +39,15 @@ export interface Routes {
   /** Identifies a run of an inbox's sequence numbers: with another one, they mean something else. */
   epochOf(identityId: number): string;
   readonly acks: Acks;
+  readonly connections: Connections;
+  readonly meters: Meters;
   now(): Date;
   /** Checks a token. Throws what the client is to be told. */
   admit(token: string): Promise<Admitted>;
-  /** Where a connecting device stands; undefined when its user is gone, or merged into another one. */
-  openDevice(
-    session: Session,
-    deviceId: string | undefined,
-  ): Promise<{ lastSeq: number; acked: number; isKnown: boolean } | undefined>;
   /** Moves the session to the user that its own was merged into, if it was; undefined when there is none any more. */
   follow(session: Session): Promise<User | undefined>;
-  /** Finds whom a frame means. Throws what the client is to be told. */
-  prepareSend(session: Session, frame: ClientFrame & { type: 'send' }): Promise<Unit>;
+  /** Finds whom a frame means, at once where that is known. Throws what the client is to be told. */
+  prepareSend(session: Session, frame: ClientFrame & { type: 'send' }): Unit | Promise<Unit>;
   write(unit: Unit): Promise<Outcome>;
   readInbox(appId: AppId, identityId: number, after: number, limit: number): Promise<InboxEntry[]>;
   leave(session: Session): void;
@@ -67,11 +55,6 @@ export interface Routes {
   note(error: ImidError, session: Session): void;
 }
 
-/** Beyond this nothing more is read from the client until half of it is dealt with. */
-const MAX_PENDING_FRAMES = 128;
-const PAGE = 200;
-/** Beyond this the connection is served from the inbox, as fast as it reads. */
-const MAX_BUFFERED_BYTES = 1 << 20;
 /** setTimeout takes at most 2^31 - 1 milliseconds. */
 const MAX_TIMER_MS = 2_147_483_647;
 
@@ -83,6 +66,8 @@ export class Session {
   /** What the welcome calls the device. */
   readonly deviceId: string;
   readonly isAnonymous: boolean;
+  /** When the token it was opened with was issued: the newer one keeps the device. */
+  readonly tokenAt: Date;
   /** Of the token that counts now; decides how others are shown. */
   scheme: Scheme;
   state: ConnectionState;
@@ -90,26 +75,15 @@ export class Session {
   readonly #router: Routes;
   readonly #peer: Peer;
   readonly #request: ConnectRequest;
+  readonly #delivery: Delivery;
+  readonly #turns: Turns;
   #admitted: Admitted;
   #user: User;
-  /** Counts the inboxes that this was a connection of. */
-  #run = 0;
-  /** How far an inbox before was shown. */
-  #formerCursor = 0;
-  /** The last seq this connection was shown. */
-  #cursor = 0;
-  /** The inbox is known to reach up to here. */
-  #target = 0;
-  #isLive = false;
-  #isReading = false;
   #isClosed = false;
+  #isWaitingForReader = false;
   #expiry: NodeJS.Timeout | undefined;
   /** Ids of sends that were not answered yet, with how often each was sent. */
   readonly #unanswered = new Map<string, number>();
-  /** Frames that were received and not dealt with yet. */
-  #pending = 0;
-  /** Frames take their turns: a later one starts when the one before has found out whom it means. */
-  #turn: Promise<void> = Promise.resolve();
 
   constructor(router: Routes, peer: Peer, admitted: Admitted, request: ConnectRequest) {
     this.#router = router;
@@ -120,43 +94,61 @@ export class Session {
     this.identityId = admitted.user.id;
     this.#user = admitted.user;
     this.scheme = admitted.claims.scheme;
+    this.tokenAt = admitted.claims.issuedAt;
     this.isAnonymous = request.deviceId === undefined;
     this.deviceId = request.deviceId ?? `connection-${this.connectionId}`;
     this.state = request.state;
+    this.#turns = new Turns(peer);
+    this.#delivery = new Delivery({
+      peer,
+      read: (after, limit) => router.readInbox(this.appId, this.identityId, after, limit),
+      show: (entry) => this.#show(entry),
+      onStalled: () => this.close('tooSlow'),
+      onError: (error) => router.note(asImidError(error), this),
+    });
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
   }
 
   /** Says welcome and begins to deliver. The hub must know the session already, so that nothing slips between. */
   async start(): Promise<void> {
-    const run = this.#run;
-    const standing = await this.#router.openDevice(this, this.#request.deviceId);
-    if (this.#isClosed || run !== this.#run) return;
+    const { run } = this.#delivery;
+    const isChanged = (): boolean => this.#isClosed || run !== this.#delivery.run;
+    if (!this.isAnonymous) await this.#router.acks.settle(this.identityId, this.deviceId);
+    if (isChanged()) return;
+    const standing = await this.#router.connections.open(this);
+    if (isChanged()) return;
     if (!standing) {
       const user = await this.#router.follow(this);
       // Merged meanwhile, it was moved and starts anew.
-      if (user === undefined || run === this.#run) this.close('tokenRevoked');
+      if (user === undefined || !isChanged()) this.close('tokenRevoked');
       return;
     }
+    if (!standing.isHeld) return this.close('replaced');
     const epoch = this.#router.epochOf(this.identityId);
     const { after } = this.#request;
-    const isSameRun = this.#run === 0 && (this.#request.epoch === undefined || this.#request.epoch === epoch);
-    const canResume = isSameRun && (after === undefined ? standing.isKnown : after <= standing.lastSeq);
-    if (canResume) this.#cursor = after ?? standing.acked;
-    else this.#cursor = after === undefined && isSameRun ? standing.acked : 0;
-    this.#target = Math.max(this.#target, standing.lastSeq);
+    const { lastSeq, acked = lastSeq } = standing;
+    const isSameRun = run === 0 && (this.#request.epoch === undefined || this.#request.epoch === epoch);
+    const resumed = isSameRun && (after === undefined ? !standing.isNew : after <= lastSeq);
+    let cursor = 0;
+    if (resumed) cursor = after ?? acked;
+    else if (after === undefined && isSameRun) cursor = acked;
+    this.#router.meters.welcomed(resumed ? 'resumed' : standing.isNew ? 'new' : 'over');
     this.#peer.send(
       welcomeFrame({
         connectionId: this.connectionId,
         me: schemes[this.scheme].me(this.appId, this.#user),
         device: this.deviceId,
         epoch,
-        seq: standing.lastSeq,
-        acked: standing.acked,
-        resumed: canResume,
+        seq: lastSeq,
+        acked,
+        resumed,
       }),
     );
-    this.#isLive = true;
     this.#watchExpiry();
-    this.#catchUp();
+    this.#delivery.begin(cursor, lastSeq);
   }
 
   /**
@@ -166,53 +158,40 @@ export class Session {
   moveTo(user: User): void {
     this.identityId = user.id;
     this.#user = user;
-    this.#run += 1;
-    this.#formerCursor = Math.max(this.#formerCursor, this.#cursor);
-    this.#isLive = false;
-    this.#cursor = 0;
-    this.#target = 0;
+    this.#delivery.changeInbox();
   }
 
   /** A message that has just been committed to this inbox. */
   onEntry(entry: InboxEntry): void {
-    this.#target = Math.max(this.#target, entry.seq);
-    if (!this.#isLive || this.#isReading || this.#isClosed || entry.seq <= this.#cursor) return;
-    if (entry.seq === this.#cursor + 1 && this.#peer.buffered <= MAX_BUFFERED_BYTES) this.#show(entry);
-    else this.#catchUp();
+    this.#delivery.offer(entry);
   }
 
-  /** The inbox reaches up to `seq`: makes good whatever was not announced here. */
+  /** The inbox reaches up to `seq`. */
   onPosition(seq: number): void {
-    this.#target = Math.max(this.#target, seq);
-    if (this.#isLive) this.#catchUp();
+    this.#delivery.reach(seq);
   }
 
-  get isClosed(): boolean {
-    return this.#isClosed;
+  /** Something has come into the inbox on another process. */
+  onMoved(): void {
+    this.#delivery.look();
   }
 
   receive(frame: ClientFrame): void {
-    if (frame.type === 'send') {
-      this.#unanswered.set(frame.id, (this.#unanswered.get(frame.id) ?? 0) + 1);
-      this.#takeTurn(() => this.#send(frame), frame.id);
-    } else if (frame.type === 'ack') {
-      // One of the inbox before was on its way.
-      if (frame.seq > this.#cursor && frame.seq <= this.#formerCursor) return;
-      if (frame.seq > this.#cursor)
-        return this.fail(
-          new ImidError('invalid_request', `seq is beyond ${this.#cursor}, the last that was sent here.`),
-        );
-      if (!this.isAnonymous) this.#router.acks.mark(this.appId, this.identityId, this.deviceId, frame.seq);
-    } else if (frame.type === 'state') {
+    if (this.#isClosed) return;
+    if (this.#peer.buffered > MAX_BUFFERED_BYTES) void this.#waitForReader();
+    if (frame.type === 'send') this.#send(frame);
+    else if (frame.type === 'ack') this.#ack(frame.seq);
+    else if (frame.type === 'token') this.#renew(frame.token);
+    else if (this.state !== frame.state) {
       this.state = frame.state;
-    } else {
-      this.#takeTurn(() => this.#renew(frame.token));
+      this.#router.connections.mark(this);
     }
   }
 
   /** Tells the client of an error; an id says which of its sends it is about. */
   fail(error: ImidError, id?: string): void {
     if (this.#isClosed) return;
+    this.#router.meters.failed(error.code);
     this.#peer.send(
       errorFrame({ ...(id === undefined ? {} : { id }), code: error.code, detail: error.message }),
     );
@@ -220,6 +199,7 @@ export class Session {
 
   close(reason: CloseReason): void {
     if (this.#isClosed) return;
+    this.#router.meters.closed(closeCodes[reason].code);
     this.#peer.close(reason);
     this.onClosed();
   }
@@ -228,82 +208,79 @@ export class Session {
   onClosed(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#delivery.end();
     clearTimeout(this.#expiry);
     this.#router.leave(this);
   }
 
-  /** `act` resolves when the next frame may start, with a promise of when this one is dealt with. */
-  #takeTurn(act: () => Promise<{ done: Promise<void> }>, id?: string): void {
-    this.#pending += 1;
-    if (this.#pending === MAX_PENDING_FRAMES) this.#peer.pause();
-    const finish = (): void => {
-      this.#pending -= 1;
-      if (this.#pending === MAX_PENDING_FRAMES / 2) this.#peer.resume();
-    };
-    this.#turn = this.#turn.then(async () => {
-      if (this.#isClosed) return;
-      try {
-        const { done } = await act();
-        void done.then(finish);
-      } catch (error) {
-        this.#refuse(error, id);
-        finish();
-      }
-    });
-  }
-
-  async #send(frame: ClientFrame & { type: 'send' }): Promise<{ done: Promise<void> }> {
-    const unit = await this.#router.prepareSend(this, frame);
-    const run = this.#run;
-    // The next frame need not wait for the disk.
-    const done = this.#router.write(unit).then(
-      ([outcome]) => {
-        if (outcome instanceof ImidError) return this.#refuse(outcome, frame.id);
+  #send(frame: ClientFrame & { type: 'send' }): void {
+    this.#unanswered.set(frame.id, (this.#unanswered.get(frame.id) ?? 0) + 1);
+    this.#turns.take(
+      () => {
+        if (this.#isClosed) throw new ImidError('unavailable', 'The connection is closed.');
+        return this.#router.prepareSend(this, frame);
+      },
+      async (unit) => {
+        const { run } = this.#delivery;
+        const [outcome] = await this.#router.write(unit);
+        if (outcome instanceof ImidError) throw outcome;
         const { messageId, senderSeq: seq, at } = outcome!;
-        // It was stored in the inbox before, and is answered where it comes in this one.
-        if (run !== this.#run) return;
-        // A fresh one is answered where its seq comes in the stream; a repeat that lies behind us right here.
-        if (seq > this.#cursor) this.onPosition(seq);
+        // Where it was stored in an inbox before, it is answered when it comes in this one; a fresh one when its seq
+        // comes; a repeat that lies behind us right here.
+        if (run !== this.#delivery.run) return;
+        if (seq > this.#delivery.cursor) this.#delivery.reach(seq);
         else if (this.#answered(frame.id)) this.#peer.send(sentFrame({ id: frame.id, messageId, seq, at }));
       },
-      (error: unknown) => this.#refuse(error, frame.id),
+      (error) => this.#refuse(error, frame.id),
     );
-    return { done };
   }
 
-  async #renew(token: string): Promise<{ done: Promise<void> }> {
-    const admitted = await this.#router.admit(token);
-    if (admitted.user.id !== this.identityId) await this.#router.follow(this);
-    if (admitted.user.id !== this.identityId)
-      throw new ImidError('forbidden', 'The token acts for another user than this connection.');
-    if (admitted.claims.deviceId !== undefined && admitted.claims.deviceId !== this.#request.deviceId)
-      throw new ImidError('forbidden', 'The token is bound to another device.');
-    this.#admitted = admitted;
-    this.scheme = admitted.claims.scheme;
-    this.#watchExpiry();
-    return { done: Promise.resolve() };
+  #ack(seq: number): void {
+    const { cursor } = this.#delivery;
+    if (seq <= cursor) {
+      if (!this.isAnonymous) this.#router.acks.mark(this.appId, this.identityId, this.deviceId, seq);
+    } else if (!this.#delivery.hasShown(seq)) {
+      this.fail(new ImidError('invalid_request', `seq is beyond ${cursor}, the last that was sent here.`));
+    } // else one of the inbox before was on its way
+  }
+
+  #renew(token: string): void {
+    this.#turns.take(
+      async () => {
+        const admitted = await this.#router.admit(token);
+        if (admitted.user.id !== this.identityId) await this.#router.follow(this);
+        if (admitted.user.id !== this.identityId)
+          throw new ImidError('forbidden', 'The token acts for another user than this connection.');
+        if (admitted.claims.deviceId !== undefined && admitted.claims.deviceId !== this.#request.deviceId)
+          throw new ImidError('forbidden', 'The token is bound to another device.');
+        if (this.#isClosed) return;
+        this.#admitted = admitted;
+        this.scheme = admitted.claims.scheme;
+        this.#router.connections.mark(this);
+        this.#watchExpiry();
+      },
+      () => Promise.resolve(),
+      (error) => this.#refuse(error),
+    );
   }
 
   #refuse(thrown: unknown, id?: string): void {
     const error = asImidError(thrown);
     if (id !== undefined) this.#answered(id);
+    if (!this.#isClosed) this.#router.note(error, this);
     this.fail(error, id);
     if (error.code === 'token_revoked' && id !== undefined) this.close('tokenRevoked');
-    this.#router.note(error, this);
   }
 
   #show(entry: InboxEntry): void {
-    this.#cursor = entry.seq;
     if (entry.senderId === this.identityId && this.#answered(entry.clientId)) {
-      const sent = sentFrame({
-        id: entry.clientId,
-        messageId: entry.messageId,
-        seq: entry.seq,
-        at: entry.at,
-      });
+      const sent = sentFrame({ ...entry, id: entry.clientId });
       do this.#peer.send(sent);
       while (this.#answered(entry.clientId));
-    } else this.#peer.send(messageFrame(this.scheme, this.appId, entry));
+    } else {
+      this.#router.meters.delivered();
+      this.#peer.send(messageFrame(this.scheme, this.appId, entry));
+    }
   }
 
   /** Takes one unanswered send of this id off the list; false when there is none. */
@@ -315,39 +292,14 @@ export class Session {
     return true;
   }
 
-  /** Reads the inbox from behind the cursor until it is level with what is known of it. */
-  #catchUp(): void {
-    if (this.#isReading || this.#isClosed || !this.#isLive || this.#cursor >= this.#target) return;
-    this.#isReading = true;
-    void this.#readOn().then(
-      (isLevel) => {
-        this.#isReading = false;
-        if (!isLevel) this.close('tooSlow');
-        else this.#catchUp();
-      },
-      (error: unknown) => {
-        // The position check will try again.
-        this.#isReading = false;
-        this.#router.note(asImidError(error), this);
-      },
-    );
-  }
-
-  async #readOn(): Promise<boolean> {
-    const run = this.#run;
-    while (this.#cursor < this.#target && !this.#isClosed) {
-      if (!(await this.#peer.drained())) return false;
-      const entries = await this.#router.readInbox(this.appId, this.identityId, this.#cursor, PAGE);
-      if (run !== this.#run) break;
-      // Nothing there although more was announced: the user is gone, which the position check finds out.
-      if (entries.length === 0) {
-        this.#target = this.#cursor;
-        break;
-      }
-      for (const entry of entries) if (!this.#isClosed) this.#show(entry);
-      this.#target = Math.max(this.#target, this.#cursor);
-    }
-    return true;
+  /** A client that sends and doesn't read what it is answered is not read from either. */
+  async #waitForReader(): Promise<void> {
+    if (this.#isWaitingForReader) return;
+    this.#isWaitingForReader = true;
+    this.#peer.pause();
+    if (!(await this.#peer.drained())) this.close('tooSlow');
+    this.#peer.resume();
+    this.#isWaitingForReader = false;
   }
 
   #watchExpiry(): void {

@@ -5,6 +5,7 @@ import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import { startClock, type Clock } from './clock.ts';
 import { migrateToHead } from './migrations.ts';
+import { createPipeline, type Pipeline } from './pipeline.ts';
 import type { Tables } from './tables.ts';
 
 export type Executor = Kysely<Tables>;
@@ -15,6 +16,8 @@ export interface Database {
   readonly kysely: Executor;
   /** For the few statements that are prepared by name. */
   readonly pool: pg.Pool;
+  /** For what many statements a second are spent on. */
+  readonly pipeline: Pipeline;
   /** A connection beside the pool's, for statements that may take long; to be ended by who asked for it. */
   openLongConnection(): Promise<Connection>;
   readonly clock: Clock;
@@ -53,6 +56,7 @@ export async function openDatabase({ connection, log }: DatabaseOptions): Promis
   pool.on('error', (error) => log('an idle database connection broke', error));
   // One that breaks in use tells its user; it may break again while it is given back, and nobody listens then.
   pool.on('connect', (client) => client.on('error', () => {}));
+  const pipeline = createPipeline(config);
   const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
   try {
     await refuseOldPostgres(pool);
@@ -61,6 +65,7 @@ export async function openDatabase({ connection, log }: DatabaseOptions): Promis
     return {
       kysely,
       pool,
+      pipeline,
       clock,
       async openLongConnection() {
         const client = new pg.Client({ ...config, ...limitStatements(LONG_STATEMENT_TIMEOUT_MS) });
@@ -70,6 +75,7 @@ export async function openDatabase({ connection, log }: DatabaseOptions): Promis
       },
       async close() {
         clock.stop();
+        await pipeline.close();
         await kysely.destroy();
       },
     };

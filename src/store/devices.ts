@@ -1,7 +1,9 @@
 // Devices of a user, and how far each has acked.
 
 import { sql } from 'kysely';
+import type pg from 'pg';
 import type { AppId } from '../ids.ts';
+import { bigintArray, textArray } from './arrays.ts';
 import type { Executor } from './database.ts';
 
 export interface Device {
@@ -9,54 +11,28 @@ export interface Device {
   lastSeenAt: Date;
 }
 
-/**
- * The device with where it stands; one that is seen for the first time starts at the inbox's end of this moment.
- * Undefined when the user is gone, or merged into another one.
- */
-export async function openDevice(
-  db: Executor,
-  appId: AppId,
-  identityId: number,
-  deviceId: string,
-): Promise<{ acked: number; isNew: boolean } | undefined> {
-  const { rows } = await sql<{ acked_seq: number; is_new: boolean }>`
-    insert into device (app_id, identity_id, id, acked_seq)
-    select app_id, id, ${deviceId}, last_seq from identity
-    where app_id = ${appId} and id = ${identityId} and merged_into is null
-    on conflict (app_id, identity_id, id) do update set last_seen_at = now()
-    returning acked_seq, (xmax = 0) as is_new`.execute(db);
-  return rows[0] && { acked: rows[0].acked_seq, isNew: rows[0].is_new };
+export interface Ack {
+  appId: AppId;
+  identityId: number;
+  deviceId: string;
+  seq: number;
 }
 
-/** Marks all up to `seq` as handled; never goes back, never beyond the inbox's end. */
-export async function markAcked(
-  db: Executor,
-  appId: AppId,
-  identityId: number,
-  deviceId: string,
-  seq: number,
-): Promise<void> {
-  await sql`
-    update device d set acked_seq = least(${seq}, i.last_seq), last_seen_at = now()
-    from identity i
-    where d.app_id = ${appId} and d.identity_id = ${identityId} and d.id = ${deviceId} and d.acked_seq < ${seq}
-      and i.app_id = d.app_id and i.id = d.identity_id`.execute(db);
-}
-
-/** Notes that a connection of the user ended now; `deviceId` undefined: one without a device. */
-export async function markSeen(
-  db: Executor,
-  appId: AppId,
-  identityId: number,
-  deviceId: string | undefined,
-): Promise<void> {
-  await sql`update identity set last_seen_at = now() where app_id = ${appId} and id = ${identityId}`.execute(
-    db,
-  );
-  if (deviceId === undefined) return;
-  await sql`
-    update device set last_seen_at = now()
-    where app_id = ${appId} and identity_id = ${identityId} and id = ${deviceId}`.execute(db);
+/** Marks all up to a seq as handled, on each of these devices; never goes back, never beyond the inbox's end. */
+export async function markAcked(pool: pg.Pool, acks: readonly Ack[]): Promise<void> {
+  await pool.query({
+    name: 'mark_acked',
+    text: `update device d set acked_seq = least(a.seq, i.last_seq), last_seen_at = now()
+      from unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[]) as a (app_id, identity_id, id, seq)
+      join identity i on i.app_id = a.app_id and i.id = a.identity_id
+      where d.app_id = a.app_id and d.identity_id = a.identity_id and d.id = a.id and d.acked_seq < a.seq`,
+    values: [
+      bigintArray(acks.map((ack) => ack.appId)),
+      bigintArray(acks.map((ack) => ack.identityId)),
+      textArray(acks.map((ack) => ack.deviceId)),
+      bigintArray(acks.map((ack) => ack.seq)),
+    ],
+  });
 }
 
 export async function findDevices(

@@ -5,6 +5,8 @@ import { LRUCache } from 'lru-cache';
 
 export interface Fresh<K, V> {
   get(key: K): Promise<V | undefined>;
+  /** What `get` would answer, where that is known. */
+  peek(key: K): V | undefined;
   /** Makes the next get read anew. */
   forget(key: K): void;
 }
@@ -15,20 +17,27 @@ export function createFresh<K extends {}, V extends {}>(
   maxAgeMs: number,
   find: (key: K) => Promise<V | undefined>,
 ): Fresh<K, V> {
-  const cache = new LRUCache<K, { found: Promise<V | undefined> }>({ max: MAX_ENTRIES, ttl: maxAgeMs });
+  const cache = new LRUCache<K, { found: Promise<V | undefined>; value?: V }>({
+    max: MAX_ENTRIES,
+    ttl: maxAgeMs,
+  });
   return {
     get(key) {
       const cached = cache.get(key);
       if (cached) return cached.found;
-      const entry = { found: find(key) };
+      const entry: { found: Promise<V | undefined>; value?: V } = { found: find(key) };
       cache.set(key, entry);
       const drop = (): void => {
         if (cache.peek(key) === entry) cache.delete(key);
       };
       // What is absent may appear at any moment, and a failure is nobody's answer but the caller's.
-      entry.found.then((value) => value ?? drop(), drop);
+      entry.found.then((value) => {
+        if (value === undefined) drop();
+        else entry.value = value;
+      }, drop);
       return entry.found;
     },
+    peek: (key) => cache.get(key)?.value,
     forget: (key) => void cache.delete(key),
   };
 }

@@ -5,36 +5,39 @@
 import type pg from 'pg';
 import { ImidError } from '../errors.ts';
 import { uuidToRegisteredId, type AppId, type Name, type RegisteredId } from '../ids.ts';
+import { bigintArray, booleanArray, integerArray, textArray, uuidArray } from './arrays.ts';
+import type { Pipeline } from './pipeline.ts';
 
 /** A user as a message shows it: what it is called now. Undefined: erased. */
 export type Party = { readonly name: Name; readonly imId: RegisteredId | undefined } | undefined;
 
-export interface NewMessage {
-  appId: AppId;
-  id: string;
-  senderId: number;
-  recipientId: number;
-  clientId: string;
-  part: number;
-  content: string;
-  push: string | undefined;
-  at: Date;
-}
-
-/** An inbox touched by a batch, and what its user was found to be called, if it was found by a name. */
+/** An inbox that a batch touches: what is asked of it, and where it stood. */
 export interface TouchedInbox {
-  appId: AppId;
-  id: number;
+  readonly appId: AppId;
+  readonly id: number;
+  /** How many messages of the batch it gets. */
   messages: number;
+  /** What its user must be called still, if it was found by a name. */
   expectedName: Name | undefined;
   /** False for senders at first: what is on its way here by a merger may be what is being repeated. */
   mayBeMerging: boolean;
+  /** Known once the batch is stored: its messages of the batch are base + 1, base + 2, and so on. */
+  base: number;
+  party: Party;
 }
 
-/** What numbers an inbox got: its messages of the batch are base + 1, base + 2, and so on. */
-export interface MovedInbox {
-  base: number;
-  party: NonNullable<Party>;
+/** Steps are the places among the batch's messages in each inbox, from 1; the sender's is 0 for a message to oneself. */
+export interface NewMessage {
+  readonly id: string;
+  readonly sender: TouchedInbox;
+  readonly senderStep: number;
+  readonly recipient: TouchedInbox;
+  readonly recipientStep: number;
+  readonly clientId: string;
+  readonly part: number;
+  /** JSON text. */
+  readonly content: string;
+  readonly push: string | undefined;
 }
 
 /** One line of an inbox: a message and its seq there. */
@@ -61,9 +64,11 @@ export interface SentMessage {
   at: Date;
 }
 
+// Inboxes come in the order of their keys, which is the order of locking and that of `of_inbox`: a message names its two
+// by their places there.
 const INSERT = `
 with inbox as materialized (
-  select * from unnest($1::bigint[], $2::bigint[], $3::integer[], $4::text[], $16::boolean[])
+  select * from unnest($1::bigint[], $2::bigint[], $3::integer[], $4::text[], $5::boolean[])
     as t (app_id, id, messages, name, may_be_merging)
 ), locked as materialized (
   select i.app_id, i.id, b.messages from inbox b join identity i on i.app_id = b.app_id and i.id = b.id
@@ -73,55 +78,91 @@ with inbox as materialized (
   update identity i set last_seq = i.last_seq + l.messages from locked l
   where i.app_id = l.app_id and i.id = l.id and (select count(*) from locked) = cardinality($1::bigint[])
   returning i.app_id, i.id, i.last_seq - l.messages as base, i.name, i.im_id
+), base as materialized (
+  select array_agg(base order by app_id, id) as of_inbox from moved
 ), stored as (
   insert into message
     (app_id, id, sender_id, sender_seq, recipient_id, recipient_seq, client_id, part, content, push, at)
-  select m.app_id, m.id, m.sender_id, s.base + nullif(m.sender_step, 0), m.recipient_id, r.base + m.recipient_step,
-    m.client_id, m.part, m.content, m.push, m.at
-  from unnest($5::bigint[], $6::uuid[], $7::bigint[], $8::integer[], $9::bigint[], $10::integer[], $11::text[],
-    $12::integer[], $13::text[], $14::text[], $15::timestamptz[])
-    as m (app_id, id, sender_id, sender_step, recipient_id, recipient_step, client_id, part, content, push, at)
-  join moved s on s.app_id = m.app_id and s.id = m.sender_id
-  join moved r on r.app_id = m.app_id and r.id = m.recipient_id
+  select ($1::bigint[])[m.sender], m.id,
+    ($2::bigint[])[m.sender], b.of_inbox[m.sender] + nullif(m.sender_step, 0),
+    ($2::bigint[])[m.recipient], b.of_inbox[m.recipient] + m.recipient_step,
+    m.client_id, m.part, m.content, m.push, $14::timestamptz
+  from base b, unnest($6::uuid[], $7::integer[], $8::integer[], $9::integer[], $10::integer[], $11::text[],
+    $12::integer[], $13::text[], $15::text[])
+    as m (id, sender, sender_step, recipient, recipient_step, client_id, part, content, push)
+  where b.of_inbox is not null
 )
-select id, base, name, im_id from moved`;
+select id, base, name, im_id from moved
+union all select id, null, null, null from locked where (select of_inbox from base) is null`;
 
 /**
- * Stores a batch and moves the counters of every inbox it touches, in one statement. `steps` are the places of each
- * message among the batch's messages in its sender's and its recipient's inbox, from 1; the sender's is 0 for a
- * message to oneself. Undefined, and nothing is stored, when an inbox is gone, merged or isn't called what was expected.
- * Throws the unique violation of message__client_id, and nothing is stored, when a message is there already.
+ * Stores a batch and moves the counters of every inbox it touches, in one statement; each inbox is then told where it
+ * stood. Gives back the inboxes that were in the way, and nothing is stored, when some are gone, merged or not called
+ * what was expected. Throws the unique violation of message__client_id, and nothing is stored, when a message is there
+ * already.
  */
 export async function insertMessages(
-  pool: pg.Pool,
-  inboxes: readonly TouchedInbox[],
+  pipeline: Pipeline,
+  touched: Iterable<TouchedInbox>,
   messages: readonly NewMessage[],
-  steps: readonly { sender: number; recipient: number }[],
-): Promise<Map<number, MovedInbox> | undefined> {
-  const { rows } = await pool.query<{ id: number; base: number; name: string; im_id: string | null }>({
+  at: Date,
+): Promise<TouchedInbox[]> {
+  const inboxes = [...touched].toSorted((a, b) => a.appId - b.appId || a.id - b.id);
+  const places = new Map(inboxes.map((inbox, i) => [inbox, i + 1]));
+  const { rows } = await pipeline.query<{
+    id: number;
+    base: number | null;
+    name: string;
+    im_id: string | null;
+  }>({
     name: 'insert_messages',
     text: INSERT,
     values: [
-      inboxes.map((inbox) => inbox.appId),
-      inboxes.map((inbox) => inbox.id),
-      inboxes.map((inbox) => inbox.messages),
-      inboxes.map((inbox) => inbox.expectedName ?? null),
-      messages.map((message) => message.appId),
-      messages.map((message) => message.id),
-      messages.map((message) => message.senderId),
-      steps.map((step) => step.sender),
-      messages.map((message) => message.recipientId),
-      steps.map((step) => step.recipient),
-      messages.map((message) => message.clientId),
-      messages.map((message) => message.part),
-      messages.map((message) => message.content),
-      messages.map((message) => message.push ?? null),
-      messages.map((message) => message.at),
-      inboxes.map((inbox) => inbox.mayBeMerging),
+      bigintArray(inboxes.map((inbox) => inbox.appId)),
+      bigintArray(inboxes.map((inbox) => inbox.id)),
+      integerArray(inboxes.map((inbox) => inbox.messages)),
+      textArray(inboxes.map((inbox) => inbox.expectedName ?? null)),
+      booleanArray(inboxes.map((inbox) => inbox.mayBeMerging)),
+      uuidArray(messages.map((message) => message.id)),
+      integerArray(messages.map((message) => places.get(message.sender)!)),
+      integerArray(messages.map((message) => message.senderStep)),
+      integerArray(messages.map((message) => places.get(message.recipient)!)),
+      integerArray(messages.map((message) => message.recipientStep)),
+      textArray(messages.map((message) => message.clientId)),
+      integerArray(messages.map((message) => message.part)),
+      textArray(messages.map((message) => message.content)),
+      at,
+      textArray(messages.map((message) => message.push ?? null)),
     ],
   });
-  if (rows.length < inboxes.length) return undefined;
-  return new Map(rows.map((row) => [row.id, { base: row.base, party: toParty(row.name, row.im_id)! }]));
+  const found = new Map(rows.map((row) => [row.id, row]));
+  const inTheWay = inboxes.filter((inbox) => !found.has(inbox.id));
+  if (inTheWay.length > 0) return inTheWay;
+  for (const inbox of inboxes) {
+    const row = found.get(inbox.id)!;
+    inbox.base = row.base!;
+    inbox.party = toParty(row.name, row.im_id);
+  }
+  return [];
+}
+
+/** Those of the senders who have stored something under one of these ids of theirs already. */
+export async function findRepeaters(
+  pool: pg.Pool,
+  sends: readonly { appId: AppId; senderId: number; clientId: string }[],
+): Promise<Set<number>> {
+  const { rows } = await pool.query<{ sender_id: number }>({
+    name: 'find_repeaters',
+    text: `select distinct m.sender_id
+      from unnest($1::bigint[], $2::bigint[], $3::text[]) as s (app_id, sender_id, client_id)
+      join message m on m.app_id = s.app_id and m.sender_id = s.sender_id and m.client_id = s.client_id`,
+    values: [
+      bigintArray(sends.map((send) => send.appId)),
+      bigintArray(sends.map((send) => send.senderId)),
+      textArray(sends.map((send) => send.clientId)),
+    ],
+  });
+  return new Set(rows.map((row) => row.sender_id));
 }
 
 /**

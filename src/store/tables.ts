@@ -104,4 +104,17 @@ export interface Tables {
     display_name: string | null;
     data: string | null;
   };
+  process: { id: string; seen_at: Generated<Date> };
+  connection: {
+    app_id: number;
+    identity_id: number;
+    device_id: string;
+    process_id: string;
+    id: string;
+    scheme: string;
+    is_foreground: boolean;
+    token_at: Date;
+    former_process_id: string | null;
+    former_id: string | null;
+  };
 }

@@ -1,5 +1,5 @@
 // API keys of backends: `imk_<keyId>_<secret>`. Only a hash is kept; the key itself is shown once.
-// A key deleted on another process is refused here within a second.
+// A key deleted on another process is refused here within a second, and sooner when that tells of it.
 
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { ImidError } from '../errors.ts';
@@ -19,7 +19,13 @@ const MAX_AGE_MS = 1_000;
 
 export type ApiKeys = ReturnType<typeof createApiKeys>;
 
-export function createApiKeys({ kysely }: Database) {
+export interface ApiKeysOptions {
+  database: Database;
+  /** Told of the keys that this process has revoked. */
+  onRevoke: (keyId: string) => void;
+}
+
+export function createApiKeys({ database: { kysely }, onRevoke }: ApiKeysOptions) {
   const fresh = createFresh(MAX_AGE_MS, (keyId: string) => findApiKey(kysely, keyId));
 
   return {
@@ -45,8 +51,12 @@ export function createApiKeys({ kysely }: Database) {
     async remove(appId: AppId, keyId: string): Promise<void> {
       const found = await deleteApiKey(kysely, appId, keyId);
       fresh.forget(keyId);
+      onRevoke(keyId);
       if (!found) throw new ImidError('not_found', 'There is no such key.');
     },
+
+    /** To be called when another process has revoked a key. */
+    hear: (keyId: string): void => fresh.forget(keyId),
 
     /** The key, if it is one of ours in full. */
     async verify(text: string): Promise<ApiKey | undefined> {

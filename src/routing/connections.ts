@@ -1,0 +1,110 @@
+// The connections of this process, written down where the others find them: so that they ring it, that a device has one
+// connection on all of them together, and that presence is everybody's. Opened and closed many at a time.
+
+import type { Database } from '../store/database.ts';
+import { coalesce } from '../store/coalesced.ts';
+import {
+  deleteConnections,
+  markConnections,
+  openConnections,
+  restoreConnections,
+  type NewConnection,
+  type OpenedConnection,
+} from '../store/connections.ts';
+import { rerun } from '../store/transact.ts';
+import type { Rings } from './rings.ts';
+import type { Session } from './session.ts';
+
+export interface ConnectionsOptions {
+  database: Database;
+  processId: string;
+  rings: Pick<Rings, 'tell'>;
+  log: (message: string, error: unknown) => void;
+}
+
+export type Connections = ReturnType<typeof createConnections>;
+
+const LIMITS = { maxActs: 2, maxAsks: 100 };
+
+export function createConnections({ database: { pool }, processId, rings, log }: ConnectionsOptions) {
+  const opening = coalesce(openAll, LIMITS);
+  const marking = coalesce(async (all: readonly NewConnection[]) => {
+    await markConnections(pool, lastOfEach(all));
+    return all.map(() => undefined);
+  }, LIMITS);
+  const closing = coalesce(async (all: readonly NewConnection[]) => {
+    await rerun(() => deleteConnections(pool, all));
+    return all.map(() => undefined);
+  }, LIMITS);
+  const underWay = new Set<Promise<void>>();
+  /** By id: what ends while it is still being opened is closed after that. */
+  const openings = new Map<string, Promise<OpenedConnection | undefined>>();
+
+  async function openAll(asked: readonly NewConnection[]): Promise<(OpenedConnection | undefined)[]> {
+    const opened = new Map<string, OpenedConnection>();
+    // A device is taken in once by a statement.
+    for (let left = asked; left.length > 0;) {
+      const first = [...new Map(left.toReversed().map((each) => [keyOf(each), each])).values()];
+      for (const [id, each] of await rerun(() => openConnections(pool, processId, first)))
+        opened.set(id, each);
+      const done = new Set(first);
+      left = left.filter((each) => !done.has(each));
+    }
+    for (const { former } of opened.values())
+      if (former && former.processId !== processId) rings.tell(former.processId, 'replaced', [former.id]);
+    return asked.map(({ id }) => opened.get(id));
+  }
+
+  function track(act: Promise<void>, what: string): void {
+    const tracked = act.catch((error: unknown) => log(what, error)).finally(() => underWay.delete(tracked));
+    underWay.add(tracked);
+  }
+
+  return {
+    /** Where a connecting device stands; undefined when its user is gone, or merged into another one. */
+    async open(session: Session): Promise<OpenedConnection | undefined> {
+      const opened = opening(describe(session));
+      openings.set(session.connectionId, opened);
+      try {
+        return await opened;
+      } finally {
+        if (openings.get(session.connectionId) === opened) openings.delete(session.connectionId);
+      }
+    },
+
+    /** Writes down that a connection has gone to the background, or back, or uses another scheme. */
+    mark: (session: Session): void =>
+      track(marking(describe(session)), 'the state of a connection could not be written'),
+
+    close(session: Session): void {
+      const connection = describe(session);
+      const opened = openings.get(connection.id)?.catch(() => undefined);
+      const closed = opened ? opened.then(() => closing(connection)) : closing(connection);
+      track(closed, 'when a user was seen last could not be written');
+    },
+
+    /** Writes connections down again that Postgres has forgotten. */
+    async restore(sessions: Iterable<Session>): Promise<void> {
+      const all = [...sessions].map(describe);
+      for (let i = 0; i < all.length; i += 1_000)
+        await restoreConnections(pool, processId, lastOfEach(all.slice(i, i + 1_000)));
+    },
+
+    /** Resolves when all that has ended until now is written down. */
+    async settle(): Promise<void> {
+      await Promise.all(underWay);
+    },
+  };
+}
+
+function describe(session: Session): NewConnection {
+  const { appId, identityId, deviceId, connectionId, scheme, state, tokenAt, isAnonymous } = session;
+  const isForeground = state === 'foreground';
+  return { appId, identityId, deviceId, id: connectionId, scheme, isForeground, tokenAt, isAnonymous };
+}
+
+const keyOf = ({ identityId, deviceId }: NewConnection): string => `${identityId}:${deviceId}`;
+
+function lastOfEach(all: readonly NewConnection[]): NewConnection[] {
+  return [...new Map(all.map((each) => [keyOf(each), each])).values()];
+}

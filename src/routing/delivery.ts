@@ -1,0 +1,125 @@
+// What a connection is shown of its inbox.
+// Invariant: every seq behind the start once, in order, whether it was announced right after its commit or is read from the
+// inbox. What can't be shown right now is left there and read later, so that a slow reader costs no memory.
+
+import type { InboxEntry } from '../store/messages.ts';
+import { MAX_BUFFERED_BYTES, type Peer } from './peer.ts';
+
+export interface DeliveryOptions {
+  peer: Peer;
+  /** The inbox from behind a seq, in order. */
+  read: (after: number, limit: number) => Promise<InboxEntry[]>;
+  show: (entry: InboxEntry) => void;
+  /** The reader has taken nothing for too long. */
+  onStalled: () => void;
+  onError: (error: unknown) => void;
+}
+
+const PAGE = 200;
+
+export class Delivery {
+  readonly #options: DeliveryOptions;
+  /** Counts the inboxes that were shown: a connection goes on with another one when its user is merged. */
+  #run = 0;
+  /** The last seq that was shown. */
+  #cursor = 0;
+  /** How far an inbox before was shown. */
+  #formerCursor = 0;
+  /** The inbox is known to reach up to here. */
+  #target = 0;
+  #isLive = false;
+  #isReading = false;
+
+  constructor(options: DeliveryOptions) {
+    this.#options = options;
+  }
+
+  get run(): number {
+    return this.#run;
+  }
+
+  get cursor(): number {
+    return this.#cursor;
+  }
+
+  /** Whether a seq was shown, of this inbox or of one before. */
+  hasShown(seq: number): boolean {
+    return seq <= this.#cursor || seq <= this.#formerCursor;
+  }
+
+  /** Begins behind `cursor`; the inbox reaches up to `lastSeq` or further. */
+  begin(cursor: number, lastSeq: number): void {
+    this.#cursor = cursor;
+    this.#isLive = true;
+    this.reach(lastSeq);
+  }
+
+  /** Goes over to another inbox, of which nothing is shown until it begins. */
+  changeInbox(): void {
+    this.#run += 1;
+    this.#formerCursor = Math.max(this.#formerCursor, this.#cursor);
+    this.#isLive = false;
+    this.#cursor = 0;
+    this.#target = 0;
+  }
+
+  end(): void {
+    this.#isLive = false;
+  }
+
+  /** A message that has just been committed to the inbox. */
+  offer(entry: InboxEntry): void {
+    const isNext = entry.seq === this.#cursor + 1;
+    if (isNext && this.#isLive && !this.#isReading && this.#options.peer.buffered <= MAX_BUFFERED_BYTES) {
+      this.#target = Math.max(this.#target, entry.seq);
+      this.#show(entry);
+    } else this.reach(entry.seq);
+  }
+
+  /** The inbox reaches up to `seq`: makes good whatever was not offered here. */
+  reach(seq: number): void {
+    this.#target = Math.max(this.#target, seq);
+    if (this.#isReading || !this.#isLive || this.#cursor >= this.#target) return;
+    this.#isReading = true;
+    void this.#readOn().then(
+      (isLevel) => {
+        this.#isReading = false;
+        if (isLevel) this.reach(0);
+        else this.#options.onStalled();
+      },
+      (error: unknown) => {
+        // The position check will try again.
+        this.#isReading = false;
+        this.#options.onError(error);
+      },
+    );
+  }
+
+  /** The inbox may reach further than is known. */
+  look(): void {
+    this.reach(this.#cursor + 1);
+  }
+
+  #show(entry: InboxEntry): void {
+    this.#cursor = entry.seq;
+    this.#options.show(entry);
+  }
+
+  /** Reads until the cursor is level with what is known of the inbox; false when the reader doesn't take it. */
+  async #readOn(): Promise<boolean> {
+    const { peer, read } = this.#options;
+    const run = this.#run;
+    while (this.#cursor < this.#target && this.#isLive) {
+      if (!(await peer.drained())) return false;
+      const entries = await read(this.#cursor, PAGE);
+      if (run !== this.#run) break;
+      if (entries.length === 0) {
+        // Nothing there: the user is gone, which the position check finds out.
+        this.#target = this.#cursor;
+        break;
+      }
+      for (const entry of entries) if (this.#isLive) this.#show(entry);
+    }
+    return true;
+  }
+}

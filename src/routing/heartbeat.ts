@@ -1,0 +1,70 @@
+// Once a second: says that this process is here, learns which others are, and checks what rings may have missed.
+
+import type { Database } from '../store/database.ts';
+import { deleteDeadProcesses, deleteProcess, markProcess } from '../store/connections.ts';
+
+const INTERVAL_MS = 1_000;
+const CLEANING_MS = 30_000;
+
+export interface HeartbeatOptions {
+  database: Database;
+  processId: string;
+  onOthers: (processIds: readonly string[]) => void;
+  /** Postgres has forgotten this process, and with it its connections. */
+  onForgotten: () => Promise<void>;
+  /** The database was restored from a backup: what was read of it before counts for nothing. */
+  onEpoch: (epoch: string) => void;
+  /** Checks the positions of the inboxes. */
+  check: () => Promise<void>;
+  log: (message: string, error: unknown) => void;
+}
+
+export interface Heartbeat {
+  readonly epoch: string;
+  stop(): Promise<void>;
+}
+
+/** Resolves when the first beat is written. */
+export async function startHeartbeat(options: HeartbeatOptions): Promise<Heartbeat> {
+  const { database, processId, log } = options;
+  const { kysely } = database;
+  let cleanAt = 0;
+  let beating: Promise<void> | undefined;
+  const first = await markProcess(kysely, processId);
+  let { epoch } = first;
+  options.onOthers(first.others);
+
+  async function beat(): Promise<void> {
+    try {
+      const mark = await markProcess(kysely, processId);
+      options.onOthers(mark.others);
+      if (mark.epoch !== epoch) options.onEpoch((epoch = mark.epoch));
+      if (!mark.wasKnown) await options.onForgotten();
+      if (performance.now() > cleanAt) {
+        cleanAt = performance.now() + CLEANING_MS;
+        await deleteDeadProcesses(kysely);
+      }
+      await options.check();
+    } catch (error) {
+      log('the database could not be asked what has moved', error);
+    }
+  }
+
+  const timer = setInterval(() => {
+    beating ??= beat().finally(() => (beating = undefined));
+  }, INTERVAL_MS);
+  timer.unref();
+
+  return {
+    get epoch() {
+      return epoch;
+    },
+    async stop() {
+      clearInterval(timer);
+      await beating;
+      await deleteProcess(kysely, processId).catch((error: unknown) =>
+        log('this process could not be signed off', error),
+      );
+    },
+  };
+}

@@ -1,0 +1,41 @@
+// How much of the messaging core one connection, one user and one app may take up.
+
+export interface Limits {
+  /** What one connection may send, on average and at once, before it is closed. */
+  framesPerSecond: number;
+  frameBurst: number;
+  /** Connections on each process. */
+  connectionsPerUser: number;
+  connectionsPerApp: number;
+}
+
+export const DEFAULT_LIMITS: Limits = {
+  framesPerSecond: 1_000,
+  frameBurst: 3_000,
+  connectionsPerUser: 100,
+  connectionsPerApp: 100_000,
+};
+
+/** A token bucket: `burst` at once, `perSecond` from then on. */
+export class Rate {
+  readonly #perMs: number;
+  readonly #burst: number;
+  #left: number;
+  #at: number;
+
+  constructor(perSecond: number, burst: number, nowMs: number) {
+    this.#perMs = perSecond / 1_000;
+    this.#burst = burst;
+    this.#left = burst;
+    this.#at = nowMs;
+  }
+
+  /** Whether one more is allowed at `nowMs`, of a clock that never goes back. */
+  take(nowMs: number): boolean {
+    this.#left = Math.min(this.#burst, this.#left + (nowMs - this.#at) * this.#perMs);
+    this.#at = nowMs;
+    if (this.#left < 1) return false;
+    this.#left -= 1;
+    return true;
+  }
+}

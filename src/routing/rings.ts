@@ -1,0 +1,123 @@
+// What processes tell each other: that something has moved, by its id. Who hears it reads Postgres. A ring may get lost,
+// and nothing depends on it but how soon something is seen: whatever is told here is found out within a second anyway.
+
+import type { AppId } from '../ids.ts';
+import { coalesce } from '../store/coalesced.ts';
+import { findHolders } from '../store/connections.ts';
+import type { Database } from '../store/database.ts';
+import { MAX_NOTE_BYTES, type Bell } from './bell.ts';
+import type { Meters } from './meters.ts';
+
+/** What is told, and the ids that come with it. */
+export interface Facts {
+  /** Rows of users whose inboxes have moved. */
+  inbox: number;
+  /** Rows of users that were erased, or merged into another one. */
+  user: number;
+  /** Connections whose device has got another one. */
+  replaced: string;
+  /** Apps that were changed or deleted. */
+  app: number;
+  /** API keys that were revoked. */
+  key: string;
+  /** Users have other names; no ids. */
+  names: never;
+}
+
+export type Listeners = { [K in keyof Facts]: (ids: Facts[K][]) => void };
+
+interface Row {
+  appId: AppId;
+  id: number;
+}
+
+export interface RingsOptions {
+  database: Database;
+  processId: string;
+  meters: Pick<Meters, 'heard'>;
+  log: (message: string, error: unknown) => void;
+}
+
+export type Rings = ReturnType<typeof createRings>;
+
+/** Ids in a note, at most: a UUID with its quotes and comma is 39 bytes. */
+const MAX_IDS = Math.floor((MAX_NOTE_BYTES - 100) / 39);
+
+export function createRings({ database: { pool, clock }, processId, meters, log }: RingsOptions) {
+  let bell: Bell | undefined;
+  let listeners: Listeners | undefined;
+  let others: readonly string[] = [];
+
+  function tell<K extends keyof Facts>(to: string, fact: K, ids: readonly Facts[K][]): void {
+    const at = clock.now().getTime();
+    let from = 0;
+    do {
+      const note = JSON.stringify({ at, fact, ids: ids.slice(from, from + MAX_IDS) });
+      bell?.ring([{ processId: to, note }]);
+      from += MAX_IDS;
+    } while (from < ids.length);
+  }
+
+  const tellHolders = coalesce(
+    async (asked: readonly { fact: 'inbox' | 'user'; rows: Row[] }[]) => {
+      for (const fact of ['inbox', 'user'] as const) {
+        const rows = new Map(
+          asked.flatMap((ask) => (ask.fact === fact ? ask.rows : [])).map((row) => [row.id, row]),
+        );
+        if (rows.size === 0) continue;
+        const holders = await findHolders(pool, processId, [...rows.values()]);
+        for (const [holder, held] of Map.groupBy(holders, (each) => each.processId))
+          tell(
+            holder,
+            fact,
+            held.map((each) => each.identityId),
+          );
+      }
+      return asked.map(() => undefined);
+    },
+    { maxActs: 1, maxAsks: 1_000 },
+  );
+
+  return {
+    /** Tells one process. */
+    tell,
+
+    /** Tells every other process. */
+    tellAll<K extends keyof Facts>(fact: K, ids: readonly Facts[K][]): void {
+      for (const other of others) tell(other, fact, ids);
+    },
+
+    /** Tells the processes that hold connections of these users. */
+    tellHolders(fact: 'inbox' | 'user', rows: Iterable<Row>): void {
+      if (others.length === 0) return;
+      tellHolders({ fact, rows: Array.from(rows, ({ appId, id }) => ({ appId, id })) }).catch(
+        (error: unknown) => log('other processes could not be told of what has moved', error),
+      );
+    },
+
+    /** Something was rung for this process. */
+    hear(note: string): void {
+      const { at, fact, ids } = JSON.parse(note) as { at: number; fact: keyof Facts; ids: never[] };
+      meters.heard((clock.now().getTime() - at) / 1_000);
+      // One of a newer version may tell what this one doesn't know.
+      listeners?.[fact]?.(ids);
+    },
+
+    /** The other processes that are there now. */
+    set others(now: readonly string[]) {
+      others = now;
+    },
+
+    get others(): readonly string[] {
+      return others;
+    },
+
+    /** What it is told with and who hears, once both are there. */
+    begin(by: Bell, heardBy: Listeners): void {
+      bell = by;
+      listeners = heardBy;
+    },
+
+    close: async (): Promise<void> => bell?.close(),
+  };
+}

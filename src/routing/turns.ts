@@ -1,0 +1,69 @@
+// Frames take their turns: a later one starts when the one before has found out whom it means, and need not wait for the
+// disk. Where nothing has to be waited for, it starts at once.
+
+import type { Peer } from './peer.ts';
+
+/** Beyond this nothing more is read from the client until half of it is dealt with. */
+const MAX_PENDING_FRAMES = 128;
+
+export class Turns {
+  readonly #peer: Pick<Peer, 'pause' | 'resume'>;
+  /** Frames that were taken and not dealt with yet. */
+  #pending = 0;
+  #isPaused = false;
+  /** Frames that have not found out yet whom they mean, or wait for those. */
+  #waiting = 0;
+  #last: Promise<void> = Promise.resolve();
+
+  constructor(peer: Pick<Peer, 'pause' | 'resume'>) {
+    this.#peer = peer;
+  }
+
+  /** Prepares, and then acts: a frame is dealt with when that has resolved. `fail` is told of what either throws. */
+  take<T>(
+    prepare: () => T | Promise<T>,
+    act: (prepared: T) => Promise<void>,
+    fail: (error: unknown) => void,
+  ): void {
+    this.#pending += 1;
+    if (this.#pending >= MAX_PENDING_FRAMES && !this.#isPaused) {
+      this.#isPaused = true;
+      this.#peer.pause();
+    }
+    const start = (prepared: T): void => void act(prepared).catch(fail).finally(this.#finish);
+    const refuse = (error: unknown): void => {
+      fail(error);
+      this.#finish();
+    };
+    if (this.#waiting === 0) {
+      try {
+        const prepared = prepare();
+        if (!(prepared instanceof Promise)) return start(prepared);
+        this.#wait(() => prepared.then(start, refuse));
+      } catch (error) {
+        refuse(error);
+      }
+      return;
+    }
+    this.#wait(async () => {
+      try {
+        start(await prepare());
+      } catch (error) {
+        refuse(error);
+      }
+    });
+  }
+
+  #wait(turn: () => Promise<void>): void {
+    this.#waiting += 1;
+    this.#last = this.#last.then(turn).finally(() => (this.#waiting -= 1));
+  }
+
+  readonly #finish = (): void => {
+    this.#pending -= 1;
+    if (this.#isPaused && this.#pending <= MAX_PENDING_FRAMES / 2) {
+      this.#isPaused = false;
+      this.#peer.resume();
+    }
+  };
+}

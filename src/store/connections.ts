@@ -1,0 +1,284 @@
+// Connections of all processes, and the processes that hold them. What a process that is gone has left behind counts for
+// nothing.
+
+import { sql } from 'kysely';
+import type pg from 'pg';
+import type { AppId, Scheme } from '../ids.ts';
+import { bigintArray, booleanArray, textArray, uuidArray } from './arrays.ts';
+import type { Executor } from './database.ts';
+
+/** A device has one connection, on whichever process. */
+export interface ConnectionKey {
+  appId: AppId;
+  identityId: number;
+  deviceId: string;
+}
+
+export interface NewConnection extends ConnectionKey {
+  id: string;
+  scheme: Scheme;
+  isForeground: boolean;
+  /** When its token was issued. */
+  tokenAt: Date;
+  /** A device of its own, of which nothing is kept. */
+  isAnonymous: boolean;
+}
+
+/** Where a device stands that connects. */
+export interface OpenedConnection {
+  lastSeq: number;
+  /** Undefined for a device of its own. */
+  acked: number | undefined;
+  isNew: boolean;
+  /** False: the device has a connection with a newer token. */
+  isHeld: boolean;
+  /** The connection that this one has replaced. */
+  former: { processId: string; id: string } | undefined;
+}
+
+/** A process that hasn't been seen for this long is gone. */
+const PROCESS_LIFE = "interval '10 seconds'";
+
+const OPEN = `
+with asked as materialized (
+  select q.*, i.last_seq
+  from unnest($2::bigint[], $3::bigint[], $4::text[], $5::uuid[], $6::text[], $7::boolean[], $8::timestamptz[], $9::boolean[])
+    as q (app_id, identity_id, device_id, id, scheme, is_foreground, token_at, is_anonymous)
+  join identity i on i.app_id = q.app_id and i.id = q.identity_id and i.merged_into is null
+), seen as (
+  insert into device (app_id, identity_id, id, acked_seq)
+  select app_id, identity_id, device_id, last_seq from asked where not is_anonymous
+  order by app_id, identity_id, device_id
+  on conflict (app_id, identity_id, id) do update set last_seen_at = now()
+  returning app_id, identity_id, id, acked_seq, (xmax = 0) as is_new
+), held as (
+  insert into connection as c (app_id, identity_id, device_id, process_id, id, scheme, is_foreground, token_at)
+  select app_id, identity_id, device_id, $1::uuid, id, scheme, is_foreground, token_at from asked
+  order by app_id, identity_id, device_id
+  on conflict (app_id, identity_id, device_id) do update set
+    process_id = excluded.process_id, id = excluded.id, scheme = excluded.scheme,
+    is_foreground = excluded.is_foreground, token_at = excluded.token_at,
+    former_process_id = c.process_id, former_id = c.id
+  where c.token_at <= excluded.token_at
+    or not exists (select from process p where p.id = c.process_id and p.seen_at > now() - ${PROCESS_LIFE})
+  returning id, former_process_id, former_id
+)
+select a.id, greatest(a.last_seq, s.acked_seq) as last_seq, s.acked_seq, s.is_new, h.id is not null as is_held,
+  h.former_process_id, h.former_id
+from asked a left join held h on h.id = a.id
+left join seen s on s.app_id = a.app_id and s.identity_id = a.identity_id and s.id = a.device_id`;
+
+/**
+ * Takes connections in, each of another device; a device that is seen for the first time starts at the inbox's end of this
+ * moment. By id; one whose user is gone, or merged into another one, is missing.
+ */
+export async function openConnections(
+  pool: pg.Pool,
+  processId: string,
+  connections: readonly NewConnection[],
+): Promise<Map<string, OpenedConnection>> {
+  const { rows } = await pool.query<{
+    id: string;
+    last_seq: number;
+    acked_seq: number | null;
+    is_new: boolean | null;
+    is_held: boolean;
+    former_process_id: string | null;
+    former_id: string | null;
+  }>({
+    name: 'open_connections',
+    text: OPEN,
+    values: [
+      processId,
+      ...keysOf(connections),
+      uuidArray(connections.map((connection) => connection.id)),
+      textArray(connections.map((connection) => connection.scheme)),
+      booleanArray(connections.map((connection) => connection.isForeground)),
+      connections.map((connection) => connection.tokenAt),
+      booleanArray(connections.map((connection) => connection.isAnonymous)),
+    ],
+  });
+  return new Map(
+    rows.map((row) => [
+      row.id,
+      {
+        lastSeq: row.last_seq,
+        acked: row.acked_seq ?? undefined,
+        isNew: row.is_new ?? true,
+        isHeld: row.is_held,
+        former: row.former_id === null ? undefined : { processId: row.former_process_id!, id: row.former_id },
+      },
+    ]),
+  );
+}
+
+/** Takes connections in again that Postgres has forgotten, where their devices haven't got another one since. */
+export async function restoreConnections(
+  pool: pg.Pool,
+  processId: string,
+  connections: readonly NewConnection[],
+): Promise<void> {
+  await pool.query({
+    name: 'restore_connections',
+    text: `insert into connection (app_id, identity_id, device_id, process_id, id, scheme, is_foreground, token_at)
+      select app_id, identity_id, device_id, $1::uuid, id, scheme, is_foreground, token_at
+      from unnest($2::bigint[], $3::bigint[], $4::text[], $5::uuid[], $6::text[], $7::boolean[], $8::timestamptz[])
+        as q (app_id, identity_id, device_id, id, scheme, is_foreground, token_at)
+      order by app_id, identity_id, device_id
+      on conflict do nothing`,
+    values: [
+      processId,
+      ...keysOf(connections),
+      uuidArray(connections.map((connection) => connection.id)),
+      textArray(connections.map((connection) => connection.scheme)),
+      booleanArray(connections.map((connection) => connection.isForeground)),
+      connections.map((connection) => connection.tokenAt),
+    ],
+  });
+}
+
+/** Writes down what of connections changes while they are open. */
+export async function markConnections(
+  pool: pg.Pool,
+  connections: readonly (ConnectionKey & Pick<NewConnection, 'id' | 'scheme' | 'isForeground'>)[],
+): Promise<void> {
+  await pool.query({
+    name: 'mark_connections',
+    text: `update connection c set scheme = q.scheme, is_foreground = q.is_foreground
+      from unnest($1::bigint[], $2::bigint[], $3::text[], $4::uuid[], $5::text[], $6::boolean[])
+        as q (app_id, identity_id, device_id, id, scheme, is_foreground)
+      where c.app_id = q.app_id and c.identity_id = q.identity_id and c.device_id = q.device_id and c.id = q.id`,
+    values: [
+      ...keysOf(connections),
+      uuidArray(connections.map((connection) => connection.id)),
+      textArray(connections.map((connection) => connection.scheme)),
+      booleanArray(connections.map((connection) => connection.isForeground)),
+    ],
+  });
+}
+
+const CLOSE = `
+with ended as materialized (
+  select * from unnest($1::bigint[], $2::bigint[], $3::text[], $4::uuid[]) as q (app_id, identity_id, device_id, id)
+), gone as (
+  delete from connection c using ended e
+  where c.app_id = e.app_id and c.identity_id = e.identity_id and c.device_id = e.device_id and c.id = e.id
+), locked as materialized (
+  select app_id, id from identity where (app_id, id) in (select app_id, identity_id from ended)
+  order by app_id, id for no key update
+), users as (
+  update identity i set last_seen_at = now() from locked l where i.app_id = l.app_id and i.id = l.id
+)
+update device d set last_seen_at = now() from ended e
+where d.app_id = e.app_id and d.identity_id = e.identity_id and d.id = e.device_id`;
+
+/** Forgets connections that have ended, and notes when their users and devices were seen last. */
+export async function deleteConnections(
+  pool: pg.Pool,
+  connections: readonly (ConnectionKey & { id: string })[],
+): Promise<void> {
+  await pool.query({
+    name: 'delete_connections',
+    text: CLOSE,
+    values: [...keysOf(connections), uuidArray(connections.map((connection) => connection.id))],
+  });
+}
+
+/** The processes, but for one, that hold connections of these users. */
+export async function findHolders(
+  pool: pg.Pool,
+  processId: string,
+  users: readonly { appId: AppId; id: number }[],
+): Promise<{ processId: string; identityId: number }[]> {
+  const { rows } = await pool.query<{ process_id: string; identity_id: number }>({
+    name: 'find_holders',
+    text: `select distinct c.process_id, c.identity_id
+      from unnest($2::bigint[], $3::bigint[]) as u (app_id, id)
+      join connection c on c.app_id = u.app_id and c.identity_id = u.id
+      where c.process_id <> $1`,
+    values: [
+      processId,
+      bigintArray(users.map((user) => user.appId)),
+      bigintArray(users.map((user) => user.id)),
+    ],
+  });
+  return rows.map((row) => ({ processId: row.process_id, identityId: row.identity_id }));
+}
+
+/** The connections of users that other processes hold. */
+export async function findConnections(
+  db: Executor,
+  appId: AppId,
+  identityIds: readonly number[],
+  exceptProcessId: string,
+): Promise<{ identityId: number; deviceId: string; isForeground: boolean }[]> {
+  const { rows } = await sql<{ identity_id: number; device_id: string; is_foreground: boolean }>`
+    select c.identity_id, c.device_id, c.is_foreground from connection c join process p on p.id = c.process_id
+    where c.app_id = ${appId} and c.identity_id = any(${identityIds}) and c.process_id <> ${exceptProcessId}
+      and p.seen_at > now() - ${sql.raw(PROCESS_LIFE)}
+    order by c.device_id`.execute(db);
+  return rows.map((row) => ({
+    identityId: row.identity_id,
+    deviceId: row.device_id,
+    isForeground: row.is_foreground,
+  }));
+}
+
+/** How many connections of an app other processes hold. */
+export async function countConnections(
+  db: Executor,
+  appId: AppId,
+  exceptProcessId: string,
+): Promise<Record<Scheme, number>> {
+  const { rows } = await sql<{ scheme: Scheme; count: number }>`
+    select c.scheme, count(*) from connection c join process p on p.id = c.process_id
+    where c.app_id = ${appId} and c.process_id <> ${exceptProcessId}
+      and p.seen_at > now() - ${sql.raw(PROCESS_LIFE)}
+    group by c.scheme`.execute(db);
+  return { composed: 0, registered: 0, ...Object.fromEntries(rows.map((row) => [row.scheme, row.count])) };
+}
+
+/**
+ * Says that a process is here. Gives back whether that was known, which other processes are, and the epoch of the
+ * database.
+ */
+export async function markProcess(
+  db: Executor,
+  processId: string,
+): Promise<{ wasKnown: boolean; others: string[]; epoch: string }> {
+  const { rows } = await sql<{ was_known: boolean; others: string[]; epoch: string }>`
+    with own as (
+      insert into process (id) values (${processId})
+      on conflict (id) do update set seen_at = clock_timestamp()
+      returning (xmax <> 0) as was_known
+    )
+    select was_known, (select epoch from service) as epoch, array(
+      select id::text from process where id <> ${processId} and seen_at > now() - ${sql.raw(PROCESS_LIFE)}
+    ) as others from own`.execute(db);
+  const { was_known: wasKnown, others, epoch } = rows[0]!;
+  return { wasKnown, others, epoch };
+}
+
+/** Forgets a process and its connections. */
+export async function deleteProcess(db: Executor, processId: string): Promise<void> {
+  await sql`
+    with gone as (delete from process where id = ${processId})
+    delete from connection where process_id = ${processId}`.execute(db);
+}
+
+/** Forgets the processes that are gone, with what they have left behind. */
+export async function deleteDeadProcesses(db: Executor): Promise<void> {
+  await sql`
+    with gone as (delete from process where seen_at < now() - 3 * ${sql.raw(PROCESS_LIFE)})
+    delete from connection where process_id not in (
+      select id from process where seen_at >= now() - 3 * ${sql.raw(PROCESS_LIFE)}
+    )`.execute(db);
+}
+
+function keysOf(connections: readonly ConnectionKey[]): [Buffer, Buffer, Buffer] {
+  return [
+    bigintArray(connections.map((connection) => connection.appId)),
+    bigintArray(connections.map((connection) => connection.identityId)),
+    textArray(connections.map((connection) => connection.deviceId)),
+  ];
+}
