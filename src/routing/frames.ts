@@ -47,7 +47,19 @@ export function sentFrame({
   seq: number;
   at: Date;
 }): string {
-  return `{"type":"sent","id":${JSON.stringify(id)},"messageId":"${messageId}","seq":${seq},"at":"${at.toISOString()}"}`;
+  return `{"type":"sent","id":${JSON.stringify(id)},"messageId":"${messageId}","seq":${seq},"at":"${toText(at)}"}`;
+}
+
+let lastAt: Date | undefined;
+let lastText = '';
+
+/** What is stored together has one time. */
+function toText(at: Date): string {
+  if (at !== lastAt) {
+    lastAt = at;
+    lastText = at.toISOString();
+  }
+  return lastText;
 }
 
 /** An inbox entry as a client of the scheme is shown it; the content is passed on as it was stored. */
@@ -56,7 +68,7 @@ export function messageFrame(viewer: Scheme, appId: AppId, entry: InboxEntry): s
   const to: Shown = show(viewer, appId, entry.to);
   return (
     `{"type":"message","seq":${entry.seq},"messageId":"${entry.messageId}","from":${JSON.stringify(from)},` +
-    `"to":${JSON.stringify(to)},"content":${entry.content},"at":"${entry.at.toISOString()}"}`
+    `"to":${JSON.stringify(to)},"content":${entry.content},"at":"${toText(entry.at)}"}`
   );
 }
 

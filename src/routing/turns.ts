@@ -30,11 +30,11 @@ export class Turns {
       this.#isPaused = true;
       this.#peer.pause();
     }
-    const start = (prepared: T): void => void act(prepared).catch(fail).finally(this.#finish);
     const refuse = (error: unknown): void => {
       fail(error);
       this.#finish();
     };
+    const start = (prepared: T): void => void act(prepared).then(this.#finish, refuse);
     if (this.#waiting === 0) {
       try {
         const prepared = prepare();

@@ -14,6 +14,7 @@ import type { Database } from '../store/database.ts';
 import { findRepeaters, findSentMessages } from '../store/messages.ts';
 import { Batch, type Audience, type Outcome, type Stored, type Unit } from './batch.ts';
 import type { Meters } from './meters.ts';
+import { Recent } from './recent.ts';
 
 /** While Postgres works at one, the next one is made ready and on its way. */
 const MAX_FLUSHES = 2;
@@ -27,6 +28,8 @@ const MAX_REPEATERS = 10_000;
 const MAX_RELOCATIONS = 10;
 
 interface Queued {
+  /** Of sender and id. */
+  key: string;
   unit: Unit;
   resolve: (outcome: Outcome) => void;
   reject: (error: ImidError) => void;
@@ -54,7 +57,7 @@ export class Writer {
   /** By sender and id: units that are queued or being stored. */
   readonly #underWay = new Map<string, Promise<Outcome>>();
   /** By sender and id: what the last messages were answered with. */
-  readonly #remembered = new LRUCache<string, Stored>({ max: MAX_REMEMBERED });
+  readonly #remembered = new Recent<string, Stored>(MAX_REMEMBERED);
   readonly #repeaters = new LRUCache<number, true>({ max: MAX_REPEATERS, ttl: REPEATER_MS });
   #idle: PromiseWithResolvers<void> | undefined;
 
@@ -70,31 +73,26 @@ export class Writer {
   }
 
   /** Resolves when the unit is on disk, one outcome per recipient. Throws `unavailable`. */
-  async write(unit: Unit): Promise<Outcome> {
+  write(unit: Unit): Promise<Outcome> {
     const key = `${unit.sender.id}:${unit.clientId}`;
     const underWay = this.#underWay.get(key);
-    if (underWay) {
-      if (!unit.isList) return (await underWay).slice(0, 1);
-      await underWay.catch(() => {});
-      return this.write(unit);
-    }
+    if (underWay) return this.#writeAfter(underWay, unit);
     const remembered = unit.isList ? undefined : this.#remembered.get(key);
-    if (remembered) {
-      // The sender may be somebody else by now.
-      const located = await unit.relocate();
-      if (located.sender.id === unit.sender.id) return [remembered];
-      return this.write({ ...unit, ...located });
-    }
-    const writing = this.#enqueue(unit);
-    this.#underWay.set(key, writing);
-    try {
-      const outcome = await writing;
-      const [only] = outcome;
-      if (!unit.isList && only && !(only instanceof ImidError)) this.#remembered.set(key, only);
-      return outcome;
-    } finally {
-      this.#underWay.delete(key);
-    }
+    if (remembered) return this.#answerAgain(remembered, unit);
+    return this.#enqueue(unit, key);
+  }
+
+  async #writeAfter(underWay: Promise<Outcome>, unit: Unit): Promise<Outcome> {
+    if (!unit.isList) return (await underWay).slice(0, 1);
+    await underWay.catch(() => {});
+    return this.write(unit);
+  }
+
+  async #answerAgain(remembered: Stored, unit: Unit): Promise<Outcome> {
+    // The sender may be somebody else by now.
+    const located = await unit.relocate();
+    if (located.sender.id === unit.sender.id) return [remembered];
+    return this.write({ ...unit, ...located });
   }
 
   /** Resolves when nothing is queued or being stored any more. */
@@ -104,11 +102,12 @@ export class Writer {
     await this.#idle.promise;
   }
 
-  #enqueue(unit: Unit): Promise<Outcome> {
+  #enqueue(unit: Unit, key: string): Promise<Outcome> {
     if (this.#queuedMessages >= this.#maxQueuedMessages || this.#queuedBytes >= MAX_QUEUED_BYTES)
       return Promise.reject(new ImidError('unavailable', 'More is being sent than can be stored right now.'));
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
-    this.#queue.push({ unit, resolve, reject });
+    this.#queue.push({ key, unit, resolve, reject });
+    this.#underWay.set(key, promise);
     this.#queuedMessages += unit.recipients.length;
     this.#queuedBytes += unit.content.length;
     this.#schedule();
@@ -177,7 +176,7 @@ export class Writer {
       const isAlone = trouble.isCertain || left.length === 0;
       await Promise.all([this.#store(left), isAlone ? this.#storeAlone(taken) : this.#store(taken)]);
     } catch (error) {
-      for (const { reject } of queued) reject(asImidError(error));
+      for (const each of queued) this.#reject(each, error);
     }
   }
 
@@ -205,8 +204,20 @@ export class Writer {
       const senders = [...sendersOf(units)];
       return { senders: new Set(senders.slice(0, Math.ceil(senders.length / 2))), isCertain: false };
     }
-    for (const [i, outcome] of batch.outcomes().entries()) queued[i]!.resolve(outcome);
+    for (const [i, outcome] of batch.outcomes().entries()) this.#resolve(queued[i]!, outcome);
     return undefined;
+  }
+
+  #resolve({ key, unit, resolve }: Queued, outcome: Outcome): void {
+    const [only] = outcome;
+    if (!unit.isList && only && !(only instanceof ImidError)) this.#remembered.set(key, only);
+    this.#underWay.delete(key);
+    resolve(outcome);
+  }
+
+  #reject({ key, reject }: Queued, error: unknown): void {
+    this.#underWay.delete(key);
+    reject(asImidError(error));
   }
 
   /** Settles units one by one, those of each sender in their order. */
@@ -214,8 +225,11 @@ export class Writer {
     const bySender = Map.groupBy(queued, ({ unit }) => unit.sender.id);
     await Promise.all(
       [...bySender.values()].map(async (own) => {
-        for (const { unit, resolve, reject } of own)
-          await this.#storeRest(unit).then(resolve, (error: unknown) => reject(asImidError(error)));
+        for (const each of own)
+          await this.#storeRest(each.unit).then(
+            (outcome) => this.#resolve(each, outcome),
+            (error: unknown) => this.#reject(each, error),
+          );
       }),
     );
   }
