@@ -13,11 +13,16 @@ export interface Config {
   readonly publicUrl: string;
   /** Encrypts secrets at rest. Undefined: made at first start and kept in `directory`. */
   readonly secret: string | undefined;
+  /** Through which processes ring each other; several separated by commas. Undefined: through Postgres. */
+  readonly natsUrl: string | undefined;
   readonly logLevel: string;
 }
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
 const SECRET_MIN_LENGTH = 16;
+const NATS_URL_RULE =
+  'NATS_URL must be nats://user:password@host:port (or nats://token@host:port, or tls: instead of nats:; several ' +
+  'separated by commas), with whatever is special in the password percent-encoded';
 
 /** Throws an Error that names the variable. */
 export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
@@ -33,6 +38,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     adminKey: parseSecret('IMID_ADMIN_KEY', env.IMID_ADMIN_KEY),
     publicUrl: parseUrl(env.IMID_PUBLIC_URL || `http://localhost:${port}`),
     secret: parseSecret('IMID_SECRET', env.IMID_SECRET),
+    natsUrl: parseNatsUrl(env.NATS_URL),
     logLevel,
   };
 }
@@ -54,6 +60,23 @@ function parseDatabaseUrl(text: string | undefined): string | undefined {
       'DATABASE_URL must be postgres://user:password@host:port/database, with whatever is special in the password ' +
         'percent-encoded',
     );
+  return text;
+}
+
+/** Never quotes the text, since there may be a password in it. */
+function parseNatsUrl(text: string | undefined): string | undefined {
+  if (!text) return undefined;
+  const urls = text.split(',').map((each) => URL.parse(each.trim()));
+  const credentials = new Set<string>();
+  for (const url of urls) {
+    const isNats = url !== null && /^(nats|tls):$/.test(url.protocol) && url.hostname !== '';
+    const isBare = isNats && /^\/?$/.test(url.pathname) && !url.search && !url.hash;
+    // A password alone, or a part of it, as where it holds a colon or a percent sign unencoded.
+    if (!isBare || (url.password && !url.username) || /%(?![\da-f]{2})/i.test(url.username + url.password))
+      throw new Error(NATS_URL_RULE);
+    if (url.username) credentials.add(`${url.username}:${url.password}`);
+  }
+  if (credentials.size > 1) throw new Error('NATS_URL must have the same credentials in each of its URLs');
   return text;
 }
 
