@@ -26,6 +26,11 @@ export async function writeResult(folder: string, report: Report): Promise<void>
   await writeFile(join(folder, `${report.name}.svg`), report.chart);
 }
 
+export async function writeProfile(folder: string, name: string, page: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, `${name}-profile.txt`), page);
+}
+
 /** Throws where the README has no place for it. */
 export async function writeHeadline(report: Report): Promise<void> {
   const text = await readFile(README, 'utf8');
