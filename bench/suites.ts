@@ -5,6 +5,8 @@ import { importAndCopy } from './identity/import_and_copy.ts';
 import { oneResolve } from './identity/one_resolve.ts';
 import { renameAndUpdate } from './identity/rename_and_update.ts';
 import { thousandAddresses } from './identity/thousand_addresses.ts';
+import { connects } from './messaging/connects.ts';
+import { idle } from './messaging/idle.ts';
 import { throughput } from './messaging/throughput.ts';
 import type { Report } from './report/files.ts';
 import { toIdentityChart, toIdentityHeadline, toIdentityTable } from './report/identity.ts';
@@ -49,7 +51,7 @@ export const suites: Record<string, Suite> = {
     }),
   ),
 
-  messaging: toSuite({ throughput }, (rows) => ({
+  messaging: toSuite({ throughput, connects, idle }, (rows) => ({
     name: 'messaging',
     title: 'Messaging beside a relay that stores nothing',
     table: toIdentityTable(rows),
