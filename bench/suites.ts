@@ -6,6 +6,7 @@ import { oneResolve } from './identity/one_resolve.ts';
 import { renameAndUpdate } from './identity/rename_and_update.ts';
 import { thousandAddresses } from './identity/thousand_addresses.ts';
 import { connects } from './messaging/connects.ts';
+import { growth as messageGrowth } from './messaging/growth.ts';
 import { idle } from './messaging/idle.ts';
 import { throughput } from './messaging/throughput.ts';
 import type { Report } from './report/files.ts';
@@ -51,7 +52,7 @@ export const suites: Record<string, Suite> = {
     }),
   ),
 
-  messaging: toSuite({ throughput, connects, idle }, (rows) => ({
+  messaging: toSuite({ throughput, connects, idle, growth: messageGrowth }, (rows) => ({
     name: 'messaging',
     title: 'Messaging beside a relay that stores nothing',
     table: toIdentityTable(rows),
