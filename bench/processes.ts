@@ -22,7 +22,7 @@ export function cpuSecondsOfPostgres(postmaster: number): number | undefined {
 
 const QUIET_MS = 250;
 const QUIET_SECONDS = 0.02;
-const QUIET_TRIES_MAX = 60;
+const QUIET_TRIES_MAX = 20;
 
 /** Resolves once next to no CPU time is used, so that what one measurement has left behind isn't part of the next. */
 export async function untilQuiet(cpuSeconds: () => number | undefined): Promise<void> {

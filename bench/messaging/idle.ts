@@ -14,7 +14,7 @@ const AT_A_TIME = 32;
 
 /** None where memory isn't known. */
 export async function idle(site: Site, isQuick: boolean, rounds = isQuick ? 1 : 3): Promise<Row[]> {
-  const connections = isQuick ? 1_000 : 10_000;
+  const connections = isQuick ? 400 : 10_000;
   const settleMs = isQuick ? 200 : 10_000;
   const database = await site.createDatabase();
   const names = toNames(0, connections);

@@ -5,15 +5,20 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { format, resolveConfig } from 'prettier';
 
-export interface Report {
+/** What a suite comes to. */
+export interface Result {
   name: string;
   title: string;
-  /** When and where. */
-  setting: string;
   table: string;
   headline: string;
   chart: string;
+  /** What the chart shows. */
   alt: string;
+}
+
+export interface Report extends Result {
+  /** When and where. */
+  setting: string;
 }
 
 export const RESULTS = fileURLToPath(new URL('../results', import.meta.url));
