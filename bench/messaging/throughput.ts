@@ -1,6 +1,7 @@
 // A hundred clients in pairs: messages per second, what they cost in CPU time, and how long one is under way.
 
 import { cpuRatio, measureInTurn, median, type Measured, type Side } from '../measure.ts';
+import { untilQuiet } from '../processes.ts';
 import { toFigure, toRatioRow, type Row } from '../results.ts';
 import type { Program, Site } from '../service.ts';
 import type { Talk, Talked } from './fleet.ts';
@@ -45,19 +46,25 @@ export async function throughput(site: Site, isQuick: boolean, rounds = isQuick 
   async function compare(talk: Talk): Promise<Talking> {
     const talked: Talking['talked'] = { ours: [], beside: [] };
     const side = (name: 'ours' | 'beside'): Side =>
-      toSide(load, programs[name], fleets[name], talk, talked[name]);
+      toSide(load, programs[name], { ...talk, fleet: fleets[name], isQuick }, talked[name]);
     return { ...(await measureInTurn({ ours: side('ours'), beside: side('beside') }, rounds)), talked };
   }
 }
 
-function toSide(load: LoadProcess, program: Program, fleet: number, talk: Talk, talked: Talked[]): Side {
+function toSide(
+  load: LoadProcess,
+  { cpuSeconds }: Program,
+  { isQuick, ...talk }: Talk & { fleet: number; isQuick: boolean },
+  talked: Talked[],
+): Side {
   return {
-    cpuSeconds: () => program.cpuSeconds(),
+    cpuSeconds,
     async run(round) {
-      const result = await load.ask('talk', { ...talk, fleet });
+      const result = await load.ask('talk', talk);
       if (round > 0) talked.push(result);
       return result.delivered;
     },
+    ...(isQuick ? {} : { settle: () => untilQuiet(cpuSeconds) }),
   };
 }
 

@@ -16,7 +16,8 @@ export function toRowTable(rows: readonly Row[], note = ''): string {
     '',
     '“figure” is the ratio of the medians of rounds taken in turn, “rounds” how many there were, with the lowest and the',
     'highest; “by CPU time” is the same by what the service and Postgres used instead of how long it took, which other work',
-    `on the machine disturbs less.${note && ` ${note}`}`,
+    'on the machine disturbs less.',
+    ...(note === '' ? [] : ['', note]),
   ].join('\n');
 }
 
