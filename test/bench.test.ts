@@ -73,8 +73,9 @@ test('the bench of messaging measures each thing beside a relay, and says whethe
     /^connects with fresh tokens, \d+ at a time$/,
     /^sending in a database of [\d,]+ messages$/,
     /^sending into inboxes of [\d,]+ messages$/,
-    /^catching up 100 in a database of [\d,]+ messages$/,
-    /^catching up 100 in an inbox of [\d,]+ messages$/,
+    /^the last 100 in a database of [\d,]+ messages$/,
+    /^the last 100 of an inbox of [\d,]+ messages$/,
+    /^100 from anywhere in an inbox of [\d,]+ messages$/,
   ]);
 });
 

@@ -35,11 +35,16 @@ export async function growth(site: Site, isQuick: boolean, rounds = isQuick ? 2 
   const inAll = `${toCount(much.longTalk + much.pairs * much.perPair)} messages`;
   const inOne = `${toCount(much.longTalk)} messages`;
 
+  // Reading first, so that the ends of the inboxes are where the past ends.
+  const lastInAll = await compareCatchUps('many', 'end');
+  const lastInOne = await compareCatchUps('two', 'end');
+  const anyInOne = await compareCatchUps('two', 'anywhere');
   return [
     toRow(`sending in a database of ${inAll}`, 'messages', await compareTalks('many', isQuick ? 20 : 150)),
     toRow(`sending into inboxes of ${inOne}`, 'messages', await compareTalks('two', isQuick ? 20 : 1_500)),
-    toRow(`catching up ${CATCH_UP} in a database of ${inAll}`, 'pages', await compareCatchUps('many')),
-    toRow(`catching up ${CATCH_UP} in an inbox of ${inOne}`, 'pages', await compareCatchUps('two')),
+    toRow(`the last ${CATCH_UP} in a database of ${inAll}`, 'pages', lastInAll),
+    toRow(`the last ${CATCH_UP} of an inbox of ${inOne}`, 'pages', lastInOne),
+    toRow(`${CATCH_UP} from anywhere in an inbox of ${inOne}`, 'pages', anyInOne),
   ];
 
   function compareTalks(who: 'many' | 'two', messages: number): Promise<Compared> {
@@ -51,7 +56,7 @@ export async function growth(site: Site, isQuick: boolean, rounds = isQuick ? 2 
     return measureInTurn({ ours: side(large), beside: side(small) }, rounds);
   }
 
-  async function compareCatchUps(who: 'many' | 'two'): Promise<Compared> {
+  async function compareCatchUps(who: 'many' | 'two', from: 'end' | 'anywhere'): Promise<Compared> {
     const calls = isQuick ? 40 : 1_000;
     using smallLoad = await openLoad(small.service.url, CATCH_UP_CONNECTIONS);
     using largeLoad = await openLoad(large.service.url, CATCH_UP_CONNECTIONS);
@@ -60,7 +65,7 @@ export async function growth(site: Site, isQuick: boolean, rounds = isQuick ? 2 
       run(round) {
         let next = round * calls;
         const end = next + calls;
-        return by.run(() => (next < end ? toCatchUp(of, who, next++) : undefined));
+        return by.run(() => (next < end ? toCatchUp(of, { who, from }, next++) : undefined));
       },
     });
     // Awaited here, or the connections would be gone by then.
@@ -87,13 +92,17 @@ async function grow(site: Site, load: LoadProcess, past: Past, pairs: number): P
   return { past, service, app, two, many, [Symbol.asyncDispose]: () => service[Symbol.asyncDispose]() };
 }
 
-/** From somewhere in the past of the inbox, of one user after another. */
-function toCatchUp({ past, service, ...grown }: Grown, who: 'many' | 'two', n: number): string {
+/** A page of the inbox of one user after another. */
+function toCatchUp(
+  { past, service, ...grown }: Grown,
+  { who, from }: { who: 'many' | 'two'; from: 'end' | 'anywhere' },
+  n: number,
+): string {
   const { doors } = grown[who];
   const { token } = doors[n % doors.length]!;
-  const places = (who === 'two' ? past.longTalk : past.perPair) - CATCH_UP + 1;
-  const after = Math.imul(n, SCATTER) >>> 0;
-  return toRequest(`${service.url}/v1/me/messages?after=${after % places}&limit=${CATCH_UP}`, token);
+  const last = (who === 'two' ? past.longTalk : past.perPair) - CATCH_UP;
+  const after = from === 'end' ? last : (Math.imul(n, SCATTER) >>> 0) % (last + 1);
+  return toRequest(`${service.url}/v1/me/messages?after=${after}&limit=${CATCH_UP}`, token);
 }
 
 const SCATTER = 2_654_435_761;
