@@ -23,7 +23,7 @@ interface Grown extends AsyncDisposable {
   many: { doors: Member[]; fleet: number };
 }
 
-export async function growth(site: Site, isQuick: boolean, rounds = isQuick ? 2 : 7): Promise<Row[]> {
+export async function growth(site: Site, isQuick: boolean, rounds = isQuick ? 1 : 7): Promise<Row[]> {
   const pairs = isQuick ? 5 : 50;
   const few: Past = { longTalk: CATCH_UP, pairs, perPair: CATCH_UP };
   const much: Past = isQuick

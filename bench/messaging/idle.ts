@@ -69,7 +69,7 @@ export async function idle(site: Site, isQuick: boolean, rounds = isQuick ? 1 : 
   }
 
   async function settle(program: Program): Promise<void> {
-    await untilQuiet(program.cpuSeconds);
+    if (!isQuick) await untilQuiet(program.cpuSeconds);
     await sleep(settleMs);
   }
 }
