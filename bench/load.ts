@@ -16,7 +16,7 @@ export interface Load extends Disposable {
    * Each connection sends a request once the one before is answered, until `next` gives none. Gives back how many there
    * were. Throws at any answer but a success without an error in it.
    */
-  run(next: () => string | undefined): Promise<number>;
+  run(next: () => string | undefined, onAnswer?: (body: Buffer) => void): Promise<number>;
 }
 
 const HEAD_END = Buffer.from('\r\n\r\n');
@@ -34,13 +34,14 @@ export async function openLoad(url: string, connections: number): Promise<Load> 
   const channels = sockets.map(createChannel);
   return {
     ask: (request) => channels[0]!(request),
-    async run(next) {
+    async run(next, onAnswer) {
       let count = 0;
       await Promise.all(
         channels.map(async (ask) => {
           for (let request = next(); request !== undefined; request = next()) {
             const { status, body } = await ask(request);
             if (status >= 300 || body.includes(ERROR)) throw new Error(`Got ${status} ${body.toString()}`);
+            onAnswer?.(body);
             count += 1;
           }
         }),

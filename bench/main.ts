@@ -1,81 +1,62 @@
-// `npm run bench -- identity|schemes`: measures, and writes the result to bench/results and the README. `--quick` does
-// the same with little of everything, as a smoke test; `--only <name>` a part of identity; neither writes
-// anything but where `--out <folder>` says.
+// `npm run bench -- identity|messaging|schemes`: measures, and writes the result to bench/results and the README.
+// `--quick` does the same with little of everything, as a smoke test; `--only <part>` a part of it, and `--rounds <n>` so
+// many rounds of messaging; none of them writes anything but where `--out <folder>` says. `messaging --profile` writes
+// where the service's time goes instead.
 
 import { parseArgs } from 'node:util';
-import { growth } from './identity/growth.ts';
-import { importAndCopy } from './identity/import_and_copy.ts';
-import { oneResolve } from './identity/one_resolve.ts';
-import { renameAndUpdate } from './identity/rename_and_update.ts';
-import { thousandAddresses } from './identity/thousand_addresses.ts';
-import { RESULTS, writeHeadline, writeResult, type Report } from './report/files.ts';
-import { toIdentityChart, toIdentityHeadline, toIdentityTable } from './report/identity.ts';
+import { profileService } from './messaging/profile.ts';
+import { RESULTS, writeHeadline, writeProfile, writeResult } from './report/files.ts';
 import { describeSetting } from './report/machine.ts';
-import { toSchemesChart, toSchemesHeadline, toSchemesTable } from './report/schemes.ts';
-import type { Row } from './results.ts';
-import { compareSchemes } from './schemes/compare.ts';
-import { openSite, type Site } from './service.ts';
-
-const identity = {
-  'one-resolve': oneResolve,
-  'thousand-addresses': thousandAddresses,
-  import: importAndCopy,
-  rename: renameAndUpdate,
-  growth,
-};
-
-type Measured = Omit<Report, 'setting'>;
-
-const suites: Record<string, (site: Site, isQuick: boolean, only?: string) => Promise<Measured>> = {
-  async identity(site, isQuick, only) {
-    const rows: Row[] = [];
-    for (const [name, bench] of Object.entries(identity))
-      if (only === undefined || only === name) rows.push(...(await bench(site, isQuick)));
-    return {
-      name: 'identity',
-      title: 'Identities beside the bare tools they are made of',
-      table: toIdentityTable(rows),
-      headline: toIdentityHeadline(rows),
-      chart: toIdentityChart(rows),
-      alt: 'imid’s identities beside a bare Fastify, bare queries and bare COPY, in per cent, with targets',
-    };
-  },
-  async schemes(site, isQuick) {
-    const schemes = await compareSchemes(site, isQuick);
-    return {
-      name: 'schemes',
-      title: 'The two schemes side by side',
-      table: toSchemesTable(schemes),
-      headline: toSchemesHeadline(schemes),
-      chart: toSchemesChart(schemes),
-      alt: 'what users cost in each scheme: bringing them in, storing, resolving and sending',
-    };
-  },
-};
+import { openSite } from './service.ts';
+import { suites } from './suites.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { quick: { type: 'boolean' }, only: { type: 'string' }, out: { type: 'string' } },
+  options: {
+    quick: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    rounds: { type: 'string' },
+    out: { type: 'string' },
+    profile: { type: 'boolean', default: false },
+  },
 });
-const { quick = false, only, out } = values;
-const suite = suites[positionals[0] ?? ''];
-if (!suite || positionals.length > 1 || (only !== undefined && !Object.hasOwn(identity, only))) {
-  console.error(
-    `npm run bench -- ${Object.keys(suites).join('|')} [--quick] [--out <folder>] [--only ${Object.keys(identity).join('|')}]`,
-  );
+const { quick, only, out, profile } = values;
+const [name = '', ...more] = positionals;
+const suite = suites[name];
+const rounds = values.rounds === undefined ? undefined : Number(values.rounds);
+const isWhole = !quick && only === undefined && rounds === undefined;
+if (
+  !suite ||
+  more.length > 0 ||
+  (only !== undefined && !suite.parts.includes(only)) ||
+  (rounds !== undefined && (name !== 'messaging' || !(Number.isInteger(rounds) && rounds > 0))) ||
+  (profile && name !== 'messaging')
+) {
+  console.error('npm run bench -- <suite> [--quick] [--only <part>] [--out <folder>]');
+  console.error('npm run bench -- messaging [--rounds <n>] [--profile] …');
+  for (const [each, { parts }] of Object.entries(suites)) console.error(`${each}: ${parts.join(', ')}`);
   process.exit(2);
 }
 
 const startedAt = performance.now();
 await using site = await openSite();
-const measured = await suite(site, quick, only);
-const command = `npm run bench -- ${process.argv.slice(2).join(' ')}`;
-const seconds = (performance.now() - startedAt) / 1000;
-const setting = describeSetting({ command, postgresVersion: site.postgresVersion, seconds });
-const report: Report = { ...measured, setting };
-console.log(`${setting}\n\n${report.table}`);
-if (out !== undefined) await writeResult(out, report);
-else if (!quick && only === undefined) {
-  await writeResult(RESULTS, report);
-  await writeHeadline(report);
+/** When and where, once all is done. */
+const describe = (): string =>
+  describeSetting({
+    command: `npm run bench -- ${process.argv.slice(2).join(' ')}`,
+    postgresVersion: site.postgresVersion,
+    seconds: (performance.now() - startedAt) / 1000,
+  });
+const folder = out ?? (isWhole ? RESULTS : undefined);
+if (profile) {
+  const text = await profileService(site, quick);
+  const page = `${describe()}\n\n${text}`;
+  console.log(page);
+  if (folder !== undefined) await writeProfile(folder, name, page);
+} else {
+  const measured = await suite.measure(site, { quick, only, rounds });
+  const report = { ...measured, setting: describe() };
+  console.log(`${report.setting}\n\n${report.table}`);
+  if (folder !== undefined) await writeResult(folder, report);
+  if (folder === RESULTS) await writeHeadline(report);
 }

@@ -7,6 +7,8 @@ export interface Side {
   prepare?: (round: number) => Promise<void>;
   /** A round; gives back how many units of work it did. */
   run: (round: number) => Promise<number>;
+  /** Not measured but for its CPU time: resolves when all that the round has left to be done is done. */
+  settle?: () => Promise<void>;
   /** CPU seconds until now of all that works for this side but not for the load; undefined where nobody knows. */
   cpuSeconds: () => number | undefined;
 }
@@ -42,6 +44,7 @@ export async function measureInTurn<K extends string>(
       const startedAt = performance.now();
       const units = await tally.side.run(round);
       const seconds = (performance.now() - startedAt) / 1000;
+      await tally.side.settle?.();
       const cpuAfter = tally.side.cpuSeconds();
       if (round === 0) continue;
       tally.rates.push(units / seconds);

@@ -1,6 +1,7 @@
 // What processes have used: CPU time, and memory. Read from /proc, so that it is known on Linux only.
 
 import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 const TICKS_PER_SECOND = 100; // USER_HZ, fixed on every Linux that Node runs on
 
@@ -17,6 +18,20 @@ export function cpuSecondsOfPostgres(postmaster: number): number | undefined {
   const living = children.split(' ').filter(Boolean).map(Number);
   // One that has ended between the two reads is in the postmaster's sum the next time.
   return times.own + times.ended + (sum(living.map((pid) => readTimes(pid)?.own ?? 0)) ?? 0);
+}
+
+const QUIET_MS = 250;
+const QUIET_SECONDS = 0.02;
+const QUIET_TRIES_MAX = 20;
+
+/** Resolves once next to no CPU time is used, so that what one measurement has left behind isn't part of the next. */
+export async function untilQuiet(cpuSeconds: () => number | undefined): Promise<void> {
+  for (let tries = 0; tries < QUIET_TRIES_MAX; tries++) {
+    const before = cpuSeconds();
+    await sleep(QUIET_MS);
+    const after = cpuSeconds();
+    if (before !== undefined && after !== undefined && after - before <= QUIET_SECONDS) return;
+  }
 }
 
 /** The memory that a process holds (RSS). */

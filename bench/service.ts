@@ -16,10 +16,13 @@ import { cpuSecondsOf, cpuSecondsOfPostgres, parentOf } from './processes.ts';
 const POOL_SIZE = 10;
 const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url));
 const BARE = fileURLToPath(new URL('bare.ts', import.meta.url));
+const RELAY = fileURLToPath(new URL('messaging/relay.ts', import.meta.url));
 
 export interface Site extends AsyncDisposable {
   readonly postgresVersion: string;
   createDatabase(): Promise<Database>;
+  /** A bare relay (see messaging/relay.ts); with the text of a JWKS, one that checks tokens. */
+  startRelay(jwks?: string): Promise<Program>;
 }
 
 export interface Database {
@@ -36,7 +39,7 @@ export interface Database {
 export interface Program extends AsyncDisposable {
   readonly url: string;
   readonly pid: number;
-  /** CPU seconds of the process and Postgres until now. */
+  /** CPU seconds of the process and the Postgres it works with until now. */
   cpuSeconds(): number | undefined;
 }
 
@@ -74,7 +77,11 @@ export async function openSite(): Promise<Site> {
   const plus = (a: number | undefined, b: number | undefined) =>
     a === undefined || b === undefined ? undefined : a + b;
 
-  async function start(file: string, env: Record<string, string>): Promise<Program> {
+  async function start(
+    file: string,
+    env: Record<string, string>,
+    { isOnPostgres = true } = {},
+  ): Promise<Program> {
     const child = spawn(process.execPath, [file], {
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -84,7 +91,7 @@ export async function openSite(): Promise<Site> {
     const program: Program = {
       url,
       pid,
-      cpuSeconds: () => plus(cpuSecondsOf([pid]), postgresCpuSeconds()),
+      cpuSeconds: () => plus(cpuSecondsOf([pid]), isOnPostgres ? postgresCpuSeconds() : 0),
       async [Symbol.asyncDispose]() {
         programs.delete(program);
         if (child.exitCode !== null || child.signalCode !== null) return;
@@ -140,6 +147,8 @@ export async function openSite(): Promise<Site> {
         },
       };
     },
+
+    startRelay: (jwks) => start(RELAY, jwks === undefined ? {} : { JWKS: jwks }, { isOnPostgres: false }),
 
     [Symbol.asyncDispose]: close,
   };

@@ -13,11 +13,13 @@ import { promisify } from 'node:util';
 const MAIN = fileURLToPath(new URL('../bench/main.ts', import.meta.url));
 const TIMEOUT_MS = 300_000;
 
+interface Shown {
+  rows: Map<string, string[]>;
+  chart: string;
+}
+
 /** Runs a bench; gives back the rows of its table, by their first cells, and its chart. */
-async function runBench(
-  t: TestContext,
-  name: string,
-): Promise<{ rows: Map<string, string[]>; chart: string }> {
+async function runBench(t: TestContext, name: string): Promise<Shown> {
   const folder = await mkdtemp(join(tmpdir(), 'imid-bench-test-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
   const args = [MAIN, name, '--quick', '--out', folder];
@@ -34,20 +36,10 @@ async function runBench(
 const numbersIn = (text: string | undefined): number[] =>
   [...(text ?? '').matchAll(/\d[\d,]*(\.\d+)?/g)].map(([digits]) => Number(digits.replaceAll(',', '')));
 
-test('the bench of identities measures each thing beside a bare one, and says whether the target is reached', async (t) => {
-  const { rows, chart } = await runBench(t, 'identity');
-  const titles = [...rows.keys()];
-  for (const title of [
-    /^one resolve, composed$/,
-    /^one resolve, registered, cached$/,
-    /^one resolve, registered, never asked for before$/,
-    /^1000 addresses in one resolve/,
-    /^import of users/,
-    /^renaming [\d,]+ users by a list$/,
-    /^one resolve at [\d,]+ rows$/,
-    /^one registration at [\d,]+ rows$/,
-  ]) {
-    const found = titles.find((candidate) => title.test(candidate));
+/** There is a row of each of these titles, with its figures, and a bar. */
+function assertRows({ rows, chart }: Shown, titles: readonly RegExp[]): void {
+  for (const title of titles) {
+    const found = [...rows.keys()].find((candidate) => title.test(candidate));
     assert.ok(found !== undefined, `no row ${title.source}`);
     const [ours, beside, figure, , , target, reached] = rows.get(found)!;
     for (const cell of [ours, beside, figure, target]) {
@@ -58,6 +50,33 @@ test('the bench of identities measures each thing beside a bare one, and says wh
     assert.ok(chart.includes(found), `${found} isn't in the chart`);
   }
   assert.doesNotMatch(chart, /NaN|Infinity/);
+}
+
+test('the bench of identities measures each thing beside a bare one, and says whether the target is reached', async (t) => {
+  assertRows(await runBench(t, 'identity'), [
+    /^one resolve, composed$/,
+    /^one resolve, registered, cached$/,
+    /^one resolve, registered, never asked for before$/,
+    /^1000 addresses in one resolve/,
+    /^import of users/,
+    /^renaming [\d,]+ users by a list$/,
+    /^one resolve at [\d,]+ rows$/,
+    /^one registration at [\d,]+ rows$/,
+  ]);
+});
+
+test('the bench of messaging measures each thing beside a relay, and says whether the target is reached', async (t) => {
+  assertRows(await runBench(t, 'messaging'), [
+    /^\d+ clients, window 8$/,
+    /^\d+ clients, window 1$/,
+    /^until received, \d+ clients, window 1$/,
+    /^connects with fresh tokens, \d+ at a time$/,
+    /^sending in a database of [\d,]+ messages$/,
+    /^sending into inboxes of [\d,]+ messages$/,
+    /^the last 100 in a database of [\d,]+ messages$/,
+    /^the last 100 of an inbox of [\d,]+ messages$/,
+    /^100 from anywhere in an inbox of [\d,]+ messages$/,
+  ]);
 });
 
 test('the bench of the schemes measures both at each number of users', async (t) => {

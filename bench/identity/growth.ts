@@ -67,7 +67,7 @@ export async function growth(site: Site, isQuick: boolean): Promise<Row[]> {
   }
 
   function toRow(what: string, of: string, { ours, beside }: Record<'ours' | 'beside', Measured>): Row {
-    const cpu = cpuRatio(ours, beside);
+    const cpu = cpuRatio(beside, ours);
     return {
       what: `${what} at ${toFigure(many)} rows`,
       ours: `${perSecond(ours)} ${of}`,

@@ -5,15 +5,20 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { format, resolveConfig } from 'prettier';
 
-export interface Report {
+/** What a suite comes to. */
+export interface Result {
   name: string;
   title: string;
-  /** When and where. */
-  setting: string;
   table: string;
   headline: string;
   chart: string;
+  /** What the chart shows. */
   alt: string;
+}
+
+export interface Report extends Result {
+  /** When and where. */
+  setting: string;
 }
 
 export const RESULTS = fileURLToPath(new URL('../results', import.meta.url));
@@ -24,6 +29,11 @@ export async function writeResult(folder: string, report: Report): Promise<void>
   const page = `# ${report.title}\n\n${report.setting}\n\n![${report.alt}](${report.name}.svg)\n\n${report.table}\n`;
   await writeFile(join(folder, `${report.name}.md`), await tidy(page));
   await writeFile(join(folder, `${report.name}.svg`), report.chart);
+}
+
+export async function writeProfile(folder: string, name: string, page: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, `${name}-profile.txt`), page);
 }
 
 /** Throws where the README has no place for it. */

@@ -4,6 +4,7 @@ import type { Schemes } from '../schemes/compare.ts';
 import { describeValue, metrics, type Metric, type Point } from '../schemes/points.ts';
 import { kinds, type Kind } from '../schemes/stage.ts';
 import { toFigure } from '../results.ts';
+import type { Result } from './files.ts';
 import { bar, line, svg, text, ticksUpTo } from './svg.ts';
 
 const titles: Record<Kind, string> = {
@@ -12,8 +13,15 @@ const titles: Record<Kind, string> = {
   both: 'both enabled, by uid',
 };
 
-export function toSchemesTable(schemes: Schemes): string {
-  return `${toTable(schemes)}\n\n${NOTE}`;
+export function toSchemesResult(schemes: Schemes): Result {
+  return {
+    name: 'schemes',
+    title: 'The two schemes side by side',
+    table: `${toTable(schemes)}\n\n${NOTE}`,
+    headline: toHeadline(schemes),
+    chart: toChart(schemes),
+    alt: 'what users cost in each scheme: bringing them in, storing, resolving and sending',
+  };
 }
 
 const NOTE =
@@ -39,7 +47,7 @@ function toTable({ points, typo }: Schemes): string {
 }
 
 /** The headline for the README: where there are most users. */
-export function toSchemesHeadline({ points, typo }: Schemes): string {
+function toHeadline({ points, typo }: Schemes): string {
   const most = Math.max(...points.map(({ users }) => users ?? 0));
   const shown = points.filter(({ users }) => users === undefined || users === most);
   return toTable({ points: shown, typo });
@@ -67,7 +75,7 @@ const [PANEL_WIDTH, PANEL_HEIGHT] = [WIDTH / COLUMNS, 200];
 const TOP = 30;
 const styles: Record<Kind, string> = { composed: 'first', registered: 'second', both: 'third' };
 
-export function toSchemesChart({ points }: Schemes): string {
+function toChart({ points }: Schemes): string {
   const shapes = kinds.flatMap((kind, i) => [
     bar({ x: 16 + i * 130, y: 10, width: 12, height: 12 }, styles[kind], titles[kind]),
     text({ x: 34 + i * 130, y: 20 }, titles[kind]),
