@@ -40,6 +40,7 @@ import { createRegistry } from './identity/registry.ts';
 import { createRehearsals } from './identity/rehearsal.ts';
 import { createRenaming } from './identity/renaming.ts';
 import { DEFAULT_LIMITS, type Limits } from './routing/limits.ts';
+import { createBell } from './routing/bell.ts';
 import { createMeters } from './routing/meters.ts';
 import { createRings } from './routing/rings.ts';
 import { createRouter } from './routing/router.ts';
@@ -58,6 +59,8 @@ export interface AppOptions {
   /** The issuer of tokens. */
   publicUrl: string;
   logLevel: string;
+  /** Rings between processes go through it. Undefined: through Postgres. */
+  natsUrl?: string | undefined;
   /** In milliseconds: how often it is looked whether a client still answers. */
   pingMs?: number | undefined;
   /** In milliseconds: how long a client may take to read what was written to it. */
@@ -127,6 +130,17 @@ export async function createApp(options: AppOptions) {
     admit: access.admit,
     log,
     maxQueuedMessages,
+  });
+
+  const bell = createBell({ processId, database, natsUrl: options.natsUrl, log, onRing: rings.hear });
+  rings.begin(bell, {
+    ...router.listeners,
+    app(ids) {
+      ids.forEach(apps.hear);
+      router.listeners.app(ids);
+    },
+    key: (ids) => ids.forEach(apiKeys.hear),
+    names: lookups.hear,
   });
 
   // What holds for all routes.
@@ -201,6 +215,7 @@ export async function createApp(options: AppOptions) {
     isDraining = true;
     finishing.stop();
     await router.drain();
+    await bell.close();
     for (const socket of app.websocketServer.clients)
       if (socket.readyState === socket.OPEN) socket.close(1001);
     app.websocketServer.close();

@@ -51,6 +51,7 @@ async function start(config: Config, open: (() => Promise<unknown>)[]): Promise<
     secret,
     publicUrl: config.publicUrl,
     logLevel: config.logLevel,
+    natsUrl: config.natsUrl,
   });
   open.push(() => app.close());
   const { host, port } = config;

@@ -17,7 +17,7 @@ export interface Facts {
   /** Connections whose device has got another one. */
   replaced: string;
   /** Apps that were changed or deleted. */
-  app: number;
+  app: AppId;
   /** API keys that were revoked. */
   key: string;
   /** Users have other names; no ids. */
@@ -117,7 +117,5 @@ export function createRings({ database: { pool, clock }, processId, meters, log 
       bell = by;
       listeners = heardBy;
     },
-
-    close: async (): Promise<void> => bell?.close(),
   };
 }

@@ -267,8 +267,8 @@ export async function createRouter(options: RouterOptions) {
       },
       app(ids) {
         for (const id of ids)
-          apps.find(id as AppId).then(
-            (app) => app ?? disconnectApp(id as AppId),
+          apps.find(id).then(
+            (app) => app ?? disconnectApp(id),
             (error: unknown) => log('an app could not be looked up', error),
           );
       },
