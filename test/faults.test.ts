@@ -15,19 +15,15 @@ before(async () => {
 after(() => victims.close());
 
 const fault = (what: string, act: (load: Load) => Promise<unknown>): void =>
-  void test(what, async () => void (await underLoad({ urls: victims.urls, seed }, act)));
+  void test(what, async () => void (await underLoad({ urls: victims.urls, seed, paceMs: 10 }, act)));
 
 fault('a service is killed', () => victims.killService(0));
 
-fault('a service is told to end', async ({ talkers }) => {
-  await victims.restartService(1);
-  const codes = talkers.flatMap(({ connections }) => connections.map(({ closed }) => closed));
-  assert.ok(codes.includes(1001), codes.join());
-});
-
 fault('Postgres is killed', () => victims.killPostgres());
 
-fault('Postgres stands still for a while', () => victims.pausePostgres(1_500));
+fault('Postgres stands still, and is killed in the end', () => victims.stopPostgres(200, 'SIGKILL'));
+
+fault('Postgres stands still for a while, and goes on', () => victims.stopPostgres(1_500, 'SIGCONT'));
 
 fault('clients are cut off in the middle of a frame', async ({ talkers, flows }) => {
   for (const talker of talkers) assert.ok(talker.cut());

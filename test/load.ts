@@ -26,7 +26,7 @@ const BIG_SHARE = 0.02;
 const BIG_LENGTH = 8_000;
 const SMALL_LENGTH = 100;
 /** How long recovery may take. */
-const RECOVERY_MS = 60_000;
+const RECOVERY_MS = 30_000;
 const LOOK_MS = 20;
 
 export async function startLoad({ urls, seed, paceMs = 5, window = 8 }: LoadOptions) {

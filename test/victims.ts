@@ -24,17 +24,17 @@ export async function startVictims(count: number) {
     LOG_LEVEL: 'silent',
   };
   const services: { process: Process; url: string }[] = [];
+  /** As often as it takes, since it ends where it finds no database. */
   const start = async (place: number): Promise<void> => {
-    const process = new Process(env);
-    services[place] = { process, url: await process.url() };
+    services[place] = await eventually(async () => {
+      const process = new Process(env);
+      return process.url().then(
+        (url) => ({ process, url }),
+        () => undefined,
+      );
+    }, 'a service that runs');
   };
-  for (let place = 0; place < count; place++) await start(place);
-
-  const findPostmaster = (): Promise<number> =>
-    eventually(async () => {
-      const text = await readFile(join(directory, 'postgres/postmaster.pid'), 'utf8').catch(() => '');
-      return Number.parseInt(text, 10) || undefined;
-    }, 'postmaster.pid');
+  await Promise.all(Array.from({ length: count }, (_, place) => start(place)));
 
   /** On a connection of its own, which may break. */
   async function query<T extends pg.QueryResultRow>(sql: string): Promise<T[]> {
@@ -82,19 +82,17 @@ export async function startVictims(count: number) {
       await start(place);
     },
 
-    /** The postmaster; its children notice. */
     async killPostgres(): Promise<void> {
-      const pid = await findPostmaster();
-      process.kill(pid, 'SIGKILL');
-      await eventually(async () => (await findPostmaster()) !== pid, 'another postmaster');
+      await killPostmaster(directory);
       await isBack();
     },
 
-    /** The postmaster and all of its children. */
-    async pausePostgres(ms: number): Promise<void> {
+    /** All of its processes; it is killed in the end, or goes on. What was told meanwhile must hold all the same. */
+    async stopPostgres(ms: number, end: 'SIGKILL' | 'SIGCONT'): Promise<void> {
       const client = new pg.Client(cluster.connection);
+      client.on('error', () => {});
       await client.connect();
-      const pids = [await findPostmaster()];
+      const pids = [await findPostmaster(directory)];
       try {
         process.kill(pids[0]!, 'SIGSTOP'); // it can start no others from here on
         const { rows } = await client.query<{ pid: number }>('select pid from pg_stat_activity');
@@ -104,9 +102,10 @@ export async function startVictims(count: number) {
         }
         await sleep(ms);
       } finally {
-        for (const pid of pids.toReversed()) process.kill(pid, 'SIGCONT');
+        for (const pid of pids) process.kill(pid, end);
       }
-      await client.end();
+      await isBack();
+      await client.end().catch(() => {});
     },
 
     async endBackend(): Promise<void> {
@@ -132,8 +131,22 @@ export async function startVictims(count: number) {
     },
 
     async close(): Promise<void> {
-      for (const { process } of services) await process.end('SIGTERM');
+      await Promise.all(services.map(({ process }) => process.end('SIGTERM')));
       await cluster.stop();
     },
   };
+}
+
+/** The first process of the Postgres in a data directory; the others notice. Resolves when another one is started. */
+export async function killPostmaster(directory: string): Promise<void> {
+  const pid = await findPostmaster(directory);
+  process.kill(pid, 'SIGKILL');
+  await eventually(async () => (await findPostmaster(directory)) !== pid, 'another postmaster');
+}
+
+function findPostmaster(directory: string): Promise<number> {
+  return eventually(async () => {
+    const text = await readFile(join(directory, 'postgres/postmaster.pid'), 'utf8').catch(() => '');
+    return Number.parseInt(text, 10) || undefined;
+  }, 'postmaster.pid');
 }
