@@ -15,7 +15,7 @@ before(async () => {
 after(() => victims.close());
 
 const fault = (what: string, act: (load: Load) => Promise<unknown>): void =>
-  void test(what, async () => void (await underLoad({ urls: victims.urls, seed, paceMs: 10 }, act)));
+  void test(what, async () => void (await underLoad({ urls: victims.urls, seed }, act)));
 
 fault('a service is killed', () => victims.killService(0));
 

@@ -28,6 +28,7 @@ const BACK_OFF_MS = 100;
 const BACK_OFF_MAX_MS = 1_500;
 const HANDSHAKE_MS = 10_000;
 const ACK_EVERY = 20;
+const CUT_MAX_MS = 20;
 
 export class Talker implements Witness {
   readonly uid: string;
@@ -92,16 +93,17 @@ export class Talker implements Witness {
     this.#socket?.close(1000);
   }
 
-  /** Writes the beginning of a frame, and resets the connection. False where there is none. */
+  /** Sends as much as it may, writes the beginning of a frame, and resets the connection. False where there is none. */
   cut(): boolean {
-    if (!this.#isWelcome || !this.#network) return false;
-    const { to } = this.#options.compose();
-    const half = { type: 'send', id: 'half', to: { uid: to }, content: { id: 'half' } };
-    const frame = toMaskedFrame(JSON.stringify(half), this.#options.random);
     const network = this.#network;
-    network.write(frame.subarray(0, 1 + Math.floor(this.#options.random() * (frame.length - 1))), () =>
-      network.resetAndDestroy(),
-    );
+    if (!this.#isWelcome || !network) return false;
+    const { compose, random, window } = this.#options;
+    while (this.#unanswered.size < window) this.make();
+    this.#isWelcome = false; // what would be sent now would be the rest of the frame
+    const half = { type: 'send', id: 'half', to: { uid: compose().to }, content: { id: 'half' } };
+    const frame = toMaskedFrame(JSON.stringify(half), random);
+    network.write(frame.subarray(0, 1 + Math.floor(random() * (frame.length - 1))));
+    setTimeout(() => network.resetAndDestroy(), random() * CUT_MAX_MS);
     return true;
   }
 
@@ -150,7 +152,7 @@ export class Talker implements Witness {
     }
     if (frame.type === 'message' || (frame.type === 'sent' && frame.seq > this.cursor)) {
       this.cursor = Math.max(this.cursor, frame.seq);
-      if (frame.seq % ACK_EVERY === 0) this.#send({ type: 'ack', seq: frame.seq });
+      if (this.#isWelcome && frame.seq % ACK_EVERY === 0) this.#send({ type: 'ack', seq: frame.seq });
     }
     if (frame.type === 'sent' && this.#unanswered.delete(frame.id)) this.answered += 1;
     if (frame.type === 'error' && this.#unanswered.has(frame.id)) {

@@ -10,12 +10,31 @@ import { startCluster } from '../src/store/embedded.ts';
 import { ADMIN_KEY, eventually } from './harness.ts';
 import { makeDirectory, Process } from './process.ts';
 
+/** A slow disk: at any moment something is being committed, and what ends then leaves an outcome that nobody knows. */
+const FLUSH_MICROSECONDS = 10_000;
+
 export type Victims = Awaited<ReturnType<typeof startVictims>>;
 
 export async function startVictims(count: number) {
   const directory = await makeDirectory();
   const cluster = await startCluster({ directory, log: () => {} });
   const { host, port, user, database } = cluster.connection;
+  /** On a connection of its own, which may break. */
+  async function query<T extends pg.QueryResultRow>(sql: string): Promise<T[]> {
+    const client = new pg.Client({ ...cluster.connection, application_name: 'test', query_timeout: 10_000 });
+    client.on('error', () => {});
+    try {
+      await client.connect();
+      return (await client.query<T>(sql)).rows;
+    } finally {
+      await client.end().catch(() => {});
+    }
+  }
+
+  await query(`alter system set commit_delay = ${FLUSH_MICROSECONDS}`);
+  await query('alter system set commit_siblings = 0');
+  await query('select pg_reload_conf()');
+
   const env = {
     IMID_DATA_DIR: directory,
     DATABASE_URL: `postgres://${user}@localhost:${port}/${database}?host=${encodeURIComponent(host)}`,
@@ -35,18 +54,6 @@ export async function startVictims(count: number) {
     }, 'a service that runs');
   };
   await Promise.all(Array.from({ length: count }, (_, place) => start(place)));
-
-  /** On a connection of its own, which may break. */
-  async function query<T extends pg.QueryResultRow>(sql: string): Promise<T[]> {
-    const client = new pg.Client({ ...cluster.connection, application_name: 'test', query_timeout: 10_000 });
-    client.on('error', () => {});
-    try {
-      await client.connect();
-      return (await client.query<T>(sql)).rows;
-    } finally {
-      await client.end().catch(() => {});
-    }
-  }
 
   const isBack = (): Promise<true> =>
     eventually(
