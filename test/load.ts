@@ -86,6 +86,12 @@ export async function startLoad({ urls, seed, paceMs = 5, window = 8 }: LoadOpti
     return inboxes;
   }
 
+  const readEvidence = async (): Promise<Evidence> => ({
+    witnesses: talkers,
+    backends: [caller],
+    inboxes: await readInboxes(),
+  });
+
   /** Ends it wherever it is. */
   function close(): void {
     for (const each of [caller, ...talkers]) each.close();
@@ -93,8 +99,7 @@ export async function startLoad({ urls, seed, paceMs = 5, window = 8 }: LoadOpti
 
   return {
     talkers,
-    random,
-    readInboxes,
+    readEvidence,
     close,
 
     /** Waits until each of these is answered `count` messages that it makes from now on; the backend one, too. */
@@ -121,7 +126,7 @@ export async function startLoad({ urls, seed, paceMs = 5, window = 8 }: LoadOpti
       const inboxes = await readInboxes();
       await allOf('everything to be shown', talkers, ({ uid, cursor }) => cursor >= inboxes.get(uid)!.length);
       close();
-      return { witnesses: talkers, backends: [caller], inboxes: await readInboxes() };
+      return readEvidence();
     },
   };
 }

@@ -18,10 +18,16 @@ export async function underLoad(
     await load.flows(FLOW);
     await act(load);
     await load.flows(FLOW);
-    const evidence = await load.finish();
-    const violations = findViolations(evidence);
+    const violations = findViolations(await load.finish());
     assert.deepEqual(violations.slice(0, SHOWN_LINES), [], `${violations.length} violations`);
     return load.talkers.reduce((sum, { answered }) => sum + answered, 0);
+  } catch (error) {
+    if (error instanceof assert.AssertionError) throw error;
+    // Why it got stuck may be among them.
+    const violations = await load.readEvidence().then(findViolations, () => ['the inboxes can’t be read']);
+    throw new Error([(error as Error).message, ...violations.slice(0, SHOWN_LINES)].join('\n'), {
+      cause: error,
+    });
   } finally {
     load.close();
   }

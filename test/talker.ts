@@ -99,7 +99,9 @@ export class Talker implements Witness {
     if (!this.#isWelcome || !network) return false;
     const { compose, random, window } = this.#options;
     while (this.#unanswered.size < window) this.make();
-    this.#isWelcome = false; // what would be sent now would be the rest of the frame
+    // What is sent from here on would be the rest of the frame, also an answer to a ping.
+    this.#isWelcome = false;
+    this.#socket!.pause();
     const half = { type: 'send', id: 'half', to: { uid: compose().to }, content: { id: 'half' } };
     const frame = toMaskedFrame(JSON.stringify(half), random);
     network.write(frame.subarray(0, 1 + Math.floor(random() * (frame.length - 1))));

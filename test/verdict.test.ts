@@ -20,7 +20,9 @@ const messageOf = (n: number, seq = n + 1): Json => ({
   content: contentOf(n),
   at: `2026-01-01T00:00:0${n}.000Z`,
 });
-const welcome = (seq: number): Json => ({ in: { type: 'welcome', epoch: 'e', resumed: true, seq } });
+const welcome = (seq: number): Json => ({
+  in: { type: 'welcome', epoch: 'e', resumed: true, seq, acked: 0 },
+});
 const send = (n: number): Json => ({
   out: { type: 'send', id: `m${n}`, to: { uid: 'bob' }, content: contentOf(n) },
 });
@@ -200,6 +202,13 @@ const PLANTED: Record<string, [(world: World) => void, RegExp]> = {
     ({ frames }) => frames.push(send(4), failed(4, 'invalid_request')),
     /error m4 invalid_request: no/,
   ],
+  'an ack of nobody': [
+    ({ first, second }) => {
+      first.push({ out: { type: 'ack', seq: 1 } });
+      second[0].in.acked = 2;
+    },
+    /connection 1: the welcome has 2 acked, and only 1 was/,
+  ],
   'no welcome': [({ second }) => second.shift(), /message m2 3 comes before the welcome/],
   'a second welcome': [({ second }) => second.push(welcome(4)), /welcome 4 comes again/],
   'being told not to come back': [({ bobs }) => (bobs[0].closed = 4509), /closed with 4509/],
@@ -231,7 +240,7 @@ describe('in what real traffic left behind', () => {
     const { pool } = service.database;
     await pool.query('create table kept as select * from message');
     await pool.query(sql);
-    const lines = findViolations({ ...evidence, inboxes: await load.readInboxes() });
+    const lines = findViolations(await load.readEvidence());
     await pool.query('delete from message');
     await pool.query('insert into message select * from kept');
     await pool.query('drop table kept');

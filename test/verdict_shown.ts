@@ -12,6 +12,8 @@ interface Device {
   readonly inbox: readonly Json[];
   readonly sends: ReadonlyMap<string, Send>;
   readonly epochs: Set<string>;
+  /** The most that it has acked, or that it started with. */
+  acked: number | undefined;
 }
 
 export function judgeShown(
@@ -20,7 +22,7 @@ export function judgeShown(
   sends: ReadonlyMap<string, Send>,
 ): string[] {
   const lines: string[] = [];
-  const device: Device = { inbox, sends, epochs: new Set() };
+  const device: Device = { inbox, sends, epochs: new Set(), acked: undefined };
   let shown = 0;
   for (const [i, connection] of witness.connections.entries()) {
     const say = (line: string): void => void lines.push(`${nameOf(witness)}, connection ${i}: ${line}`);
@@ -45,14 +47,22 @@ function judgeEnd({ refused, closed }: Connection, say: (line: string) => void):
 
 /** Gives back the last seq that the device has seen then. */
 function judgeConnection(
-  { inbox, sends, epochs }: Device,
+  device: Device,
   { after, frames }: Connection,
   place: number,
   say: (line: string) => void,
 ): number {
+  const { inbox, sends } = device;
   const open = new Map<string, number>();
   let isWelcome = false;
   let last = after;
+
+  const greet = (frame: Json): void => {
+    device.epochs.add(frame.epoch);
+    device.acked ??= frame.acked as number;
+    if (!frame.resumed || frame.seq < after) say(`resuming behind ${after} failed: ${JSON.stringify(frame)}`);
+    if (frame.acked > device.acked) say(`the welcome has ${frame.acked} acked, and only ${device.acked} was`);
+  };
 
   /** The next seq, and as it is stored. */
   const show = (what: string, { seq }: Json): void => {
@@ -82,8 +92,9 @@ function judgeConnection(
 
   for (const frame of frames) {
     if ('out' in frame) {
-      const { type, id } = frame.out;
+      const { type, id, seq } = frame.out;
       if (type === 'send') open.set(id, (open.get(id) ?? 0) + 1);
+      if (type === 'ack') device.acked = Math.max(device.acked ?? 0, seq);
       continue;
     }
     const { type, id, code, seq } = frame.in;
@@ -94,9 +105,7 @@ function judgeConnection(
       say(`${what} comes ${isWelcome ? 'again' : 'before the welcome'}`);
     if (type === 'welcome') {
       isWelcome = true;
-      epochs.add(frame.in.epoch);
-      if (!frame.in.resumed || seq < after)
-        say(`resuming behind ${after} failed: ${JSON.stringify(frame.in)}`);
+      greet(frame.in);
     } else if (type === 'message') judgeMessage(what, frame.in);
     else if (type === 'sent' || type === 'error') answer(what, frame.in);
     else say(`${what} is none of its frames`);
