@@ -27,8 +27,10 @@ const Schemes = Type.Array(SchemeName, {
   examples: [['composed', 'registered']],
 });
 
+const ORIGINS_MAX = 100;
+
 const AllowedOrigins = Type.Array(Type.String({ format: 'origin', maxLength: 300 }), {
-  maxItems: 100,
+  maxItems: ORIGINS_MAX,
   description:
     'The origins of the pages from which browsers may connect, such as `https://chat.example`, `http://localhost:3000` or ' +
     '`capacitor://localhost`; none: every page may. Clients that are no browsers send no origin and may always connect.',

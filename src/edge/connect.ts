@@ -100,13 +100,15 @@ export const connect: FastifyPluginAsyncTypebox<ConnectOptions> = async (
         ),
       },
     },
-    preHandler: async (request) => {
+    // Not async, so that nobody else comes in between the check for room and the opening.
+    preHandler: (request, _reply, done) => {
       if (isDraining()) throw new ImidError('unavailable', 'The service is shutting down.');
       if (request.ws) refuseBadHandshake(request);
       refuseOtherProtocols(request);
       refuseOtherOrigin(request);
       refuseOtherDevice(request, request.query.device);
-      router.requireRoom(request.admitted);
+      router.requireRoom(request.admitted, request.query.device ?? request.admitted.claims.deviceId);
+      done();
     },
     handler: async () => {
       throw new ImidError('invalid_request', 'This is a WebSocket: connect with "Upgrade: websocket".');

@@ -206,9 +206,10 @@ export async function createRouter(options: RouterOptions) {
       };
     },
 
-    /** Throws `rate_limited` where one more connection would be too many. */
-    requireRoom({ claims: { appId }, user }: Admitted): void {
+    /** Throws `rate_limited` where one more connection would be too many; one that replaces another always has room. */
+    requireRoom({ claims: { appId }, user }: Admitted, deviceId: string | undefined): void {
       const { connectionsPerUser, connectionsPerApp } = options.limits;
+      for (const session of hub.of(user.id)) if (session.deviceId === deviceId) return;
       if (hub.countOf(user.id) >= connectionsPerUser)
         throw new ImidError('rate_limited', `A user may have ${connectionsPerUser} connections at once.`);
       if (hub.countIn(appId) >= connectionsPerApp)
