@@ -49,9 +49,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
   return {
     port,
     host,
-    databaseUrl: parseDatabaseUrl(env.DATABASE_URL),
-    allowUnsafePostgres: parseSwitch('IMID_ALLOW_UNSAFE_POSTGRES', env.IMID_ALLOW_UNSAFE_POSTGRES),
-    directory: env.IMID_DATA_DIR || '.data',
+    ...readDatabaseConfig(env),
     adminKey: parseSecret('IMID_ADMIN_KEY', env.IMID_ADMIN_KEY),
     publicUrl: parseUrl(env.IMID_PUBLIC_URL || `http://localhost:${port}`),
     secret: parseSecret('IMID_SECRET', env.IMID_SECRET),
@@ -90,6 +88,17 @@ function parseInteger(
   if (!/^\d+$/.test(text) || number < min || number > max)
     throw new Error(`${variable} must be a whole number from ${min} to ${max}`);
   return number;
+}
+
+/** Where the database is. Throws an Error that names the variable. */
+export function readDatabaseConfig(
+  env: NodeJS.ProcessEnv = process.env,
+): Pick<Config, 'databaseUrl' | 'allowUnsafePostgres' | 'directory'> {
+  return {
+    databaseUrl: parseDatabaseUrl(env.DATABASE_URL),
+    allowUnsafePostgres: parseSwitch('IMID_ALLOW_UNSAFE_POSTGRES', env.IMID_ALLOW_UNSAFE_POSTGRES),
+    directory: env.IMID_DATA_DIR || '.data',
+  };
 }
 
 function parsePort(text: string): number {

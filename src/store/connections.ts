@@ -292,6 +292,15 @@ export async function deleteProcess(db: Executor, processId: string): Promise<vo
     delete from connection where process_id = ${processId}`.execute(db);
 }
 
+/** Forgets all processes and connections; those that are there write themselves down again. Gives back how many are. */
+export async function forgetProcesses(db: Executor): Promise<number> {
+  await sql`lock table process, connection in access exclusive mode`.execute(db);
+  const { rows } = await sql<{ count: number }>`
+    select count(*) from process where seen_at > now() - ${sql.raw(PROCESS_LIFE)}`.execute(db);
+  await sql`truncate process, connection`.execute(db);
+  return rows[0]!.count;
+}
+
 /** Forgets the processes that are gone, with what they have left behind. */
 export async function deleteDeadProcesses(db: Executor): Promise<void> {
   await sql`
