@@ -40,7 +40,7 @@ import { createMergers } from './identity/mergers.ts';
 import { createRegistry } from './identity/registry.ts';
 import { createRehearsals } from './identity/rehearsal.ts';
 import { createRenaming } from './identity/renaming.ts';
-import { DEFAULT_LIMITS, type Limits } from './routing/limits.ts';
+import { completeLimits } from './routing/limits.ts';
 import { createBell } from './routing/bell.ts';
 import { createMeters } from './routing/meters.ts';
 import { createRings } from './routing/rings.ts';
@@ -66,7 +66,7 @@ export interface AppOptions {
   pingMs?: number | undefined;
   /** In milliseconds: how long a client may take to read what was written to it. */
   drainTimeoutMs?: number | undefined;
-  limits?: Partial<Limits> | undefined;
+  limits?: Parameters<typeof completeLimits>[0];
   /** How many messages may wait to be stored. */
   maxQueuedMessages?: number | undefined;
   /** In milliseconds: how often it is made good what rings between processes have missed. */
@@ -101,7 +101,7 @@ export async function createApp(options: AppOptions) {
   }).withTypeProvider<TypeBoxTypeProvider>();
   const log = (message: string, error?: unknown): void => app.log.error({ err: error }, message);
   const processId = randomUUID();
-  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const limits = completeLimits(options.limits);
   let isDraining = false;
 
   // The stages, each given what stands above it.

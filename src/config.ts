@@ -18,6 +18,13 @@ export interface Config {
   /** Through which processes ring each other; several separated by commas. Undefined: through Postgres. */
   readonly natsUrl: string | undefined;
   readonly logLevel: string;
+  /** Undefined, also for those that follow: as the service has it. */
+  readonly limits: Readonly<
+    Record<'framesPerSecond' | 'frameBurst' | 'connectionsPerUser' | 'connectionsPerApp', number | undefined>
+  >;
+  readonly maxQueuedMessages: number | undefined;
+  readonly pingMs: number | undefined;
+  readonly drainTimeoutMs: number | undefined;
 }
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
@@ -31,18 +38,66 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
   const port = parsePort(env.PORT ?? '8080');
   const host = env.HOST || '127.0.0.1';
   const logLevel = env.LOG_LEVEL ?? 'info';
+  const pingSeconds = parseInteger('IMID_PING_SECONDS', env.IMID_PING_SECONDS, 1, 3_600);
+  const readTimeoutSeconds = parseInteger(
+    'IMID_READ_TIMEOUT_SECONDS',
+    env.IMID_READ_TIMEOUT_SECONDS,
+    1,
+    3_600,
+  );
   if (!LOG_LEVELS.includes(logLevel)) throw new Error(`LOG_LEVEL must be one of ${LOG_LEVELS.join(', ')}`);
   return {
     port,
     host,
-    databaseUrl: parseDatabaseUrl(env.DATABASE_URL),
-    allowUnsafePostgres: parseSwitch('IMID_ALLOW_UNSAFE_POSTGRES', env.IMID_ALLOW_UNSAFE_POSTGRES),
-    directory: env.IMID_DATA_DIR || '.data',
+    ...readDatabaseConfig(env),
     adminKey: parseSecret('IMID_ADMIN_KEY', env.IMID_ADMIN_KEY),
     publicUrl: parseUrl(env.IMID_PUBLIC_URL || `http://localhost:${port}`),
     secret: parseSecret('IMID_SECRET', env.IMID_SECRET),
     natsUrl: parseNatsUrl(env.NATS_URL),
     logLevel,
+    limits: readLimits(env),
+    maxQueuedMessages: parseInteger(
+      'IMID_MAX_QUEUED_MESSAGES',
+      env.IMID_MAX_QUEUED_MESSAGES,
+      1_000,
+      1_000_000,
+    ),
+    pingMs: pingSeconds && pingSeconds * 1_000,
+    drainTimeoutMs: readTimeoutSeconds && readTimeoutSeconds * 1_000,
+  };
+}
+
+function readLimits(env: NodeJS.ProcessEnv): Config['limits'] {
+  const read = (variable: string, text: string | undefined) => parseInteger(variable, text, 1, 1_000_000);
+  return {
+    framesPerSecond: read('IMID_MAX_FRAMES_PER_SECOND', env.IMID_MAX_FRAMES_PER_SECOND),
+    frameBurst: read('IMID_MAX_FRAME_BURST', env.IMID_MAX_FRAME_BURST),
+    connectionsPerUser: read('IMID_MAX_CONNECTIONS_PER_USER', env.IMID_MAX_CONNECTIONS_PER_USER),
+    connectionsPerApp: read('IMID_MAX_CONNECTIONS_PER_APP', env.IMID_MAX_CONNECTIONS_PER_APP),
+  };
+}
+
+function parseInteger(
+  variable: string,
+  text: string | undefined,
+  min: number,
+  max: number,
+): number | undefined {
+  if (!text) return undefined;
+  const number = Number(text);
+  if (!/^\d+$/.test(text) || number < min || number > max)
+    throw new Error(`${variable} must be a whole number from ${min} to ${max}`);
+  return number;
+}
+
+/** Where the database is. Throws an Error that names the variable. */
+export function readDatabaseConfig(
+  env: NodeJS.ProcessEnv = process.env,
+): Pick<Config, 'databaseUrl' | 'allowUnsafePostgres' | 'directory'> {
+  return {
+    databaseUrl: parseDatabaseUrl(env.DATABASE_URL),
+    allowUnsafePostgres: parseSwitch('IMID_ALLOW_UNSAFE_POSTGRES', env.IMID_ALLOW_UNSAFE_POSTGRES),
+    directory: env.IMID_DATA_DIR || '.data',
   };
 }
 

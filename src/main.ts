@@ -53,6 +53,10 @@ async function start(config: Config, open: (() => Promise<unknown>)[]): Promise<
     publicUrl: config.publicUrl,
     logLevel: config.logLevel,
     natsUrl: config.natsUrl,
+    limits: config.limits,
+    maxQueuedMessages: config.maxQueuedMessages,
+    pingMs: config.pingMs,
+    drainTimeoutMs: config.drainTimeoutMs,
   });
   open.push(() => app.close());
   const { host, port } = config;

@@ -26,7 +26,7 @@ const FORMS: Record<string, Form[]> = {
   epoch: ['epoch'],
 };
 /** Texts for people, which name nothing. */
-const PLAIN = new Set(['name', 'displayName', 'title', 'body']);
+const PLAIN = new Set(['name', 'displayName', 'title', 'body', 'allowedOrigins']);
 const PLAIN_VALUES: Record<string, unknown> = { boolean: true, integer: 1, number: 1, any: 'anything' };
 const ADDRESS = ['uid', 'userId', 'imId'] as const;
 

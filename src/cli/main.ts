@@ -1,14 +1,16 @@
-// The operator's commands, `imid <command>`: they talk REST to a service, here or elsewhere. One file each.
+// The operator's commands, `imid <command>`, one file each. They talk REST to a service, here or elsewhere, but for the one
+// that is about the database itself.
 
 import { Command, CommanderError } from 'commander';
 import { addExport } from './export.ts';
 import { EXIT_CODES_HELP, exitCodes, Failure } from './failure.ts';
 import { addImport } from './import.ts';
 import { addRename } from './rename.ts';
+import { addRestored } from './restored.ts';
 import { reasonOf } from './service.ts';
 
 const program = new Command('imid')
-  .description('Commands for an imid service, over its REST API.')
+  .description('Commands for an imid service: over its REST API, and for its database.')
   .option('--url <url>', 'where the service is; else IMID_PUBLIC_URL, else http://localhost:$PORT')
   .option(
     '--key <key>',
@@ -22,6 +24,7 @@ const program = new Command('imid')
 addImport(program);
 addExport(program);
 addRename(program);
+addRestored(program);
 
 try {
   await program.parseAsync();

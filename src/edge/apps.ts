@@ -1,10 +1,11 @@
-// Apps: made and deleted by the admin; an app's own key may read it and change its name and schemes.
+// Apps: made and deleted by the admin; an app's own key may read it and change its settings.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import type { App, Apps } from '../identity/apps.ts';
 import type { Router } from '../routing/router.ts';
 import { scopes, type ApiKeys } from '../tokens/api_keys.ts';
+import { parseOrigin } from './origins.ts';
 import { readNumberCursor, toPage } from './paging.ts';
 import {
   AppPath,
@@ -26,21 +27,44 @@ const Schemes = Type.Array(SchemeName, {
   examples: [['composed', 'registered']],
 });
 
+const ORIGINS_MAX = 100;
+
+const AllowedOrigins = Type.Array(Type.String({ format: 'origin', maxLength: 300 }), {
+  maxItems: ORIGINS_MAX,
+  description:
+    'The origins of the pages from which browsers may connect, such as `https://chat.example`, `http://localhost:3000` or ' +
+    '`capacitor://localhost`; none: every page may. Clients that are no browsers send no origin and may always connect.',
+  examples: [['https://chat.example']],
+});
+
 const appFields = {
   appId: Type.String(),
   name: Type.String(),
   schemes: Schemes,
+  allowedOrigins: AllowedOrigins,
   createdAt: Timestamp,
 };
-const example = { appId: '1', name: 'chat', schemes: ['composed', 'registered'], createdAt: EXAMPLE_AT };
+const example = {
+  appId: '1',
+  name: 'chat',
+  schemes: ['composed', 'registered'],
+  allowedOrigins: [],
+  createdAt: EXAMPLE_AT,
+};
 const AppShape = Type.Object(appFields, { examples: [example] });
 
 const toAnswer = (app: App) => ({
   appId: String(app.id),
   name: app.name,
   schemes: app.schemes,
+  allowedOrigins: app.allowedOrigins,
   createdAt: app.createdAt.toISOString(),
 });
+
+/** Each once, in the form in which browsers send it. */
+const normalise = (origins: readonly string[]): string[] => [
+  ...new Set(origins.map((origin) => parseOrigin(origin)!)),
+];
 
 const tags = ['Apps'];
 
@@ -57,7 +81,7 @@ export const adminApps: FastifyPluginAsyncTypebox<{ apps: Apps; apiKeys: ApiKeys
         description: 'The key is shown this once.',
         tags,
         body: Type.Object(
-          { name: Label, schemes: Schemes },
+          { name: Label, schemes: Schemes, allowedOrigins: Type.Optional(AllowedOrigins) },
           { additionalProperties: false, examples: [{ name: 'chat', schemes: ['composed', 'registered'] }] },
         ),
         response: {
@@ -70,7 +94,8 @@ export const adminApps: FastifyPluginAsyncTypebox<{ apps: Apps; apiKeys: ApiKeys
       },
     },
     async (request, reply) => {
-      const created = await apps.create(request.body);
+      const { name, schemes, allowedOrigins = [] } = request.body;
+      const created = await apps.create({ name, schemes, allowedOrigins: normalise(allowedOrigins) });
       const { apiKey } = await apiKeys.create(created.id, { name: 'first', scopes });
       return reply.code(201).send({ ...toAnswer(created), apiKey });
     },
@@ -125,12 +150,18 @@ export const tenantApp: FastifyPluginAsyncTypebox<{ apps: Apps; router: Router }
     {
       schema: {
         operationId: 'changeApp',
-        summary: 'Change the app’s name or schemes',
-        description: 'Needs a key with every scope. A scheme that is disabled again keeps its inboxes whole.',
+        summary: 'Change the app’s name, schemes or origins',
+        description:
+          'Needs a key with every scope. A scheme that is disabled again keeps its inboxes whole; a connection that is ' +
+          'open stays open when its origin is taken off the list.',
         tags,
         params: AppPath,
         body: Type.Object(
-          { name: Type.Optional(Label), schemes: Type.Optional(Schemes) },
+          {
+            name: Type.Optional(Label),
+            schemes: Type.Optional(Schemes),
+            allowedOrigins: Type.Optional(AllowedOrigins),
+          },
           { additionalProperties: false, examples: [{ schemes: ['composed', 'registered'] }] },
         ),
         response: {
@@ -140,9 +171,14 @@ export const tenantApp: FastifyPluginAsyncTypebox<{ apps: Apps; router: Router }
       },
     },
     async (request) => {
-      const { name, schemes } = request.body;
-      if (name === undefined && schemes === undefined) return toAnswer(request.tenant);
-      return toAnswer(await apps.change(request.tenant.id, request.body));
+      const { allowedOrigins, ...change } = request.body;
+      if (Object.keys(request.body).length === 0) return toAnswer(request.tenant);
+      return toAnswer(
+        await apps.change(request.tenant.id, {
+          ...change,
+          ...(allowedOrigins && { allowedOrigins: normalise(allowedOrigins) }),
+        }),
+      );
     },
   );
 

@@ -11,6 +11,7 @@ import { ImidError } from '../errors.ts';
 import { Rate, type Limits } from '../routing/limits.ts';
 import type { Router } from '../routing/router.ts';
 import { createFrameReader } from './frames.ts';
+import { parseOrigin } from './origins.ts';
 import { createPeer } from './peer.ts';
 import { DeviceId, problems, Seq } from './shapes.ts';
 import { invalid } from './validation.ts';
@@ -23,7 +24,8 @@ export const SOCKET_MAX_PAYLOAD_BYTES = 2 * 1024 * 1024;
 
 const DESCRIPTION = `A WebSocket, which no button on this page can open: \`new WebSocket(url, ['imid.v1', 'bearer.' + token])\` can, in
 any browser. It has the subprotocol \`imid.v1\`; the token comes as \`Authorization: Bearer\` or, from browsers, as a second
-subprotocol \`bearer.<token>\`. A bad token is refused while it is still HTTP, with the answers below.
+subprotocol \`bearer.<token>\`. A bad token is refused while it is still HTTP, with the answers below; so is a browser whose page
+has an origin that isn't among the app's \`allowedOrigins\`, where there are any.
 
 One JSON object per text frame:
 
@@ -98,12 +100,15 @@ export const connect: FastifyPluginAsyncTypebox<ConnectOptions> = async (
         ),
       },
     },
-    preHandler: async (request) => {
+    // Not async, so that nobody else comes in between the check for room and the opening.
+    preHandler: (request, _reply, done) => {
       if (isDraining()) throw new ImidError('unavailable', 'The service is shutting down.');
       if (request.ws) refuseBadHandshake(request);
       refuseOtherProtocols(request);
+      refuseOtherOrigin(request);
       refuseOtherDevice(request, request.query.device);
-      router.requireRoom(request.admitted);
+      router.requireRoom(request.admitted, request.query.device ?? request.admitted.claims.deviceId);
+      done();
     },
     handler: async () => {
       throw new ImidError('invalid_request', 'This is a WebSocket: connect with "Upgrade: websocket".');
@@ -175,6 +180,14 @@ function refuseOtherProtocols({ headers }: FastifyRequest): void {
         detail: `must offer ${SUBPROTOCOL}, and each protocol once`,
       },
     ]);
+}
+
+/** Browsers say from which page they connect, and let no page say otherwise; who says nothing is no browser. */
+function refuseOtherOrigin({ headers: { origin }, admitted: { app } }: FastifyRequest): void {
+  if (origin === undefined || app.allowedOrigins.length === 0) return;
+  const parsed = parseOrigin(origin);
+  if (parsed === undefined || !app.allowedOrigins.includes(parsed))
+    throw new ImidError('forbidden', 'The app does not let pages of this origin connect.');
 }
 
 function refuseOtherDevice(request: FastifyRequest, device: string | undefined): void {

@@ -45,7 +45,7 @@ const css = `.swagger-ui .topbar .download-url-wrapper, .swagger-ui .info hgroup
 .swagger-ui .info { margin: 24px 0 }
 .swagger-ui .markdown table { display: block; overflow-x: auto; width: auto }`;
 
-const OWN_FORMATS = new Set(['name', 'im-id', 'app-id', 'text']);
+const OWN_FORMATS = new Set(['name', 'im-id', 'app-id', 'origin', 'text']);
 
 export const openapi = fp(
   async (app) => {

@@ -4,6 +4,7 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import { ImidError, type FieldFault } from '../errors.ts';
 import { faultOfName, parseAppId, parseImId } from '../ids.ts';
+import { faultOfOrigin } from './origins.ts';
 import { sharedShapes } from './shapes.ts';
 
 const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
@@ -14,6 +15,7 @@ const FIRST_MS = Date.parse('0001-01-01T00:00:00Z');
 const formats: Record<string, (text: string) => string | undefined> = {
   name: faultOfName,
   'im-id': faultOfImId,
+  origin: faultOfOrigin,
   'app-id': (text) =>
     parseAppId(text) === undefined ? 'must be a positive integer in decimal digits' : undefined,
   lines: (text) =>

@@ -2,8 +2,9 @@
 // a second, one made here at once.
 
 import { ImidError } from '../errors.ts';
-import type { AppId, Scheme } from '../ids.ts';
-import { deleteApp, findApp, findApps, insertApp, updateApp, type App } from '../store/apps.ts';
+import type { AppId } from '../ids.ts';
+import { deleteApp, findApp, findApps, insertApp, updateApp } from '../store/apps.ts';
+import type { App, AppSettings } from '../store/apps.ts';
 import type { Database } from '../store/database.ts';
 import { createFresh } from '../store/fresh.ts';
 
@@ -46,15 +47,12 @@ export function createApps({ database: { kysely }, onChange }: AppsOptions) {
     /** To be called when another process has changed something of the app. */
     hear: (id: AppId): void => fresh.forget(id),
 
-    create: (app: { name: string; schemes: readonly Scheme[] }): Promise<App> => insertApp(kysely, app),
+    create: (app: AppSettings): Promise<App> => insertApp(kysely, app),
 
     list: (afterId: number, limit: number): Promise<App[]> => findApps(kysely, afterId, limit),
 
     /** Throws `not_found`. */
-    async change(
-      id: AppId,
-      change: { name?: string | undefined; schemes?: readonly Scheme[] | undefined },
-    ): Promise<App> {
+    async change(id: AppId, change: Partial<AppSettings>): Promise<App> {
       const app = await updateApp(kysely, id, change);
       forget(id);
       if (!app) throw noSuchApp();

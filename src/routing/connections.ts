@@ -39,6 +39,8 @@ export function createConnections({ database: { pool }, processId, rings, log }:
   const underWay = new Set<Promise<void>>();
   /** By id: what ends while it is still being opened is closed after that. */
   const openings = new Map<string, Promise<OpenedConnection | undefined>>();
+  /** By device: a later one waits for the one before, so that they are written down in the order in which they came. */
+  const openingDevices = new Map<string, Promise<unknown>>();
 
   async function openAll(asked: readonly NewConnection[]): Promise<(OpenedConnection | undefined)[]> {
     const opened = new Map<string, OpenedConnection>();
@@ -52,9 +54,21 @@ export function createConnections({ database: { pool }, processId, rings, log }:
       const done = new Set(first.filter(isOpen));
       left = left.filter((each) => !done.has(each));
     }
-    for (const { former } of opened.values())
-      if (former && former.processId !== processId) rings.tell(former.processId, 'replaced', [former.id]);
+    for (const { former } of opened.values()) tellReplaced(former);
     return asked.map(({ id }) => opened.get(id));
+  }
+
+  function tellReplaced(former: OpenedConnection['former']): void {
+    if (former && former.processId !== processId) rings.tell(former.processId, 'replaced', [former.id]);
+  }
+
+  async function openAfter(
+    before: Promise<unknown>,
+    session: Session,
+  ): Promise<OpenedConnection | undefined> {
+    const connection = describe(session);
+    await before.catch(() => {}); // that is somebody else's failure
+    return session.isClosed ? undefined : opening(connection);
   }
 
   function track(act: Promise<void>, what: string): void {
@@ -65,11 +79,15 @@ export function createConnections({ database: { pool }, processId, rings, log }:
   return {
     /** Where a connecting device stands; undefined when its user is gone, or merged into another one. */
     async open(session: Session): Promise<OpenedConnection | undefined> {
-      const opened = opening(describe(session));
+      const device = keyOf(session);
+      const before = openingDevices.get(device);
+      const opened = before ? openAfter(before, session) : opening(describe(session));
       openings.set(session.connectionId, opened);
+      openingDevices.set(device, opened);
       try {
         return await opened;
       } finally {
+        if (openingDevices.get(device) === opened) openingDevices.delete(device);
         if (openings.get(session.connectionId) === opened) openings.delete(session.connectionId);
       }
     },
@@ -85,11 +103,23 @@ export function createConnections({ database: { pool }, processId, rings, log }:
       track(closed, 'when a user was seen last could not be written');
     },
 
-    /** Writes connections down again that Postgres has forgotten. */
+    /** Writes connections down again that Postgres has forgotten, and closes those that were replaced meanwhile. */
     async restore(sessions: Iterable<Session>): Promise<void> {
-      const all = [...sessions].map(describe);
-      for (let i = 0; i < all.length; i += 1_000)
-        await restoreConnections(pool, processId, lastOfEach(all.slice(i, i + 1_000)));
+      const all = [...sessions];
+      for (let i = 0; i < all.length; i += 1_000) {
+        const open = new Map(
+          all.slice(i, i + 1_000).flatMap((each) => (each.isClosed ? [] : [[each, describe(each)] as const])),
+        );
+        const restored = await rerun(() =>
+          restoreConnections(pool, processId, lastOfEach([...open.values()])),
+        );
+        for (const former of restored.values()) tellReplaced(former);
+        for (const [session, connection] of open) {
+          if (session.isClosed || session.identityId !== connection.identityId)
+            track(closing(connection), 'a connection that has ended could not be forgotten');
+          else if (!restored.has(connection.id)) session.close('replaced');
+        }
+      }
     },
 
     /** Resolves when all that has ended until now is written down. */
@@ -105,7 +135,8 @@ function describe(session: Session): NewConnection {
   return { appId, identityId, deviceId, id: connectionId, scheme, isForeground, tokenAt, isAnonymous };
 }
 
-const keyOf = ({ identityId, deviceId }: NewConnection): string => `${identityId}:${deviceId}`;
+const keyOf = ({ identityId, deviceId }: Pick<NewConnection, 'identityId' | 'deviceId'>): string =>
+  `${identityId}:${deviceId}`;
 
 function lastOfEach(all: readonly NewConnection[]): NewConnection[] {
   return [...new Map(all.map((each) => [keyOf(each), each])).values()];

@@ -9,12 +9,15 @@ export interface Limits {
   connectionsPerApp: number;
 }
 
-export const DEFAULT_LIMITS: Limits = {
-  framesPerSecond: 1_000,
-  frameBurst: 3_000,
-  connectionsPerUser: 100,
-  connectionsPerApp: 100_000,
-};
+/** The limits that are given, and for each other one its default. */
+export function completeLimits({
+  framesPerSecond = 1_000,
+  frameBurst = 3_000,
+  connectionsPerUser = 100,
+  connectionsPerApp = 100_000,
+}: { [Name in keyof Limits]?: Limits[Name] | undefined } = {}): Limits {
+  return { framesPerSecond, frameBurst, connectionsPerUser, connectionsPerApp };
+}
 
 /** A token bucket: `burst` at once, `perSecond` from then on. */
 export class Rate {

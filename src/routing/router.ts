@@ -80,6 +80,7 @@ export async function createRouter(options: RouterOptions) {
       locator.forget();
       for (const session of hub.all()) session.close('draining');
     },
+    onReplaced: closeReplaced,
     check: () => checkPositions(hub.all()),
     log,
   });
@@ -181,6 +182,11 @@ export async function createRouter(options: RouterOptions) {
     throw new ImidError('token_revoked', 'The user of this connection is gone.');
   }
 
+  function closeReplaced(connectionIds: readonly string[]): void {
+    const gone = new Set(connectionIds);
+    for (const session of hub.all()) if (gone.has(session.connectionId)) session.close('replaced');
+  }
+
   function disconnectApp(appId: AppId): void {
     for (const session of hub.all()) if (session.appId === appId) session.close('tokenRevoked');
   }
@@ -200,9 +206,10 @@ export async function createRouter(options: RouterOptions) {
       };
     },
 
-    /** Throws `rate_limited` where one more connection would be too many. */
-    requireRoom({ claims: { appId }, user }: Admitted): void {
+    /** Throws `rate_limited` where one more connection would be too many; one that replaces another always has room. */
+    requireRoom({ claims: { appId }, user }: Admitted, deviceId: string | undefined): void {
       const { connectionsPerUser, connectionsPerApp } = options.limits;
+      for (const session of hub.of(user.id)) if (session.deviceId === deviceId) return;
       if (hub.countOf(user.id) >= connectionsPerUser)
         throw new ImidError('rate_limited', `A user may have ${connectionsPerUser} connections at once.`);
       if (hub.countIn(appId) >= connectionsPerApp)
@@ -268,10 +275,7 @@ export async function createRouter(options: RouterOptions) {
         void checkPositions(ids.flatMap((id) => [...hub.of(id)])).catch((error: unknown) =>
           log('positions could not be checked', error),
         ),
-      replaced(ids) {
-        const gone = new Set(ids);
-        for (const session of hub.all()) if (gone.has(session.connectionId)) session.close('replaced');
-      },
+      replaced: closeReplaced,
       app(ids) {
         for (const id of ids)
           apps.find(id).then(

@@ -12,6 +12,8 @@ export interface App {
   schemes: Scheme[];
   /** Users were merged, so that a name may stand for another user than its own. */
   hasAliases: boolean;
+  /** From which pages browsers may connect; empty: from every one. */
+  allowedOrigins: string[];
   createdAt: Date;
 }
 
@@ -24,13 +26,17 @@ export interface ApiKey {
   createdAt: Date;
 }
 
-export async function insertApp(
-  db: Executor,
-  app: { name: string; schemes: readonly Scheme[] },
-): Promise<App> {
+/** What of an app its operator chooses. */
+export interface AppSettings {
+  name: string;
+  schemes: readonly Scheme[];
+  allowedOrigins: readonly string[];
+}
+
+export async function insertApp(db: Executor, app: AppSettings): Promise<App> {
   const row = await db
     .insertInto('app')
-    .values({ name: app.name, ...schemeColumns(app.schemes) })
+    .values({ name: app.name, ...schemeColumns(app.schemes), allowed_origins: [...app.allowedOrigins] })
     .returningAll()
     .executeTakeFirstOrThrow();
   return toApp(row);
@@ -55,13 +61,14 @@ export async function findApps(db: Executor, afterId: number, limit: number): Pr
 export async function updateApp(
   db: Executor,
   id: AppId,
-  change: { name?: string | undefined; schemes?: readonly Scheme[] | undefined },
+  change: Partial<AppSettings>,
 ): Promise<App | undefined> {
   const row = await db
     .updateTable('app')
     .set({
       ...(change.name === undefined ? {} : { name: change.name }),
       ...(change.schemes === undefined ? {} : schemeColumns(change.schemes)),
+      ...(change.allowedOrigins === undefined ? {} : { allowed_origins: [...change.allowedOrigins] }),
     })
     .where('id', '=', id)
     .returningAll()
@@ -148,6 +155,7 @@ function toApp(row: Selectable<Tables['app']>): App {
     name: row.name,
     schemes,
     hasAliases: row.has_aliases,
+    allowedOrigins: row.allowed_origins,
     createdAt: row.created_at,
   };
 }

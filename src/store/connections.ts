@@ -109,26 +109,39 @@ export async function openConnections(
         acked: row.acked_seq ?? undefined,
         isNew: row.is_new,
         isHeld: row.is_held,
-        former: row.former_id === null ? undefined : { processId: row.former_process_id!, id: row.former_id },
+        former: toFormer(row),
       },
     ]),
   );
 }
 
-/** Takes connections in again that Postgres has forgotten, where their devices haven't got another one since. */
+/**
+ * Takes connections in again that Postgres has forgotten. By id, with the connection that was replaced; one whose device
+ * has got another one since, of a token that isn't older, is missing.
+ */
 export async function restoreConnections(
   pool: pg.Pool,
   processId: string,
   connections: readonly NewConnection[],
-): Promise<void> {
-  await pool.query({
+): Promise<Map<string, OpenedConnection['former']>> {
+  const { rows } = await pool.query<{
+    id: string;
+    former_process_id: string | null;
+    former_id: string | null;
+  }>({
     name: 'restore_connections',
-    text: `insert into connection (app_id, identity_id, device_id, process_id, id, scheme, is_foreground, token_at)
+    text: `insert into connection as c (app_id, identity_id, device_id, process_id, id, scheme, is_foreground, token_at)
       select app_id, identity_id, device_id, $1::uuid, id, scheme, is_foreground, token_at
       from unnest($2::bigint[], $3::bigint[], $4::text[], $5::uuid[], $6::text[], $7::boolean[], $8::timestamptz[])
         as q (app_id, identity_id, device_id, id, scheme, is_foreground, token_at)
       order by app_id, identity_id, device_id
-      on conflict do nothing`,
+      on conflict (app_id, identity_id, device_id) do update set
+        process_id = excluded.process_id, id = excluded.id, scheme = excluded.scheme,
+        is_foreground = excluded.is_foreground, token_at = excluded.token_at,
+        former_process_id = case when c.id = excluded.id then c.former_process_id else c.process_id end,
+        former_id = case when c.id = excluded.id then c.former_id else c.id end
+      where c.id = excluded.id or c.token_at < excluded.token_at
+      returning id, former_process_id, former_id`,
     values: [
       processId,
       ...keysOf(connections),
@@ -138,6 +151,11 @@ export async function restoreConnections(
       connections.map((connection) => connection.tokenAt),
     ],
   });
+  return new Map(rows.map((row) => [row.id, toFormer(row)]));
+}
+
+function toFormer(row: { former_process_id: string | null; former_id: string | null }) {
+  return row.former_id === null ? undefined : { processId: row.former_process_id!, id: row.former_id };
 }
 
 /** Writes down what of connections changes while they are open. */
@@ -244,14 +262,14 @@ export async function countConnections(
 }
 
 /**
- * Says that a process is here. Gives back whether that was known, which other processes are, and the epoch of the
- * database.
+ * Says that a process is here. Gives back whether that was known, which other processes are, the epoch of the database,
+ * and which connections of the process others have replaced.
  */
 export async function markProcess(
   db: Executor,
   processId: string,
-): Promise<{ wasKnown: boolean; others: string[]; epoch: string }> {
-  const { rows } = await sql<{ was_known: boolean; others: string[]; epoch: string }>`
+): Promise<{ wasKnown: boolean; others: string[]; epoch: string; replaced: string[] }> {
+  const { rows } = await sql<{ was_known: boolean; others: string[]; epoch: string; replaced: string[] }>`
     with own as (
       insert into process (id) values (${processId})
       on conflict (id) do update set seen_at = clock_timestamp()
@@ -259,9 +277,12 @@ export async function markProcess(
     )
     select was_known, (select epoch from service) as epoch, array(
       select id::text from process where id <> ${processId} and seen_at > now() - ${sql.raw(PROCESS_LIFE)}
-    ) as others from own`.execute(db);
-  const { was_known: wasKnown, others, epoch } = rows[0]!;
-  return { wasKnown, others, epoch };
+    ) as others, array(
+      select former_id::text from connection
+      where former_process_id = ${processId} and former_process_id <> process_id
+    ) as replaced from own`.execute(db);
+  const { was_known: wasKnown, ...mark } = rows[0]!;
+  return { wasKnown, ...mark };
 }
 
 /** Forgets a process and its connections. */
@@ -269,6 +290,15 @@ export async function deleteProcess(db: Executor, processId: string): Promise<vo
   await sql`
     with gone as (delete from process where id = ${processId})
     delete from connection where process_id = ${processId}`.execute(db);
+}
+
+/** Forgets all processes and connections; those that are there write themselves down again. Gives back how many are. */
+export async function forgetProcesses(db: Executor): Promise<number> {
+  await sql`lock table process, connection in access exclusive mode`.execute(db);
+  const { rows } = await sql<{ count: number }>`
+    select count(*) from process where seen_at > now() - ${sql.raw(PROCESS_LIFE)}`.execute(db);
+  await sql`truncate process, connection`.execute(db);
+  return rows[0]!.count;
 }
 
 /** Forgets the processes that are gone, with what they have left behind. */

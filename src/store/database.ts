@@ -31,6 +31,8 @@ export interface DatabaseOptions {
   allowUnsafe?: boolean;
   /** Told of connections that break while nobody uses them, and of a Postgres that is unsafe. */
   log: (message: string, error?: Error) => void;
+  /** Refuses a database in which there is no imid, rather than making one there. */
+  onlyExisting?: boolean;
 }
 
 const POOL_SIZE = 10;
@@ -52,6 +54,7 @@ export async function openDatabase({
   connection,
   allowUnsafe = false,
   log,
+  onlyExisting = false,
 }: DatabaseOptions): Promise<Database> {
   const config: pg.PoolConfig = {
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
@@ -70,6 +73,7 @@ export async function openDatabase({
   try {
     await refuseOldPostgres(pool);
     await refuseUnsafePostgres(pool, allowUnsafe, log);
+    if (onlyExisting) await refuseEmpty(pool);
     await migrateToHead(kysely);
     const clock = await startClock(pool, log);
     return {
@@ -91,12 +95,18 @@ export async function openDatabase({
     };
   } catch (error) {
     await kysely.destroy();
+    if (!pool.ending) await pool.end(); // Kysely leaves it alone where it was never asked anything
     throw error;
   }
 }
 
 function limitStatements(ms: number): pg.ClientConfig {
   return { statement_timeout: ms, query_timeout: ms + 1_000 };
+}
+
+async function refuseEmpty(pool: pg.Pool): Promise<void> {
+  const { rows } = await pool.query<{ found: boolean }>("select to_regclass('service') is not null as found");
+  if (!rows[0]!.found) throw new Error('there is no imid in it');
 }
 
 const OLDEST_POSTGRES = 15;

@@ -1,10 +1,24 @@
 // The service's own rows: the epoch of its sequence numbers, and the secrets it made for itself.
 
+import { sql } from 'kysely';
+import { forgetProcesses } from './connections.ts';
 import type { Executor } from './database.ts';
+import { transact } from './transact.ts';
 
-export async function findEpoch(db: Executor): Promise<string> {
-  const { epoch } = await db.selectFrom('service').select('epoch').executeTakeFirstOrThrow();
-  return epoch;
+/**
+ * Makes this another run of sequence numbers, in which nothing counts that processes have written down of themselves. Gives
+ * back its epoch, and how many processes were there.
+ */
+export function beginEpoch(db: Executor): Promise<{ epoch: string; processes: number }> {
+  return transact(db, async (trx) => {
+    const processes = await forgetProcesses(trx);
+    const { epoch } = await trx
+      .updateTable('service')
+      .set({ epoch: sql`gen_random_uuid()` })
+      .returning('epoch')
+      .executeTakeFirstOrThrow();
+    return { epoch, processes };
+  });
 }
 
 /** Keeps the first secret that is offered for a purpose, under any race, and gives back the one that is kept. */

@@ -21,6 +21,7 @@ export interface Tables {
     registered: boolean;
     created_at: Generated<Date>;
     has_aliases: Generated<boolean>;
+    allowed_origins: Generated<string[]>;
   };
   api_key: {
     id: string;
