@@ -93,9 +93,9 @@ test('who repeats what another process has stored is answered the same, keeps th
   const app = await service.createApp();
   const other = await startService({ on: service });
   const token = await app.token({ uid: 'u0' });
-  const before = await other.connect(token);
+  const former = await other.connect(token);
   const first: Json[] = [];
-  for (let n = 0; n < 60; n += 2) first.push(await before.say({ uid: 'all' }, n, `m${n}`));
+  for (let n = 0; n < 60; n += 2) first.push(await former.say({ uid: 'all' }, n, `m${n}`));
   await other.close();
 
   const clients = await connectAll(app, 10);

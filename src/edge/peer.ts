@@ -70,7 +70,7 @@ const LENGTH_IN_16_BITS = 126;
 const LENGTH_IN_64_BITS = 127;
 
 /** Each text as a message of one frame, not masked (RFC 6455 section 5.2). */
-export function frameTexts(texts: readonly string[]): Buffer {
+function frameTexts(texts: readonly string[]): Buffer {
   const lengths = texts.map((text) => Buffer.byteLength(text));
   const total = lengths.reduce((sum, length) => sum + headerBytes(length) + length, 0);
   const frames = Buffer.allocUnsafe(total);

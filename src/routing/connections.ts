@@ -12,14 +12,20 @@ import {
   type OpenedConnection,
 } from '../store/connections.ts';
 import { rerun } from '../store/transact.ts';
+import type { ConnectionState } from './frames.ts';
 import type { Rings } from './rings.ts';
-import type { Session } from './session.ts';
 
 export interface ConnectionsOptions {
   database: Database;
   processId: string;
   rings: Pick<Rings, 'tell'>;
   log: (message: string, error: unknown) => void;
+}
+
+/** What of a session is written down. */
+export interface Connected extends Omit<NewConnection, 'id' | 'isForeground'> {
+  readonly connectionId: string;
+  readonly state: ConnectionState;
 }
 
 export type Connections = ReturnType<typeof createConnections>;
@@ -64,7 +70,7 @@ export function createConnections({ database: { pool }, processId, rings, log }:
 
   async function openAfter(
     before: Promise<unknown>,
-    session: Session,
+    session: Connected,
   ): Promise<OpenedConnection | undefined> {
     const connection = describe(session);
     await before.catch(() => {}); // that is somebody else's failure
@@ -78,7 +84,7 @@ export function createConnections({ database: { pool }, processId, rings, log }:
 
   return {
     /** Where a connecting device stands; undefined when its user is gone, or merged into another one. */
-    async open(session: Session): Promise<OpenedConnection | undefined> {
+    async open(session: Connected): Promise<OpenedConnection | undefined> {
       const device = keyOf(session);
       const before = openingDevices.get(device);
       const opened = before ? openAfter(before, session) : opening(describe(session));
@@ -93,10 +99,10 @@ export function createConnections({ database: { pool }, processId, rings, log }:
     },
 
     /** Writes down that a connection has gone to the background, or back, or uses another scheme. */
-    mark: (session: Session): void =>
+    mark: (session: Connected): void =>
       track(marking(describe(session)), 'the state of a connection could not be written'),
 
-    close(session: Session): void {
+    close(session: Connected): void {
       const connection = describe(session);
       const opened = openings.get(connection.id)?.catch(() => undefined);
       const closed = opened ? opened.then(() => closing(connection)) : closing(connection);
@@ -104,7 +110,7 @@ export function createConnections({ database: { pool }, processId, rings, log }:
     },
 
     /** Writes connections down again that Postgres has forgotten, and closes those that were replaced meanwhile. */
-    async restore(sessions: Iterable<Session>): Promise<void> {
+    async restore(sessions: Iterable<Connected>): Promise<void> {
       const all = [...sessions];
       for (let i = 0; i < all.length; i += 1_000) {
         const open = new Map(
@@ -129,7 +135,7 @@ export function createConnections({ database: { pool }, processId, rings, log }:
   };
 }
 
-function describe(session: Session): NewConnection {
+function describe(session: Connected): NewConnection {
   const { appId, identityId, deviceId, connectionId, scheme, state, tokenAt, isAnonymous } = session;
   const isForeground = state === 'foreground';
   return { appId, identityId, deviceId, id: connectionId, scheme, isForeground, tokenAt, isAnonymous };

@@ -2,12 +2,12 @@
 // statement that stores checks it under the inbox's lock.
 
 import { LRUCache } from 'lru-cache';
-import type pg from 'pg';
 import { asImidError, ImidError } from '../errors.ts';
 import type { Name } from '../ids.ts';
 import type { App } from '../identity/apps.ts';
 import type { Directory } from '../identity/directory.ts';
 import { readAddress, type Address } from '../identity/schemes.ts';
+import type { Database } from '../store/database.ts';
 import { findSentMessages } from '../store/messages.ts';
 import type { Located, Unit } from './batch.ts';
 import type { PushText } from './frames.ts';
@@ -23,13 +23,16 @@ export interface Letter {
   push?: PushText | undefined;
 }
 
+export interface LocatorOptions {
+  directory: Directory;
+  database: Database;
+}
+
 type Soon<T> = T | Promise<T>;
 
 const MAX_HINTS = 100_000;
 
-export type Locator = ReturnType<typeof createLocator>;
-
-export function createLocator({ directory, pool }: { directory: Directory; pool: pg.Pool }) {
+export function createLocator({ directory, database: { pool } }: LocatorOptions) {
   /** Where a name or an imId led to last time. */
   const hints = new LRUCache<string, Located>({ max: MAX_HINTS });
 

@@ -57,7 +57,7 @@ export async function createRouter(options: RouterOptions) {
   const hub = new Hub();
   const acks = createAcks(database, log);
   const connections = createConnections({ database, processId, rings, log });
-  const locator = createLocator({ directory, pool });
+  const locator = createLocator({ directory, database });
   const audience: Audience = {
     hears: (identityId) => hub.has(identityId),
     hear(identityId, entry) {

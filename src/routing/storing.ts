@@ -25,7 +25,7 @@ interface Trouble {
   /** Whose units to take out. */
   senders: ReadonlySet<number>;
   /** What to do with them. `halve`: it may be the others' as well. */
-  then: 'apart' | 'wait' | 'halve';
+  cure: 'apart' | 'wait' | 'halve';
 }
 
 /** For how long one who has repeated something that nobody remembered is looked up first. */
@@ -70,8 +70,8 @@ export class Storing {
       const trouble = await this.#attempt(jobs);
       if (!trouble) return;
       const [taken, left] = split(jobs, ({ unit }) => trouble.senders.has(unit.sender.id));
-      if (trouble.then === 'wait') this.#park(taken);
-      else if (trouble.then === 'apart' || left.length === 0) this.#storeApart(taken);
+      if (trouble.cure === 'wait') this.#park(taken);
+      else if (trouble.cure === 'apart' || left.length === 0) this.#storeApart(taken);
       else await this.#storeTogether(taken);
       await this.#storeTogether(left);
     } catch (error) {
@@ -86,7 +86,7 @@ export class Storing {
     try {
       const moved = await this.#insert(batch);
       const inTheWay = sendersOf(jobs.filter(({ unit }) => touches(unit, moved)));
-      if (inTheWay.size > 0) return { senders: inTheWay, then: 'apart' };
+      if (inTheWay.size > 0) return { senders: inTheWay, cure: 'apart' };
     } catch (error) {
       if (isOutage(error)) throw error;
       return this.#diagnose(jobs, batch, error);
@@ -98,7 +98,7 @@ export class Storing {
   async #diagnose(jobs: readonly Job[], batch: Batch, error: unknown): Promise<Trouble> {
     if (isLockTimeout(error)) {
       const locked = await this.#locked.find(batch.inboxes);
-      return { senders: sendersOf(jobs.filter(({ unit }) => touches(unit, locked))), then: 'wait' };
+      return { senders: sendersOf(jobs.filter(({ unit }) => touches(unit, locked))), cure: 'wait' };
     }
     if (violatedUnique(error) === 'message__client_id') {
       const repeaters = await findRepeaters(
@@ -106,10 +106,10 @@ export class Storing {
         jobs.map(({ unit: { appId, sender, clientId } }) => ({ appId, senderId: sender.id, clientId })),
       );
       for (const sender of repeaters) this.#repeaters.set(sender, true);
-      if (repeaters.size > 0) return { senders: repeaters, then: 'apart' };
+      if (repeaters.size > 0) return { senders: repeaters, cure: 'apart' };
     }
     const senders = [...sendersOf(jobs)];
-    return { senders: new Set(senders.slice(0, Math.ceil(senders.length / 2))), then: 'halve' };
+    return { senders: new Set(senders.slice(0, Math.ceil(senders.length / 2))), cure: 'halve' };
   }
 
   #touchesLocked(unit: Unit): boolean {

@@ -2,7 +2,6 @@
 // Invariant: of each name, the times it was held never overlap, and their rows follow one another; the holder now has it
 // from behind the last of them. A time that a settlement has stands for what that says.
 
-import { sql } from 'kysely';
 import type pg from 'pg';
 import { registeredIdToUuid, type AppId, type Name, type RegisteredId } from '../ids.ts';
 import { bigintArray, textArray, uuidArray } from './arrays.ts';
