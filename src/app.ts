@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto';
 import websocket from '@fastify/websocket';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify from 'fastify';
-import { Registry } from 'prom-client';
+import { collectDefaultMetrics, Registry } from 'prom-client';
 import { adminApps, tenantApp } from './edge/apps.ts';
 import { audit as auditTrail } from './edge/audit.ts';
 import { createAccess } from './edge/access.ts';
@@ -18,6 +18,7 @@ import { keys as keyRoutes } from './edge/keys.ts';
 import { me } from './edge/me.ts';
 import { merges } from './edge/merges.ts';
 import { messages } from './edge/messages.ts';
+import { createEdgeMeters } from './edge/meters.ts';
 import { openapi } from './edge/openapi.ts';
 import { presence } from './edge/presence.ts';
 import { problems, refuseMalformed, sendProblem, toImidError } from './edge/problems.ts';
@@ -28,6 +29,7 @@ import { tokenIssue } from './edge/tokens.ts';
 import { compileSchema } from './edge/validation.ts';
 import { parseJson, parseQuery, refuseBadQuery } from './edge/parsing.ts';
 import { wellKnown } from './edge/wellknown.ts';
+import { createGauges } from './gauges.ts';
 import { createApps } from './identity/apps.ts';
 import { createAudit } from './identity/audit.ts';
 import { createContactBook } from './identity/contacts.ts';
@@ -76,6 +78,8 @@ const PARAM_MAX_LENGTH = 600; // 128 bytes of UTF-8, each as %XX, behind an appI
 export async function createApp(options: AppOptions) {
   const { database, adminKey, secret, publicUrl, logLevel, pingMs, drainTimeoutMs, maxQueuedMessages } =
     options;
+  const metrics = new Registry();
+  const edgeMeters = createEdgeMeters(metrics);
   const app = Fastify({
     logger: { level: logLevel },
     // A logger per request tells its lines apart; where there are only errors, the error's own line does.
@@ -90,8 +94,12 @@ export async function createApp(options: AppOptions) {
     onConstructorPoisoning: 'ignore',
     // Only this is an upgrade; whoever offers another protocol, or elsewhere, is answered in HTTP.
     http: { shouldUpgradeCallback: isSocketRequest },
-    clientErrorHandler: refuseMalformed,
-    frameworkErrors: (error, request, reply) => void sendProblem(toImidError(error), request, reply),
+    clientErrorHandler: (error, socket) => edgeMeters.answered(refuseMalformed(error, socket)),
+    frameworkErrors(error, request, reply) {
+      const problem = toImidError(error);
+      void sendProblem(problem, request, reply);
+      edgeMeters.answered(problem.code); // no hook is run for it
+    },
     routerOptions: { maxParamLength: PARAM_MAX_LENGTH, querystringParser: parseQuery },
   }).withTypeProvider<TypeBoxTypeProvider>();
   const log = (message: string, error?: unknown): void => app.log.error({ err: error }, message);
@@ -102,7 +110,6 @@ export async function createApp(options: AppOptions) {
   // The stages, each given what stands above it.
   const box = createBox(secret);
   const hashes = createHashes(await keepSecret(database, box, 'former-names'));
-  const metrics = new Registry();
   const meters = createMeters(metrics);
   const rings = createRings({ database, processId, meters, log });
   const apps = createApps({ database, onChange: (appId) => rings.tellAll('app', [appId]) });
@@ -143,11 +150,15 @@ export async function createApp(options: AppOptions) {
     names: lookups.hear,
   });
 
+  createGauges(metrics, { database, meters, router, registry, apps, apiKeys, lookups });
+  collectDefaultMetrics({ register: metrics });
+
   // What holds for all routes.
   app.setValidatorCompiler(({ schema, httpPart }) => compileSchema(schema, httpPart as 'body'));
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, parseJson);
   app.addHook('onRequest', refuseBadQuery);
+  app.addHook('onResponse', edgeMeters.count);
   app.decorateRequest('tenant');
   app.decorateRequest('granted');
   app.decorateRequest('actor');
@@ -168,6 +179,7 @@ export async function createApp(options: AppOptions) {
   // The routes, by who may call them.
   await app.register(wellKnown, {
     keys,
+    metrics,
     ping: async () => void (await database.pool.query('select 1')),
     isDraining: () => isDraining,
   });

@@ -1,13 +1,16 @@
-// What anyone may read: the public keys, and whether the service lives and is ready.
+// What anyone may read: the public keys, whether the service lives and is ready, and what it counts.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { Registry } from 'prom-client';
 import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
 import type { Keys } from '../tokens/keys.ts';
 import { problems } from './shapes.ts';
+import { asText } from './streams.ts';
 
 export interface WellKnownOptions {
   keys: Keys;
+  metrics: Registry;
   /** Throws when the database is out of reach. */
   ping: () => Promise<void>;
   isDraining: () => boolean;
@@ -19,7 +22,7 @@ const JWKS_MAX_AGE_SECONDS = 300;
 
 export const wellKnown: FastifyPluginAsyncTypebox<WellKnownOptions> = async (
   app,
-  { keys, ping, isDraining },
+  { keys, metrics, ping, isDraining },
 ) => {
   app.get(
     '/.well-known/jwks.json',
@@ -79,5 +82,25 @@ export const wellKnown: FastifyPluginAsyncTypebox<WellKnownOptions> = async (
       await ping();
       return { status: 'ok' as const };
     },
+  );
+
+  app.get(
+    '/metrics',
+    {
+      schema: {
+        operationId: 'getMetrics',
+        summary: 'What this process counts, for Prometheus',
+        description: 'Names no app and no user. What only the database knows is missing while that is away.',
+        tags,
+        security: [],
+        response: {
+          200: {
+            description: 'In the text format of Prometheus.',
+            content: { 'text/plain': asText('imid_connections{scheme="composed",state="foreground"} 1') },
+          },
+        },
+      },
+    },
+    async (_request, reply) => reply.type(metrics.contentType).send(await metrics.metrics()),
   );
 };

@@ -21,6 +21,8 @@ export interface HeartbeatOptions {
 
 export interface Heartbeat {
   readonly epoch: string;
+  /** Since the database last knew that this process is here. */
+  readonly ageSeconds: number;
   stop(): Promise<void>;
 }
 
@@ -32,11 +34,13 @@ export async function startHeartbeat(options: HeartbeatOptions): Promise<Heartbe
   let beating: Promise<void> | undefined;
   const first = await markProcess(kysely, processId);
   let { epoch } = first;
+  let beatAt = performance.now();
   options.onOthers(first.others);
 
   async function beat(): Promise<void> {
     try {
       const mark = await markProcess(kysely, processId);
+      beatAt = performance.now();
       options.onOthers(mark.others);
       if (mark.epoch !== epoch) options.onEpoch((epoch = mark.epoch));
       if (!mark.wasKnown) await options.onForgotten();
@@ -58,6 +62,9 @@ export async function startHeartbeat(options: HeartbeatOptions): Promise<Heartbe
   return {
     get epoch() {
       return epoch;
+    },
+    get ageSeconds() {
+      return (performance.now() - beatAt) / 1_000;
     },
     async stop() {
       clearInterval(timer);

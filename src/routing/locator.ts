@@ -8,6 +8,7 @@ import type { Name } from '../ids.ts';
 import type { App } from '../identity/apps.ts';
 import type { Directory } from '../identity/directory.ts';
 import { readAddress, type Address } from '../identity/schemes.ts';
+import type { Uses } from '../store/fresh.ts';
 import { findSentMessages } from '../store/messages.ts';
 import type { Located, Unit } from './batch.ts';
 import type { PushText } from './frames.ts';
@@ -32,6 +33,7 @@ export type Locator = ReturnType<typeof createLocator>;
 export function createLocator({ directory, pool }: { directory: Directory; pool: pg.Pool }) {
   /** Where a name or an imId led to last time. */
   const hints = new LRUCache<string, Located>({ max: MAX_HINTS });
+  const uses: Uses = { hits: 0, misses: 0 };
 
   /** Finds whom addresses mean; `anew` looks past the hints. */
   function locate(app: App, addresses: readonly Address[], anew: boolean): Soon<(Located | ImidError)[]> {
@@ -67,10 +69,14 @@ export function createLocator({ directory, pool }: { directory: Directory; pool:
     } catch (error) {
       return asImidError(error);
     }
-    return hints.get(hintKey(app, address));
+    const hint = hints.get(hintKey(app, address));
+    uses[hint ? 'hits' : 'misses'] += 1;
+    return hint;
   }
 
   return {
+    uses: uses as Readonly<Uses>,
+
     /** Finds who an address means. Throws what the caller is to be told. */
     async locateOne(app: App, address: Address, anew: boolean): Promise<Located> {
       const [located] = await locate(app, [address], anew);

@@ -186,6 +186,12 @@ export async function createRouter(options: RouterOptions) {
     epochOf,
     readInbox: routes.readInbox,
     presence: createPresence({ database, hub, processId }),
+    hintUses: locator.uses,
+
+    /** How this process stands right now. */
+    get state() {
+      return { sessions: hub.all(), queue: writer.depth, heartbeatAgeSeconds: heartbeat.ageSeconds };
+    },
 
     /** How many connections of an app there are, on all processes. */
     async connections(appId: AppId): Promise<Record<Scheme, number>> {
@@ -249,6 +255,7 @@ export async function createRouter(options: RouterOptions) {
           const errors = [{ in: 'body' as const, pointer: '#/from', detail: error.message }];
           throw new ImidError(error.code, error.message, { errors });
         });
+      meters.sent('rest');
       return writer.write(await locator.prepare(app, findSender, request));
     },
 

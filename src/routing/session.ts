@@ -15,7 +15,7 @@ import type { Connections } from './connections.ts';
 import { Delivery } from './delivery.ts';
 import type { ClientFrame, ConnectionState } from './frames.ts';
 import { errorFrame, messageFrame, sentFrame, welcomeFrame } from './frames.ts';
-import type { Meters } from './meters.ts';
+import type { Closer, Meters } from './meters.ts';
 import { MAX_BUFFERED_BYTES, type Peer } from './peer.ts';
 import { Turns } from './turns.ts';
 
@@ -199,14 +199,19 @@ export class Session {
 
   close(reason: CloseReason): void {
     if (this.#isClosed) return;
-    this.#router.meters.closed(closeCodes[reason].code);
+    this.#router.meters.closed(closeCodes[reason].code, 'service');
     this.#peer.close(reason);
-    this.onClosed();
+    this.#end();
   }
 
-  /** The connection has ended, by whichever side. */
-  onClosed(): void {
+  /** The connection has ended, with a code of RFC 6455, by whichever side. */
+  onClosed(code: number, who: Closer): void {
     if (this.#isClosed) return;
+    this.#router.meters.closed(code, who);
+    this.#end();
+  }
+
+  #end(): void {
     this.#isClosed = true;
     this.#delivery.end();
     clearTimeout(this.#expiry);
@@ -214,6 +219,7 @@ export class Session {
   }
 
   #send(frame: ClientFrame & { type: 'send' }): void {
+    this.#router.meters.sent('socket');
     this.#unanswered.set(frame.id, (this.#unanswered.get(frame.id) ?? 0) + 1);
     this.#turns.take(
       () => {

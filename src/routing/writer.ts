@@ -68,8 +68,9 @@ export class Writer {
     this.#maxQueuedMessages = maxQueuedMessages;
   }
 
-  get queuedMessages(): number {
-    return this.#queuedMessages;
+  /** What waits to be stored. */
+  get depth(): { messages: number; bytes: number } {
+    return { messages: this.#queuedMessages, bytes: this.#queuedBytes };
   }
 
   /** Resolves when the unit is on disk, one outcome per recipient. Throws `unavailable`. */
@@ -78,6 +79,7 @@ export class Writer {
     const underWay = this.#underWay.get(key);
     if (underWay) return this.#writeAfter(underWay, unit);
     const remembered = unit.isList ? undefined : this.#remembered.get(key);
+    this.#meters.remembered[remembered ? 'hits' : 'misses'] += 1;
     if (remembered) return this.#answerAgain(remembered, unit);
     return this.#enqueue(unit, key);
   }
@@ -176,6 +178,7 @@ export class Writer {
       const isAlone = trouble.isCertain || left.length === 0;
       await Promise.all([this.#store(left), isAlone ? this.#storeAlone(taken) : this.#store(taken)]);
     } catch (error) {
+      this.#meters.flushFailed();
       for (const each of queued) this.#reject(each, error);
     }
   }
@@ -191,13 +194,17 @@ export class Writer {
       const inTheWay = units.filter(({ sender, recipients }) =>
         [sender, ...recipients].some((user) => 'id' in user && moved.has(user.id)),
       );
-      if (inTheWay.length > 0) return { senders: sendersOf(inTheWay), isCertain: true };
+      if (inTheWay.length > 0) {
+        this.#meters.tookApart('moved');
+        return { senders: sendersOf(inTheWay), isCertain: true };
+      }
     } catch (error) {
       if (isOutage(error)) throw error;
       const isRepeat = violatedUnique(error) === 'message__client_id';
       const repeaters = isRepeat
         ? await findRepeaters(this.#database.pool, units.map(toKey))
         : new Set<number>();
+      this.#meters.tookApart(repeaters.size > 0 ? 'repeat' : 'fault');
       for (const sender of repeaters) this.#repeaters.set(sender, true);
       if (repeaters.size > 0) return { senders: repeaters, isCertain: true };
       // Whatever it is, it is in one of two halves.
@@ -253,7 +260,10 @@ export class Writer {
   /** As `Batch.insert`, and tells of what was stored. */
   async #insert(batch: Batch): Promise<ReadonlySet<number>> {
     const inTheWay = await batch.insert(this.#database);
-    if (inTheWay.size === 0) batch.announce(this.#audience);
+    if (inTheWay.size === 0) {
+      this.#meters.stored(batch.size);
+      batch.announce(this.#audience);
+    }
     return inTheWay;
   }
 }
