@@ -28,22 +28,22 @@ async function scrape(of = service): Promise<Map<string, number>> {
   );
 }
 
-/** Waits until the series have grown by so much since `before`, and no other of the same names has. */
-async function grown(before: Map<string, number>, by: Record<string, number>): Promise<void> {
+/** Waits until the series have grown by so much since `start`, and no other of the same names has. */
+async function grown(start: Map<string, number>, by: Record<string, number>): Promise<void> {
   const names = new Set(Object.keys(by).map((series) => series.split('{')[0]));
   let seen: Record<string, number> = {};
   await eventually(async () => {
     const now = await scrape();
     seen = {};
     for (const [series, value] of now) {
-      const growth = value - (before.get(series) ?? 0);
-      if (names.has(series.split('{')[0]!) && growth !== 0) seen[series] = growth;
+      const growth = value - (start.get(series) ?? 0);
+      if (names.has(series.split('{')[0]) && growth !== 0) seen[series] = growth;
     }
     return JSON.stringify(sorted(seen)) === JSON.stringify(sorted(by));
   }).catch(() => assert.deepEqual(sorted(seen), sorted(by)));
 }
 
-const sorted = (counts: Record<string, number>) => Object.entries(counts).toSorted();
+const sorted = (counts: Record<string, number>) => Object.entries(counts).toSorted(([a], [b]) => a.localeCompare(b));
 
 test('a message is a send, a flush, a row and a delivery; a repeat is a remembered answer', async () => {
   const alice = await app.connect({ uid: 'alice' });

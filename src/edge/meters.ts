@@ -6,8 +6,6 @@ import { Counter, type Registry } from 'prom-client';
 import { errorCodes, type ErrorCode } from '../errors.ts';
 import { isSocketRequest } from './connect.ts';
 
-export type EdgeMeters = ReturnType<typeof createEdgeMeters>;
-
 export function createEdgeMeters(registry: Registry) {
   const answers = new Counter({
     name: 'imid_http_answers_total',
