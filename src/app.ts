@@ -2,6 +2,7 @@
 // behind which credential.
 
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import websocket from '@fastify/websocket';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify from 'fastify';
@@ -70,9 +71,13 @@ export interface AppOptions {
   limits?: Partial<Limits> | undefined;
   /** How many messages may wait to be stored. */
   maxQueuedMessages?: number | undefined;
+  /** In milliseconds: how often it is made good what rings between processes have missed. */
+  heartbeatMs?: number | undefined;
 }
 
 const BODY_MAX_BYTES = 2 * 1024 * 1024;
+/** How long a process waits until it can be rung; without that, what others tell is seen a second later. */
+const BELL_PATIENCE_MS = 1_000;
 const PARAM_MAX_LENGTH = 600; // 128 bytes of UTF-8, each as %XX, behind an appId
 
 export async function createApp(options: AppOptions) {
@@ -137,9 +142,22 @@ export async function createApp(options: AppOptions) {
     admit: access.admit,
     log,
     maxQueuedMessages,
+    heartbeatMs: options.heartbeatMs,
   });
 
-  const bell = createBell({ processId, database, natsUrl: options.natsUrl, log, onRing: rings.hear });
+  const listening = Promise.withResolvers<void>();
+  const bell = createBell({
+    processId,
+    database,
+    natsUrl: options.natsUrl,
+    log,
+    onRing: rings.hear,
+    onListening() {
+      listening.resolve();
+      rings.greet();
+      router.check().catch((error: unknown) => log('positions could not be checked', error));
+    },
+  });
   rings.begin(bell, {
     ...router.listeners,
     app(ids) {
@@ -149,6 +167,7 @@ export async function createApp(options: AppOptions) {
     key: (ids) => ids.forEach(apiKeys.hear),
     names: lookups.hear,
   });
+  await Promise.race([listening.promise, sleep(BELL_PATIENCE_MS)]);
 
   createGauges(metrics, { database, meters, router, registry, apps, apiKeys, lookups });
   collectDefaultMetrics({ register: metrics });

@@ -237,22 +237,28 @@ export class Client {
     await this.waitClosed();
   }
 
+  /** Fails once it is closed, since nothing comes any more. */
   #until<T>(look: () => T | undefined, what: string): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
-    const timer = setTimeout(() => {
+    const settle = (): void => {
+      clearTimeout(timer);
       this.#waiting.delete(check);
+    };
+    const fail = (): void => {
+      settle();
       reject(
         new Error(
           `waited in vain for ${what}; closed: ${JSON.stringify(this.closed)}; frames: ${JSON.stringify(this.frames.slice(-20))}`,
         ),
       );
-    }, WAIT_MS);
+    };
+    const timer = setTimeout(fail, WAIT_MS);
     const check = (): void => {
       const found = look();
-      if (found === undefined) return;
-      clearTimeout(timer);
-      this.#waiting.delete(check);
-      resolve(found);
+      if (found !== undefined) {
+        settle();
+        resolve(found);
+      } else if (this.closed) fail();
     };
     this.#waiting.add(check);
     check();

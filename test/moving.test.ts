@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import type { Scheme } from '../src/ids.ts';
 import { checkArrivals } from './arrivals.ts';
-import { startService, type Json, type Service, type Tenant } from './harness.ts';
+import { eventually, startService, type Json, type Service, type Tenant } from './harness.ts';
 import { createTransfers, NDJSON } from './imports.ts';
 import { openTraffic, type Traffic, type User } from './traffic.ts';
 

@@ -3,14 +3,17 @@
 
 import { ImidError } from '../errors.ts';
 import { parseImId, type AppId, type ImId, type Name } from '../ids.ts';
+import { coalesce } from '../store/coalesced.ts';
 import { isDanglingReference } from '../store/constraints.ts';
 import type { Database } from '../store/database.ts';
 import {
   findFormerHolders,
-  findHolderAt,
-  findHolderOfImId,
+  findHoldersAt,
+  findHoldersOfImIds,
   findLastHolders,
   type Hashes,
+  type HolderAsk,
+  type ImIdAsk,
 } from '../store/former_names.ts';
 import { findUser, insertUsers, type DatedUser, type User } from '../store/identities.ts';
 import {
@@ -36,6 +39,8 @@ export interface TokenSubject {
   issuedAt: Date;
 }
 
+const HOLDER_QUERIES = { maxActs: 2, maxAsks: 200 };
+
 export type Directory = ReturnType<typeof createDirectory>;
 
 export interface DirectoryOptions {
@@ -46,6 +51,15 @@ export interface DirectoryOptions {
 
 export function createDirectory({ database, lookups, hashes }: DirectoryOptions) {
   const { kysely, pool } = database;
+  // Many connect at once when a process has ended.
+  const findHolderAt = coalesce(
+    (asks: readonly HolderAsk[]) => findHoldersAt(pool, asks, hashes),
+    HOLDER_QUERIES,
+  );
+  const findHolderOfImId = coalesce(
+    (asks: readonly ImIdAsk[]) => findHoldersOfImIds(pool, asks, hashes),
+    HOLDER_QUERIES,
+  );
 
   /** Reads addresses and finds their users; each answer stands at its address's place, an error in its own. */
   async function findAll(
@@ -144,17 +158,10 @@ export function createDirectory({ database, lookups, hashes }: DirectoryOptions)
     async resolveHolder(appId: AppId, token: TokenSubject): Promise<User> {
       const parsed = parseImId(token.sub);
       if (parsed?.scheme === 'registered') {
-        const user = await findHolderOfImId(
-          kysely,
-          appId,
-          parsed.imId,
-          hashes.ofImId(appId, parsed.imId),
-          token.issuedAt,
-        );
+        const user = await findHolderOfImId({ appId, imId: parsed.imId, instant: token.issuedAt });
         if (user) return user;
       } else if (parsed?.appId === appId) {
-        const find = () =>
-          findHolderAt(kysely, appId, parsed.uid, hashes.ofName(appId, parsed.uid), token.issuedAt);
+        const find = () => findHolderAt({ appId, name: parsed.uid, instant: token.issuedAt });
         let holder = await find();
         while (holder === 'unused') {
           await insertNames(appId, [parsed.uid]);

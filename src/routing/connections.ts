@@ -47,7 +47,9 @@ export function createConnections({ database: { pool }, processId, rings, log }:
       const first = [...new Map(left.toReversed().map((each) => [keyOf(each), each])).values()];
       for (const [id, each] of await rerun(() => openConnections(pool, processId, first)))
         opened.set(id, each);
-      const done = new Set(first);
+      const isOpen = ({ id, isAnonymous }: NewConnection): boolean =>
+        isAnonymous || !opened.has(id) || opened.get(id)!.acked !== undefined;
+      const done = new Set(first.filter(isOpen));
       left = left.filter((each) => !done.has(each));
     }
     for (const { former } of opened.values())

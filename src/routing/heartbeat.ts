@@ -3,12 +3,13 @@
 import type { Database } from '../store/database.ts';
 import { deleteDeadProcesses, deleteProcess, markProcess } from '../store/connections.ts';
 
-const INTERVAL_MS = 1_000;
+const DEFAULT_INTERVAL_MS = 1_000;
 const CLEANING_MS = 30_000;
 
 export interface HeartbeatOptions {
   database: Database;
   processId: string;
+  intervalMs?: number | undefined;
   onOthers: (processIds: readonly string[]) => void;
   /** Postgres has forgotten this process, and with it its connections. */
   onForgotten: () => Promise<void>;
@@ -28,7 +29,7 @@ export interface Heartbeat {
 
 /** Resolves when the first beat is written. */
 export async function startHeartbeat(options: HeartbeatOptions): Promise<Heartbeat> {
-  const { database, processId, log } = options;
+  const { database, processId, intervalMs = DEFAULT_INTERVAL_MS, log } = options;
   const { kysely } = database;
   let cleanAt = 0;
   let beating: Promise<void> | undefined;
@@ -56,7 +57,7 @@ export async function startHeartbeat(options: HeartbeatOptions): Promise<Heartbe
 
   const timer = setInterval(() => {
     beating ??= beat().finally(() => (beating = undefined));
-  }, INTERVAL_MS);
+  }, intervalMs);
   timer.unref();
 
   return {

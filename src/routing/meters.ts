@@ -13,7 +13,7 @@ export type Way = 'socket' | 'rest';
 /** Who ended a connection: the service with a code of its own, the client, or the WebSocket layer at a bad frame. */
 export type Closer = 'service' | 'client' | 'websocket';
 /** Why units that were to be stored together were not. */
-export type Apart = 'moved' | 'repeat' | 'fault';
+export type Apart = 'moved' | 'repeat' | 'locked' | 'fault';
 
 /** Close codes of RFC 6455 that come from outside; a client may choose others, which are counted as one. */
 const OUTSIDE_CODES = new Set([1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011]);
@@ -36,7 +36,7 @@ export function createMeters(registry: Registry) {
   });
   const flushesApart = new Counter({
     name: 'imid_flushes_apart_total',
-    help: 'Batches that had to be taken apart: a user had moved, a send was repeated, or one of them is at fault.',
+    help: 'Batches that had to be taken apart: a user had moved, a send was repeated, an inbox was locked, or one of them is at fault.',
     labelNames: ['reason'],
     registers,
   });
@@ -85,7 +85,7 @@ export function createMeters(registry: Registry) {
 
   // From the start, so that the first of each is a growth as well.
   for (const outcome of ['resumed', 'new', 'over']) resumes.inc({ outcome }, 0);
-  for (const reason of ['moved', 'repeat', 'fault']) flushesApart.inc({ reason }, 0);
+  for (const reason of ['moved', 'repeat', 'locked', 'fault']) flushesApart.inc({ reason }, 0);
   for (const code of Object.keys(errorCodes)) errors.inc({ code }, 0);
   for (const { code } of Object.values(closeCodes)) closes.inc({ code, who: 'service' }, 0);
 

@@ -20,6 +20,8 @@ export interface Facts {
   app: AppId;
   /** API keys that were revoked. */
   key: string;
+  /** Processes that are here now. */
+  process: string;
   /** Users have other names; no ids. */
   names: never;
 }
@@ -46,7 +48,7 @@ const MAX_IDS = Math.floor((MAX_NOTE_BYTES - 100) / 39);
 export function createRings({ database: { pool, clock }, processId, meters, log }: RingsOptions) {
   let bell: Bell | undefined;
   let listeners: Listeners | undefined;
-  let others: readonly string[] = [];
+  let others: ReadonlySet<string> = new Set();
 
   function tell<K extends keyof Facts>(to: string, fact: K, ids: readonly Facts[K][]): void {
     const at = clock.now().getTime();
@@ -90,7 +92,7 @@ export function createRings({ database: { pool, clock }, processId, meters, log 
 
     /** Tells the processes that hold connections of these users. */
     tellHolders(fact: 'inbox' | 'user', rows: Iterable<Row>): void {
-      if (others.length === 0) return;
+      if (others.size === 0) return;
       tellHolders({ fact, rows: Array.from(rows, ({ appId, id }) => ({ appId, id })) }).catch(
         (error: unknown) => log('other processes could not be told of what has moved', error),
       );
@@ -106,12 +108,17 @@ export function createRings({ database: { pool, clock }, processId, meters, log 
     },
 
     /** The other processes that are there now. */
-    set others(now: readonly string[]) {
-      others = now;
+    set others(now: Iterable<string>) {
+      others = new Set(now);
     },
 
-    get others(): readonly string[] {
+    get others(): ReadonlySet<string> {
       return others;
+    },
+
+    /** Tells every other process that this one is here, and may be told things. */
+    greet(): void {
+      this.tellAll('process', [processId]);
     },
 
     /** What it is told with and who hears, once both are there. */

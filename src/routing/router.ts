@@ -39,6 +39,8 @@ export interface RouterOptions {
   log: (message: string, error: unknown) => void;
   limits: Limits;
   maxQueuedMessages?: number | undefined;
+  /** How often positions are checked, which makes good what rings have missed. */
+  heartbeatMs?: number | undefined;
 }
 
 export interface SendRequest extends Letter {
@@ -69,6 +71,7 @@ export async function createRouter(options: RouterOptions) {
   const heartbeat = await startHeartbeat({
     database,
     processId,
+    intervalMs: options.heartbeatMs,
     onOthers: (others) => (rings.others = others),
     onForgotten: () => connections.restore(hub.all()),
     onEpoch() {
@@ -259,8 +262,12 @@ export async function createRouter(options: RouterOptions) {
       return writer.write(await locator.prepare(app, findSender, request));
     },
 
+    /** Looks for all that has moved while no rings were heard. */
+    check: (): Promise<void> => checkPositions(hub.all()),
+
     /** What is done when other processes tell that something has moved. */
     listeners: {
+      process: (ids) => void (rings.others = rings.others.union(new Set(ids))),
       inbox(ids) {
         for (const id of ids) for (const session of hub.of(id)) session.onMoved();
       },

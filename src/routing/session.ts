@@ -130,12 +130,13 @@ export class Session {
     const epoch = this.#router.epochOf(this.identityId);
     const { after } = this.#request;
     const { lastSeq, acked = lastSeq } = standing;
+    const isKnown = !standing.isNew && !this.isAnonymous;
     const isSameRun = run === 0 && (this.#request.epoch === undefined || this.#request.epoch === epoch);
-    const resumed = isSameRun && (after === undefined ? !standing.isNew : after <= lastSeq);
+    const resumed = isSameRun && (after === undefined ? isKnown : after <= lastSeq);
     let cursor = 0;
     if (resumed) cursor = after ?? acked;
     else if (after === undefined && isSameRun) cursor = acked;
-    this.#router.meters.welcomed(resumed ? 'resumed' : standing.isNew ? 'new' : 'over');
+    this.#router.meters.welcomed(resumed ? 'resumed' : isKnown ? 'over' : 'new');
     this.#peer.send(
       welcomeFrame({
         connectionId: this.connectionId,

@@ -1,15 +1,16 @@
 // Stores messages, many at a time: what arrives while flushes are under way goes with the next one.
 // Invariants:
-// - A sender has messages in one flush at a time, and a flush is over only when each of its units is stored or has failed.
+// - What a sender sends while earlier messages of it are being stored waits until each of those is stored or has failed.
 //   So whatever happens to a flush, the messages of a sender are stored in the order in which they came.
-// - A flush is one statement, thus all or nothing. What makes it fail is found and stored without the others' waiting
-//   for it twice: the sender of a repeat, or of a message that can't be stored, is taken out and stored on its own.
+// - A flush is one statement, thus all or nothing. What makes it fail, or wait for long, is found and set apart: the
+//   messages of those senders are stored one by one, and the others run again without them.
 // - Nothing is reported as stored before it is committed.
 // - Rows are locked in the order of their keys, in every process: flushes can wait for one another, never deadlock.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
 import { ImidError, asImidError, isOutage } from '../errors.ts';
-import { violatedUnique } from '../store/constraints.ts';
+import { isLockTimeout, violatedUnique } from '../store/constraints.ts';
 import type { Database } from '../store/database.ts';
 import { findRepeaters, findSentMessages } from '../store/messages.ts';
 import { Batch, type Audience, type Outcome, type Stored, type Unit } from './batch.ts';
@@ -24,7 +25,12 @@ const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
 const MAX_REMEMBERED = 50_000;
 /** For how long one who has repeated something that isn't remembered is looked up first. */
 const REPEATER_MS = 60_000;
-const MAX_REPEATERS = 10_000;
+const MAX_SUSPECTS = 10_000;
+/** For how long an inbox that is locked (by a rename of thousands) is kept from the others' flushes. */
+const LOCKED_MS = 2_000;
+/** How long a message waits for a locked inbox, and how often it is tried. */
+const LOCKED_PATIENCE_MS = 3_000;
+const LOCKED_PAUSE_MS = 100;
 const MAX_RELOCATIONS = 10;
 
 interface Queued {
@@ -50,15 +56,17 @@ export class Writer {
   #queue: Queued[] = [];
   #queuedMessages = 0;
   #queuedBytes = 0;
-  /** Senders with units in a flush. */
-  readonly #flushing = new Set<number>();
+  /** Senders with units that were taken out of the queue and are not settled yet, with how many they are. */
+  readonly #held = new Map<number, number>();
   #flushes = 0;
   #isScheduled = false;
   /** By sender and id: units that are queued or being stored. */
   readonly #underWay = new Map<string, Promise<Outcome>>();
   /** By sender and id: what the last messages were answered with. */
   readonly #remembered = new Recent<string, Stored>(MAX_REMEMBERED);
-  readonly #repeaters = new LRUCache<number, true>({ max: MAX_REPEATERS, ttl: REPEATER_MS });
+  readonly #repeaters = new LRUCache<number, true>({ max: MAX_SUSPECTS, ttl: REPEATER_MS });
+  /** Inboxes that somebody else has locked, for longer than it takes to store messages. */
+  readonly #locked = new LRUCache<number, true>({ max: MAX_SUSPECTS, ttl: LOCKED_MS, ttlAutopurge: true });
   #idle: PromiseWithResolvers<void> | undefined;
 
   constructor({ database, audience, meters, maxQueuedMessages = 20_000 }: WriterOptions) {
@@ -99,9 +107,13 @@ export class Writer {
 
   /** Resolves when nothing is queued or being stored any more. */
   async drain(): Promise<void> {
-    if (this.#queue.length === 0 && this.#flushes === 0) return;
+    if (this.#isIdle()) return;
     this.#idle ??= Promise.withResolvers();
     await this.#idle.promise;
+  }
+
+  #isIdle(): boolean {
+    return this.#queue.length === 0 && this.#held.size === 0;
   }
 
   #enqueue(unit: Unit, key: string): Promise<Outcome> {
@@ -118,7 +130,7 @@ export class Writer {
 
   /** What arrives in the same turn of the event loop goes into one flush. */
   #schedule(): void {
-    if (this.#isScheduled || this.#flushes === MAX_FLUSHES) return;
+    if (this.#isScheduled || this.#flushes === MAX_FLUSHES || this.#queue.length === 0) return;
     this.#isScheduled = true;
     setImmediate(() => {
       this.#isScheduled = false;
@@ -128,14 +140,14 @@ export class Writer {
     });
   }
 
-  /** The oldest of the queue, but for those whose sender is in a flush already. */
+  /** The oldest of the queue, but for those whose sender has others under way. */
   #take(): Queued[] {
     const taken: Queued[] = [];
     const left: Queued[] = [];
     let messages = 0;
     for (const [i, queued] of this.#queue.entries()) {
       const { unit } = queued;
-      if (this.#flushing.has(unit.sender.id)) {
+      if (this.#held.has(unit.sender.id)) {
         left.push(queued);
         continue;
       }
@@ -149,23 +161,25 @@ export class Writer {
     }
     this.#queue = left;
     this.#queuedMessages -= messages;
-    for (const { unit } of taken) this.#flushing.add(unit.sender.id);
+    for (const { unit } of taken) this.#held.set(unit.sender.id, (this.#held.get(unit.sender.id) ?? 0) + 1);
     return taken;
   }
 
   async #flush(taken: readonly Queued[]): Promise<void> {
     this.#flushes += 1;
     const startedAt = performance.now();
-    const [alone, together] = split(taken, ({ unit }) => this.#repeaters.has(unit.sender.id));
-    await Promise.all([this.#store(together), this.#storeAlone(alone)]);
-    this.#meters.flushed(taken.length, (performance.now() - startedAt) / 1_000);
+    const [apart, together] = split(taken, ({ unit }) => this.#isSuspect(unit));
+    this.#setApart(apart);
+    await this.#store(together);
+    this.#meters.flushed(together.length, (performance.now() - startedAt) / 1_000);
     this.#flushes -= 1;
-    for (const { unit } of taken) this.#flushing.delete(unit.sender.id);
-    if (this.#queue.length > 0) this.#schedule();
-    else if (this.#flushes === 0) {
-      this.#idle?.resolve();
-      this.#idle = undefined;
-    }
+    this.#schedule();
+  }
+
+  /** Whether a unit would make its flush wait, or run again. */
+  #isSuspect(unit: Unit): boolean {
+    if (this.#repeaters.has(unit.sender.id)) return true;
+    return this.#locked.size > 0 && touches(unit, this.#locked);
   }
 
   /** Settles units, in one statement if it can be. */
@@ -176,7 +190,9 @@ export class Writer {
       if (!trouble) return;
       const [taken, left] = split(queued, ({ unit }) => trouble.senders.has(unit.sender.id));
       const isAlone = trouble.isCertain || left.length === 0;
-      await Promise.all([this.#store(left), isAlone ? this.#storeAlone(taken) : this.#store(taken)]);
+      if (isAlone) this.#setApart(taken);
+      else await this.#store(taken);
+      await this.#store(left);
     } catch (error) {
       this.#meters.flushFailed();
       for (const each of queued) this.#reject(each, error);
@@ -191,70 +207,111 @@ export class Writer {
     const batch = new Batch(this.#database.clock.now(), units, false);
     try {
       const moved = await this.#insert(batch);
-      const inTheWay = units.filter(({ sender, recipients }) =>
-        [sender, ...recipients].some((user) => 'id' in user && moved.has(user.id)),
-      );
+      const inTheWay = units.filter((unit) => touches(unit, moved));
       if (inTheWay.length > 0) {
         this.#meters.tookApart('moved');
         return { senders: sendersOf(inTheWay), isCertain: true };
       }
     } catch (error) {
       if (isOutage(error)) throw error;
-      const isRepeat = violatedUnique(error) === 'message__client_id';
-      const repeaters = isRepeat
-        ? await findRepeaters(this.#database.pool, units.map(toKey))
-        : new Set<number>();
-      this.#meters.tookApart(repeaters.size > 0 ? 'repeat' : 'fault');
-      for (const sender of repeaters) this.#repeaters.set(sender, true);
-      if (repeaters.size > 0) return { senders: repeaters, isCertain: true };
-      // Whatever it is, it is in one of two halves.
-      const senders = [...sendersOf(units)];
-      return { senders: new Set(senders.slice(0, Math.ceil(senders.length / 2))), isCertain: false };
+      return this.#diagnose(units, batch, error);
     }
     for (const [i, outcome] of batch.outcomes().entries()) this.#resolve(queued[i]!, outcome);
     return undefined;
   }
 
-  #resolve({ key, unit, resolve }: Queued, outcome: Outcome): void {
+  /** Whose units made a statement fail. */
+  async #diagnose(
+    units: readonly Unit[],
+    batch: Batch,
+    error: unknown,
+  ): Promise<{ senders: ReadonlySet<number>; isCertain: boolean }> {
+    if (isLockTimeout(error)) {
+      this.#meters.tookApart('locked');
+      const locked = await this.#findLocked(batch);
+      return { senders: sendersOf(units.filter((unit) => touches(unit, locked))), isCertain: true };
+    }
+    if (violatedUnique(error) === 'message__client_id') {
+      const repeaters = await findRepeaters(this.#database.pool, units.map(toKey));
+      for (const sender of repeaters) this.#repeaters.set(sender, true);
+      if (repeaters.size > 0) {
+        this.#meters.tookApart('repeat');
+        return { senders: repeaters, isCertain: true };
+      }
+    }
+    this.#meters.tookApart('fault');
+    // Whatever it is, it is in one of two halves.
+    const senders = [...sendersOf(units)];
+    return { senders: new Set(senders.slice(0, Math.ceil(senders.length / 2))), isCertain: false };
+  }
+
+  #resolve(queued: Queued, outcome: Outcome): void {
     const [only] = outcome;
-    if (!unit.isList && only && !(only instanceof ImidError)) this.#remembered.set(key, only);
+    if (!queued.unit.isList && only && !(only instanceof ImidError)) this.#remembered.set(queued.key, only);
+    this.#release(queued);
+    queued.resolve(outcome);
+  }
+
+  #reject(queued: Queued, error: unknown): void {
+    this.#release(queued);
+    queued.reject(asImidError(error));
+  }
+
+  /** A unit is settled; its sender is free for the next flush when all of them are. */
+  #release({ key, unit }: Queued): void {
     this.#underWay.delete(key);
-    resolve(outcome);
+    const count = this.#held.get(unit.sender.id)! - 1;
+    if (count > 0) this.#held.set(unit.sender.id, count);
+    else this.#held.delete(unit.sender.id);
+    this.#schedule();
+    if (!this.#isIdle()) return;
+    this.#idle?.resolve();
+    this.#idle = undefined;
   }
 
-  #reject({ key, reject }: Queued, error: unknown): void {
-    this.#underWay.delete(key);
-    reject(asImidError(error));
+  /** Settles units one by one, those of each sender in their order. No flush waits for them. */
+  #setApart(queued: readonly Queued[]): void {
+    for (const own of Map.groupBy(queued, ({ unit }) => unit.sender.id).values()) void this.#storeApart(own);
   }
 
-  /** Settles units one by one, those of each sender in their order. */
-  async #storeAlone(queued: readonly Queued[]): Promise<void> {
-    const bySender = Map.groupBy(queued, ({ unit }) => unit.sender.id);
-    await Promise.all(
-      [...bySender.values()].map(async (own) => {
-        for (const each of own)
-          await this.#storeRest(each.unit).then(
-            (outcome) => this.#resolve(each, outcome),
-            (error: unknown) => this.#reject(each, error),
-          );
-      }),
-    );
+  async #storeApart(own: readonly Queued[]): Promise<void> {
+    for (const each of own)
+      await this.#storeRest(each.unit).then(
+        (outcome) => this.#resolve(each, outcome),
+        (error: unknown) => this.#reject(each, error),
+      );
   }
 
-  /** Stores what isn't stored yet of a unit that may repeat an earlier one, or whose users may have moved. */
+  /** Stores what isn't stored yet of a unit that may repeat an earlier one, or whose users may have moved or be locked. */
   async #storeRest(unit: Unit): Promise<Outcome> {
-    for (let round = 0; round < MAX_RELOCATIONS; round++) {
+    const patientUntil = performance.now() + LOCKED_PATIENCE_MS;
+    for (let round = 0; round < MAX_RELOCATIONS;) {
       const located = await unit.relocate();
       const known = await findSentMessages(this.#database.pool, unit.appId, located.sender.id, unit.clientId);
       const batch = new Batch(this.#database.clock.now(), [{ ...unit, ...located, known }], true);
+      if (touches({ ...unit, ...located }, this.#locked) && (await this.#findLocked(batch)).size > 0) {
+        if (performance.now() > patientUntil)
+          throw new ImidError('unavailable', 'An inbox is being changed; send it again.');
+        await sleep(LOCKED_PAUSE_MS);
+        continue;
+      }
       try {
-        if ((await this.#insert(batch)).size > 0) continue;
-        return batch.outcomes()[0]!;
+        if ((await this.#insert(batch)).size === 0) return batch.outcomes()[0]!;
+        round += 1;
       } catch (error) {
-        if (violatedUnique(error) !== 'message__client_id') throw error;
+        if (violatedUnique(error) === 'message__client_id') round += 1;
+        else if (!isLockTimeout(error)) throw error;
+        else await this.#findLocked(batch);
       }
     }
     throw new ImidError('unavailable', 'The users of this message keep changing their names.');
+  }
+
+  /** Which inboxes of a batch are locked by somebody else; kept in mind for a while. */
+  async #findLocked(batch: Batch): Promise<ReadonlySet<number>> {
+    const locked = await batch.findLocked(this.#database);
+    for (const id of locked) this.#locked.set(id, true);
+    return locked;
   }
 
   /** As `Batch.insert`, and tells of what was stored. */
@@ -275,6 +332,10 @@ function split(queued: readonly Queued[], isFirst: (queued: Queued) => boolean):
 }
 
 const toKey = ({ appId, sender, clientId }: Unit) => ({ appId, senderId: sender.id, clientId });
+
+function touches({ sender, recipients }: Unit, inboxes: { has(id: number): boolean }): boolean {
+  return [sender, ...recipients].some((user) => 'id' in user && inboxes.has(user.id));
+}
 
 function sendersOf(units: readonly Unit[]): Set<number> {
   return new Set(units.map((unit) => unit.sender.id));

@@ -27,7 +27,7 @@ export interface NewConnection extends ConnectionKey {
 /** Where a device stands that connects. */
 export interface OpenedConnection {
   lastSeq: number;
-  /** Undefined for a device of its own. */
+  /** Undefined for a device of its own, and for one that another process has just taken in: to be asked for again. */
   acked: number | undefined;
   isNew: boolean;
   /** False: the device has a connection with a newer token. */
@@ -39,6 +39,7 @@ export interface OpenedConnection {
 /** A process that hasn't been seen for this long is gone. */
 const PROCESS_LIFE = "interval '10 seconds'";
 
+// A device that is known is read only, so that taking it in waits for no disk.
 const OPEN = `
 with asked as materialized (
   select q.*, i.last_seq
@@ -49,8 +50,8 @@ with asked as materialized (
   insert into device (app_id, identity_id, id, acked_seq)
   select app_id, identity_id, device_id, last_seq from asked where not is_anonymous
   order by app_id, identity_id, device_id
-  on conflict (app_id, identity_id, id) do update set last_seen_at = now()
-  returning app_id, identity_id, id, acked_seq, (xmax = 0) as is_new
+  on conflict (app_id, identity_id, id) do nothing
+  returning app_id, identity_id, id, acked_seq
 ), held as (
   insert into connection as c (app_id, identity_id, device_id, process_id, id, scheme, is_foreground, token_at)
   select app_id, identity_id, device_id, $1::uuid, id, scheme, is_foreground, token_at from asked
@@ -58,15 +59,17 @@ with asked as materialized (
   on conflict (app_id, identity_id, device_id) do update set
     process_id = excluded.process_id, id = excluded.id, scheme = excluded.scheme,
     is_foreground = excluded.is_foreground, token_at = excluded.token_at,
-    former_process_id = c.process_id, former_id = c.id
+    former_process_id = case when c.id = excluded.id then c.former_process_id else c.process_id end,
+    former_id = case when c.id = excluded.id then c.former_id else c.id end
   where c.token_at <= excluded.token_at
     or not exists (select from process p where p.id = c.process_id and p.seen_at > now() - ${PROCESS_LIFE})
   returning id, former_process_id, former_id
 )
-select a.id, greatest(a.last_seq, s.acked_seq) as last_seq, s.acked_seq, s.is_new, h.id is not null as is_held,
-  h.former_process_id, h.former_id
+select a.id, a.last_seq, coalesce(s.acked_seq, d.acked_seq) as acked_seq, s.id is not null as is_new,
+  h.id is not null as is_held, h.former_process_id, h.former_id
 from asked a left join held h on h.id = a.id
-left join seen s on s.app_id = a.app_id and s.identity_id = a.identity_id and s.id = a.device_id`;
+left join seen s on s.app_id = a.app_id and s.identity_id = a.identity_id and s.id = a.device_id
+left join device d on d.app_id = a.app_id and d.identity_id = a.identity_id and d.id = a.device_id`;
 
 /**
  * Takes connections in, each of another device; a device that is seen for the first time starts at the inbox's end of this
@@ -81,7 +84,7 @@ export async function openConnections(
     id: string;
     last_seq: number;
     acked_seq: number | null;
-    is_new: boolean | null;
+    is_new: boolean;
     is_held: boolean;
     former_process_id: string | null;
     former_id: string | null;
@@ -104,7 +107,7 @@ export async function openConnections(
       {
         lastSeq: row.last_seq,
         acked: row.acked_seq ?? undefined,
-        isNew: row.is_new ?? true,
+        isNew: row.is_new,
         isHeld: row.is_held,
         former: row.former_id === null ? undefined : { processId: row.former_process_id!, id: row.former_id },
       },
@@ -157,9 +160,11 @@ export async function markConnections(
   });
 }
 
+// What gets lost in a crash is a time that is wrong by the length of one connection.
 const CLOSE = `
 with ended as materialized (
-  select * from unnest($1::bigint[], $2::bigint[], $3::text[], $4::uuid[]) as q (app_id, identity_id, device_id, id)
+  select q.*, set_config('synchronous_commit', 'off', true)
+  from unnest($1::bigint[], $2::bigint[], $3::text[], $4::uuid[]) as q (app_id, identity_id, device_id, id)
 ), gone as (
   delete from connection c using ended e
   where c.app_id = e.app_id and c.identity_id = e.identity_id and c.device_id = e.device_id and c.id = e.id

@@ -33,6 +33,8 @@ export interface DatabaseOptions {
 const POOL_SIZE = 10;
 const CONNECT_TIMEOUT_MS = 3_000;
 const STATEMENT_TIMEOUT_MS = 30_000;
+/** What waits there makes everything behind it wait. */
+const PIPELINE_LOCK_TIMEOUT_MS = 500;
 const LONG_STATEMENT_TIMEOUT_MS = 3_600_000;
 
 /** Every bigint of ours stays below 2^53 (parseAppId sees to it), so that it is a number here. */
@@ -56,7 +58,7 @@ export async function openDatabase({ connection, log }: DatabaseOptions): Promis
   pool.on('error', (error) => log('an idle database connection broke', error));
   // One that breaks in use tells its user; it may break again while it is given back, and nobody listens then.
   pool.on('connect', (client) => client.on('error', () => {}));
-  const pipeline = createPipeline(config);
+  const pipeline = createPipeline({ ...config, lock_timeout: PIPELINE_LOCK_TIMEOUT_MS });
   const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
   try {
     await refuseOldPostgres(pool);

@@ -18,13 +18,18 @@ export interface Ack {
   seq: number;
 }
 
-/** Marks all up to a seq as handled, on each of these devices; never goes back, never beyond the inbox's end. */
+/**
+ * Marks all up to a seq as handled, on each of these devices; never goes back, never beyond the inbox's end. Doesn't wait
+ * for the disk, since one that gets lost only costs a repeat.
+ */
 export async function markAcked(pool: pg.Pool, acks: readonly Ack[]): Promise<void> {
   await pool.query({
     name: 'mark_acked',
     text: `update device d set acked_seq = least(a.seq, i.last_seq), last_seen_at = now()
-      from unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[]) as a (app_id, identity_id, id, seq)
-      join identity i on i.app_id = a.app_id and i.id = a.identity_id
+      from (
+        select a.*, set_config('synchronous_commit', 'off', true)
+        from unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[]) as a (app_id, identity_id, id, seq)
+      ) a join identity i on i.app_id = a.app_id and i.id = a.identity_id
       where d.app_id = a.app_id and d.identity_id = a.identity_id and d.id = a.id and d.acked_seq < a.seq`,
     values: [
       bigintArray(acks.map((ack) => ack.appId)),

@@ -5,6 +5,7 @@
 import { sql } from 'kysely';
 import type pg from 'pg';
 import { registeredIdToUuid, type AppId, type Name, type RegisteredId } from '../ids.ts';
+import { bigintArray, textArray, uuidArray } from './arrays.ts';
 import type { Executor } from './database.ts';
 import { toDatedUser, toUser, type DatedUser, type User, type UserRow } from './identities.ts';
 
@@ -17,64 +18,98 @@ export interface Hashes {
 /** Who a name stood for at a time: a user, nobody yet (the name was never used), or somebody who is no more. */
 export type Holder = User | 'unused' | 'gone';
 
+/** A name, and when it is asked who had it. */
+export interface HolderAsk {
+  appId: AppId;
+  name: Name;
+  instant: Date;
+}
+
 /**
- * Who held `name` at `instant` (to the millisecond), found as what it is called now. A name that nobody used
+ * Who held each name at its instant (to the millisecond), found as what it is called now. A name that nobody used
  * before its holder is that holder's from the beginning.
  */
-export async function findHolderAt(
-  db: Executor,
-  appId: AppId,
-  name: Name,
-  nameHash: Buffer,
-  instant: Date,
-): Promise<Holder> {
-  const { rows } = await sql<{
+export async function findHoldersAt(
+  pool: pg.Pool,
+  asks: readonly HolderAsk[],
+  hashes: Hashes,
+): Promise<Holder[]> {
+  const { rows } = await pool.query<{
     former: boolean;
     in_time: boolean | null;
     id: number | null;
     name: string;
     im_id: string | null;
-  }>`
+  }>({
+    name: 'find_holders_at',
+    text: `
     select f.id is not null as former,
-      case when f.id is null then coalesce(s.at, c.name_since, '-infinity') <= ${instant} else f.in_time end as in_time,
+      case when f.id is null then coalesce(s.at, c.name_since, '-infinity') <= a.instant else f.in_time end as in_time,
       coalesce(h.id, m.id, c.id) as id, coalesce(h.name, m.name, c.name) as name,
       case when h.id is not null then h.im_id when m.id is not null then m.im_id else c.im_id end as im_id
-    from (select 1) as one
+    from unnest($1::bigint[], $2::text[], $3::bytea[], $4::timestamptz[]) with ordinality
+      as a (app_id, name, name_hash, instant, place)
     left join lateral (
-      select n.id, n.identity_id, coalesce(s.at, n.held_from, '-infinity') <= ${instant} as in_time
+      select n.id, n.identity_id, coalesce(s.at, n.held_from, '-infinity') <= a.instant as in_time
       from former_name n
       left join settlement s on s.app_id = n.app_id and s.provisional = n.held_from
       left join settlement u on u.app_id = n.app_id and u.provisional = n.held_until
-      where n.app_id = ${appId} and n.name_hash = ${nameHash} and coalesce(u.at, n.held_until) > ${instant}
+      where n.app_id = a.app_id and n.name_hash = a.name_hash and coalesce(u.at, n.held_until) > a.instant
       order by n.id limit 1
     ) f on true
-    left join identity h on h.app_id = ${appId} and h.id = f.identity_id
-    left join identity c on c.app_id = ${appId} and c.name = ${name} and f.id is null
+    left join identity h on h.app_id = a.app_id and h.id = f.identity_id
+    left join identity c on c.app_id = a.app_id and c.name = a.name and f.id is null
     left join settlement s on s.app_id = c.app_id and s.provisional = c.name_since
-    left join identity m on m.app_id = ${appId} and m.id = c.merged_into`.execute(db);
-  const row = rows[0]!;
-  if (row.id === null) return row.former ? 'gone' : 'unused';
-  return row.in_time ? toUser({ ...row, id: row.id }) : 'gone';
+    left join identity m on m.app_id = c.app_id and m.id = c.merged_into
+    order by a.place`,
+    values: [
+      bigintArray(asks.map((ask) => ask.appId)),
+      textArray(asks.map((ask) => ask.name)),
+      asks.map((ask) => hashes.ofName(ask.appId, ask.name)),
+      asks.map((ask) => ask.instant),
+    ],
+  });
+  return rows.map((row) => {
+    if (row.id === null) return row.former ? 'gone' : 'unused';
+    return row.in_time ? toUser({ ...row, id: row.id }) : 'gone';
+  });
+}
+
+/** An imId, and when its token was issued. */
+export interface ImIdAsk {
+  appId: AppId;
+  imId: RegisteredId;
+  instant: Date;
 }
 
 /**
- * The user that has `imId`, unless a user with the same imId was erased after `instant` (an import may bring an imId
- * back). `imIdHash` is that of the imId.
+ * The user that has each imId, unless a user with the same imId was erased after its instant (an import may bring an
+ * imId back).
  */
-export async function findHolderOfImId(
-  db: Executor,
-  appId: AppId,
-  imId: RegisteredId,
-  imIdHash: Buffer,
-  instant: Date,
-): Promise<User | undefined> {
-  const { rows } = await sql<UserRow>`
+export async function findHoldersOfImIds(
+  pool: pg.Pool,
+  asks: readonly ImIdAsk[],
+  hashes: Hashes,
+): Promise<(User | undefined)[]> {
+  const { rows } = await pool.query<UserRow & { id: number | null }>({
+    name: 'find_holders_of_im_ids',
+    text: `
     select u.id, u.name, u.im_id
-    from identity i join identity u on u.app_id = i.app_id and u.id = coalesce(i.merged_into, i.id)
-    where i.app_id = ${appId} and i.im_id = ${registeredIdToUuid(imId)} and not exists (
-      select from former_name where app_id = ${appId} and name_hash = ${imIdHash} and held_until > ${instant}
-    )`.execute(db);
-  return rows[0] && toUser(rows[0]);
+    from unnest($1::bigint[], $2::uuid[], $3::bytea[], $4::timestamptz[]) with ordinality
+      as a (app_id, im_id, im_id_hash, instant, place)
+    left join identity i on i.app_id = a.app_id and i.im_id = a.im_id and not exists (
+      select from former_name where app_id = a.app_id and name_hash = a.im_id_hash and held_until > a.instant
+    )
+    left join identity u on u.app_id = i.app_id and u.id = coalesce(i.merged_into, i.id)
+    order by a.place`,
+    values: [
+      bigintArray(asks.map((ask) => ask.appId)),
+      uuidArray(asks.map((ask) => registeredIdToUuid(ask.imId))),
+      asks.map((ask) => hashes.ofImId(ask.appId, ask.imId)),
+      asks.map((ask) => ask.instant),
+    ],
+  });
+  return rows.map((row) => (row.id === null ? undefined : toUser(row)));
 }
 
 const FORMER_HOLDERS_MAX = 1_000;

@@ -146,6 +146,25 @@ export async function insertMessages(
   return [];
 }
 
+/** Those of the inboxes that somebody else has locked right now; one that is gone is not among them. */
+export async function findLockedInboxes(
+  pool: pg.Pool,
+  inboxes: readonly { appId: AppId; id: number }[],
+): Promise<Set<number>> {
+  const { rows } = await pool.query<{ id: number }>({
+    name: 'find_locked_inboxes',
+    text: `with asked as materialized (
+        select app_id, id from identity where (app_id, id) in (select * from unnest($1::bigint[], $2::bigint[]))
+      ), free as materialized (
+        select app_id, id from identity where (app_id, id) in (select app_id, id from asked)
+        for no key update skip locked
+      )
+      select id from asked where id not in (select id from free)`,
+    values: [bigintArray(inboxes.map((inbox) => inbox.appId)), bigintArray(inboxes.map((inbox) => inbox.id))],
+  });
+  return new Set(rows.map((row) => row.id));
+}
+
 /** Those of the senders who have stored something under one of these ids of theirs already. */
 export async function findRepeaters(
   pool: pg.Pool,
