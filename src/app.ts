@@ -42,6 +42,7 @@ import { createMergers } from './identity/mergers.ts';
 import { createRegistry } from './identity/registry.ts';
 import { createRehearsals } from './identity/rehearsal.ts';
 import { createRenaming } from './identity/renaming.ts';
+import { createReadiness } from './readiness.ts';
 import { DEFAULT_LIMITS, type Limits } from './routing/limits.ts';
 import { createBell } from './routing/bell.ts';
 import { createMeters } from './routing/meters.ts';
@@ -199,8 +200,7 @@ export async function createApp(options: AppOptions) {
   await app.register(wellKnown, {
     keys,
     metrics,
-    ping: async () => void (await database.pool.query('select 1')),
-    isDraining: () => isDraining,
+    findFaults: createReadiness({ database, router, isDraining: () => isDraining }),
   });
   await app.register(async (admin) => {
     admin.addHook('onRequest', access.requireAdmin);

@@ -1,7 +1,6 @@
 // What is read of the stages when Prometheus scrapes, and costs nothing in between.
 // Invariant: a scrape neither fails nor hangs because Postgres does; what only Postgres knows is missing then.
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Gauge, type Registry as Metrics } from 'prom-client';
 import type { Apps } from './identity/apps.ts';
 import type { Lookups } from './identity/lookups.ts';
@@ -10,6 +9,7 @@ import { countAtScrape, type Meters } from './routing/meters.ts';
 import type { Router } from './routing/router.ts';
 import type { Database } from './store/database.ts';
 import { findJobAges } from './store/jobs.ts';
+import { createProbe } from './store/probe.ts';
 import type { ApiKeys } from './tokens/api_keys.ts';
 
 export interface GaugesOptions {
@@ -27,6 +27,7 @@ const PATIENCE_MS = 500;
 export function createGauges(metrics: Metrics, options: GaugesOptions): void {
   const { database, meters, router, registry, apps, apiKeys, lookups } = options;
   const { pool } = database;
+  const probeJobs = createProbe(() => findJobAges(database.kysely), PATIENCE_MS);
   const caches = {
     app: apps.uses,
     key: apiKeys.uses,
@@ -70,10 +71,7 @@ export function createGauges(metrics: Metrics, options: GaugesOptions): void {
     'imid_job_age_seconds',
     'How long the oldest job that is not done yet has been waiting, of all processes; missing while Postgres is away.',
     ['queue'],
-    once(async () => {
-      const ages = await findJobAges(database.kysely);
-      return ages.map(({ queue, ageSeconds }): Sample => [{ queue }, ageSeconds]);
-    }),
+    async () => (await probeJobs())?.map(({ queue, ageSeconds }): Sample => [{ queue }, ageSeconds]) ?? [],
   );
 
   countAtScrape(
@@ -119,15 +117,4 @@ function gauge(
       for (const [labels, value] of samples) measured.set(labels, value);
     },
   });
-}
-
-/** Asks the database: nothing where it doesn't answer in time, and not again while it hasn't. */
-function once(ask: () => Promise<Sample[]>): () => Promise<Sample[]> {
-  let asking: Promise<Sample[]> | undefined;
-  return () => {
-    asking ??= ask()
-      .catch(() => [])
-      .finally(() => (asking = undefined));
-    return Promise.race([asking, sleep(PATIENCE_MS, [], { ref: false })]);
-  };
 }

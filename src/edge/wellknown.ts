@@ -11,9 +11,8 @@ import { asText } from './streams.ts';
 export interface WellKnownOptions {
   keys: Keys;
   metrics: Registry;
-  /** Throws when the database is out of reach. */
-  ping: () => Promise<void>;
-  isDraining: () => boolean;
+  /** What keeps the service from serving, in sentences. */
+  findFaults: () => Promise<string[]>;
 }
 
 const Status = Type.Object({ status: Type.Literal('ok') }, { examples: [{ status: 'ok' }] });
@@ -22,7 +21,7 @@ const JWKS_MAX_AGE_SECONDS = 300;
 
 export const wellKnown: FastifyPluginAsyncTypebox<WellKnownOptions> = async (
   app,
-  { keys, metrics, ping, isDraining },
+  { keys, metrics, findFaults },
 ) => {
   app.get(
     '/.well-known/jwks.json',
@@ -57,6 +56,8 @@ export const wellKnown: FastifyPluginAsyncTypebox<WellKnownOptions> = async (
       schema: {
         operationId: 'getHealth',
         summary: 'Whether the process lives',
+        description:
+          'It does when it answers at all. Says nothing of the database: a new process would not help that.',
         tags,
         security: [],
         response: { 200: { ...Status, description: 'It does.' } },
@@ -71,15 +72,17 @@ export const wellKnown: FastifyPluginAsyncTypebox<WellKnownOptions> = async (
       schema: {
         operationId: 'getReadiness',
         summary: 'Whether the service can take requests',
-        description: 'It can when the database answers and it is not shutting down.',
+        description:
+          'It can when the database answers within a second, has the schema of this version and takes note of this ' +
+          'process, and when the service is not shutting down; else `detail` says which of these it is.',
         tags,
         security: [],
         response: { 200: { ...Status, description: 'It can.' }, ...problems('unavailable') },
       },
     },
     async () => {
-      if (isDraining()) throw new ImidError('unavailable', 'The service is shutting down.');
-      await ping();
+      const faults = await findFaults();
+      if (faults.length > 0) throw new ImidError('unavailable', faults.join(' '));
       return { status: 'ok' as const };
     },
   );

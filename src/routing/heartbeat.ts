@@ -4,6 +4,8 @@ import type { Database } from '../store/database.ts';
 import { deleteDeadProcesses, deleteProcess, markProcess } from '../store/connections.ts';
 
 const DEFAULT_INTERVAL_MS = 1_000;
+/** Others take a process for gone after ten seconds. */
+const MAX_MISSED = 4;
 const CLEANING_MS = 30_000;
 
 export interface HeartbeatOptions {
@@ -24,6 +26,8 @@ export interface Heartbeat {
   readonly epoch: string;
   /** Since the database last knew that this process is here. */
   readonly ageSeconds: number;
+  /** Whether that is longer than it may be. */
+  readonly isLate: boolean;
   stop(): Promise<void>;
 }
 
@@ -66,6 +70,9 @@ export async function startHeartbeat(options: HeartbeatOptions): Promise<Heartbe
     },
     get ageSeconds() {
       return (performance.now() - beatAt) / 1_000;
+    },
+    get isLate() {
+      return performance.now() - beatAt > MAX_MISSED * intervalMs;
     },
     async stop() {
       clearInterval(timer);

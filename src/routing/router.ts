@@ -193,7 +193,12 @@ export async function createRouter(options: RouterOptions) {
 
     /** How this process stands right now. */
     get state() {
-      return { sessions: hub.all(), queue: writer.depth, heartbeatAgeSeconds: heartbeat.ageSeconds };
+      return {
+        sessions: hub.all(),
+        queue: writer.depth,
+        heartbeatAgeSeconds: heartbeat.ageSeconds,
+        isHeartbeatLate: heartbeat.isLate,
+      };
     },
 
     /** How many connections of an app there are, on all processes. */
