@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import websocket from '@fastify/websocket';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
-import Fastify from 'fastify';
+import Fastify, { LogController } from 'fastify';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { adminApps, tenantApp } from './edge/apps.ts';
 import { audit as auditTrail } from './edge/audit.ts';
@@ -16,6 +16,7 @@ import { userExport } from './edge/exports.ts';
 import { identities } from './edge/identities.ts';
 import { userImport } from './edge/imports.ts';
 import { keys as keyRoutes } from './edge/keys.ts';
+import { createRequestIds, describeError, ORIGIN } from './edge/logging.ts';
 import { me } from './edge/me.ts';
 import { merges } from './edge/merges.ts';
 import { messages } from './edge/messages.ts';
@@ -48,6 +49,7 @@ import { createBell } from './routing/bell.ts';
 import { createMeters } from './routing/meters.ts';
 import { createRings } from './routing/rings.ts';
 import { createRouter } from './routing/router.ts';
+import { createLogTracing, type Tracing } from './routing/tracing.ts';
 import type { Database } from './store/database.ts';
 import { createApiKeys } from './tokens/api_keys.ts';
 import { createBox } from './tokens/box.ts';
@@ -63,6 +65,10 @@ export interface AppOptions {
   /** The issuer of tokens. */
   publicUrl: string;
   logLevel: string;
+  /** Where lines of the log go. Undefined: to stdout. */
+  logTo?: { write(line: string): void } | undefined;
+  /** Follows sends for traces. */
+  traces?: Tracing | undefined;
   /** Rings between processes go through it. Undefined: through Postgres. */
   natsUrl?: string | undefined;
   /** In milliseconds: how often it is looked whether a client still answers. */
@@ -85,9 +91,16 @@ export async function createApp(options: AppOptions) {
   const { database, adminKey, secret, publicUrl, logLevel, pingMs, drainTimeoutMs, maxQueuedMessages } =
     options;
   const metrics = new Registry();
+  const newRequestId = createRequestIds();
   const edgeMeters = createEdgeMeters(metrics);
   const app = Fastify({
-    logger: { level: logLevel },
+    logger: {
+      level: logLevel,
+      serializers: { err: describeError },
+      ...(options.logTo ? { stream: options.logTo } : {}),
+    },
+    genReqId: newRequestId,
+    logController: new LogController({ requestIdLogLabel: ORIGIN }),
     // A logger per request tells its lines apart; where there are only errors, the error's own line does.
     childLoggerFactory: (logger, bindings, child) =>
       logger.level === 'info' || logger.level === 'debug' || logger.level === 'trace'
@@ -100,7 +113,11 @@ export async function createApp(options: AppOptions) {
     onConstructorPoisoning: 'ignore',
     // Only this is an upgrade; whoever offers another protocol, or elsewhere, is answered in HTTP.
     http: { shouldUpgradeCallback: isSocketRequest },
-    clientErrorHandler: (error, socket) => edgeMeters.answered(refuseMalformed(error, socket)),
+    clientErrorHandler(error, socket) {
+      const origin = newRequestId();
+      app.log.debug({ origin, err: error }, 'what came was not a request');
+      edgeMeters.answered(refuseMalformed(error, socket, origin));
+    },
     frameworkErrors(error, request, reply) {
       const problem = toImidError(error);
       void sendProblem(problem, request, reply);
@@ -108,7 +125,12 @@ export async function createApp(options: AppOptions) {
     },
     routerOptions: { maxParamLength: PARAM_MAX_LENGTH, querystringParser: parseQuery },
   }).withTypeProvider<TypeBoxTypeProvider>();
-  const log = (message: string, error?: unknown): void => app.log.error({ err: error }, message);
+  const log = (message: string, error?: unknown, more?: object): void =>
+    app.log.error({ ...more, err: error }, message);
+  const tracing =
+    logLevel === 'debug' || logLevel === 'trace'
+      ? createLogTracing((fields, message) => app.log.debug(fields, message), options.traces)
+      : options.traces;
   const processId = randomUUID();
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   let isDraining = false;
@@ -141,6 +163,7 @@ export async function createApp(options: AppOptions) {
     meters,
     limits,
     admit: access.admit,
+    tracing,
     log,
     maxQueuedMessages,
     heartbeatMs: options.heartbeatMs,
@@ -177,6 +200,7 @@ export async function createApp(options: AppOptions) {
   app.setValidatorCompiler(({ schema, httpPart }) => compileSchema(schema, httpPart as 'body'));
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, parseJson);
+  app.addHook('onRequest', async (request, reply) => void reply.header('x-request-id', request.id));
   app.addHook('onRequest', refuseBadQuery);
   app.addHook('onResponse', edgeMeters.count);
   app.decorateRequest('tenant');

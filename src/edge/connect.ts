@@ -118,6 +118,7 @@ export const connect: FastifyPluginAsyncTypebox<ConnectOptions> = async (
         after: query.after,
         epoch: query.epoch,
       });
+      request.log.debug({ connectionId: session.connectionId }, 'a connection was opened');
       const receive = (data: Buffer, isBinary: boolean): void => {
         if (!rate.take(performance.now())) return session.close('tooFast');
         if (isBinary || data.length > FRAME_MAX_BYTES || !isUtf8(data)) return session.close('protocolError');

@@ -6,6 +6,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import type { ErrorObject } from 'ajv';
 import { asImidError, errorCodes, ImidError, type ErrorCode, type FieldFault } from '../errors.ts';
+import { ORIGIN } from './logging.ts';
 import { faultsOf, invalid } from './validation.ts';
 
 const PARTS: Record<string, FieldFault['in']> = {
@@ -42,7 +43,10 @@ export const problems = fp(
 export function sendProblem(error: ImidError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const { status } = errorCodes[error.code];
   reply.problem = error.code;
-  if (status >= 500) request.log.error({ reqId: request.id, err: error.cause ?? error }, error.message);
+  reply.header('x-request-id', request.id);
+  // Past the request's own logger, which says the id a second time, or not at all (app.ts).
+  if (status >= 500)
+    request.server.log.error({ [ORIGIN]: request.id, err: error.cause ?? error }, error.message);
   if (status === 401) reply.header('www-authenticate', challengeOf(error));
   if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds);
   return reply
@@ -53,7 +57,11 @@ export function sendProblem(error: ImidError, request: FastifyRequest, reply: Fa
 }
 
 /** Answers what isn't HTTP enough to become a request; with which code, if with any. */
-export function refuseMalformed(error: Error & { code?: string }, socket: Socket): ErrorCode | undefined {
+export function refuseMalformed(
+  error: Error & { code?: string },
+  socket: Socket,
+  id: string,
+): ErrorCode | undefined {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
     return undefined;
@@ -66,7 +74,7 @@ export function refuseMalformed(error: Error & { code?: string }, socket: Socket
   const { status } = errorCodes[refusal.code];
   socket.end(
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/problem+json\r\n` +
-      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+      `X-Request-Id: ${id}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
   );
   return refusal.code;
 }

@@ -12,6 +12,7 @@ import type { Uses } from '../store/fresh.ts';
 import { findSentMessages } from '../store/messages.ts';
 import type { Located, Unit } from './batch.ts';
 import type { PushText } from './frames.ts';
+import type { Trail } from './tracing.ts';
 
 /** What is to be sent, by whomever. */
 export interface Letter {
@@ -85,7 +86,13 @@ export function createLocator({ directory, pool }: { directory: Directory; pool:
     },
 
     /** Finds whom a letter goes to, at once where that is known. `findSender` may be asked again, anew. */
-    prepare(app: App, findSender: (anew: boolean) => Soon<Located>, letter: Letter): Soon<Unit> {
+    prepare(
+      app: App,
+      findSender: (anew: boolean) => Soon<Located>,
+      letter: Letter,
+      origin: string,
+      trail: Trail | undefined,
+    ): Soon<Unit> {
       const { to } = letter;
       const isList = Array.isArray(to);
       const addresses = isList ? (to as Address[]) : [to as Address];
@@ -101,6 +108,8 @@ export function createLocator({ directory, pool }: { directory: Directory; pool:
           known: [],
           content: letter.content,
           push: letter.push && JSON.stringify(letter.push),
+          origin,
+          trail,
           async relocate() {
             const again = await findSender(true);
             return { sender: again, recipients: (await locate(app, addresses, true)).map(asRecipientError) };

@@ -16,6 +16,7 @@ import { findRepeaters, findSentMessages } from '../store/messages.ts';
 import { Batch, type Audience, type Outcome, type Stored, type Unit } from './batch.ts';
 import type { Meters } from './meters.ts';
 import { Recent } from './recent.ts';
+import type { Tracing } from './tracing.ts';
 
 /** While Postgres works at one, the next one is made ready and on its way. */
 const MAX_FLUSHES = 2;
@@ -41,10 +42,14 @@ interface Queued {
   reject: (error: ImidError) => void;
 }
 
+export type Log = (message: string, error: unknown, more?: object) => void;
+
 export interface WriterOptions {
   database: Database;
   audience: Audience;
   meters: Meters;
+  tracing?: Tracing | undefined;
+  log: Log;
   maxQueuedMessages?: number | undefined;
 }
 
@@ -52,6 +57,8 @@ export class Writer {
   readonly #database: Database;
   readonly #audience: Audience;
   readonly #meters: Meters;
+  readonly #tracing: Tracing | undefined;
+  readonly #log: Log;
   readonly #maxQueuedMessages: number;
   #queue: Queued[] = [];
   #queuedMessages = 0;
@@ -69,10 +76,12 @@ export class Writer {
   readonly #locked = new LRUCache<number, true>({ max: MAX_SUSPECTS, ttl: LOCKED_MS, ttlAutopurge: true });
   #idle: PromiseWithResolvers<void> | undefined;
 
-  constructor({ database, audience, meters, maxQueuedMessages = 20_000 }: WriterOptions) {
+  constructor({ database, audience, meters, tracing, log, maxQueuedMessages = 20_000 }: WriterOptions) {
     this.#database = database;
     this.#audience = audience;
     this.#meters = meters;
+    this.#tracing = tracing;
+    this.#log = log;
     this.#maxQueuedMessages = maxQueuedMessages;
   }
 
@@ -194,7 +203,7 @@ export class Writer {
       else await this.#store(taken);
       await this.#store(left);
     } catch (error) {
-      this.#meters.flushFailed();
+      this.#tellFailed(queued, error);
       for (const each of queued) this.#reject(each, error);
     }
   }
@@ -206,7 +215,7 @@ export class Writer {
     const units = queued.map(({ unit }) => unit);
     const batch = new Batch(this.#database.clock.now(), units, false);
     try {
-      const moved = await this.#insert(batch);
+      const moved = await this.#insert(batch, units);
       const inTheWay = units.filter((unit) => touches(unit, moved));
       if (inTheWay.length > 0) {
         this.#meters.tookApart('moved');
@@ -278,8 +287,21 @@ export class Writer {
     for (const each of own)
       await this.#storeRest(each.unit).then(
         (outcome) => this.#resolve(each, outcome),
-        (error: unknown) => this.#reject(each, error),
+        (error: unknown) => {
+          this.#tellFailed([each], error);
+          this.#reject(each, error);
+        },
       );
+  }
+
+  /** Logs what could not be stored, and isn't the sender's doing. */
+  #tellFailed(queued: readonly Queued[], error: unknown): void {
+    const { code, cause } = asImidError(error);
+    if (code !== 'unavailable') return;
+    this.#meters.flushFailed();
+    this.#log('messages could not be stored', cause ?? error, {
+      origins: queued.map(({ unit }) => unit.origin),
+    });
   }
 
   /** Stores what isn't stored yet of a unit that may repeat an earlier one, or whose users may have moved or be locked. */
@@ -296,7 +318,7 @@ export class Writer {
         continue;
       }
       try {
-        if ((await this.#insert(batch)).size === 0) return batch.outcomes()[0]!;
+        if ((await this.#insert(batch, [unit])).size === 0) return batch.outcomes()[0]!;
         round += 1;
       } catch (error) {
         if (violatedUnique(error) === 'message__client_id') round += 1;
@@ -315,8 +337,13 @@ export class Writer {
   }
 
   /** As `Batch.insert`, and tells of what was stored. */
-  async #insert(batch: Batch): Promise<ReadonlySet<number>> {
-    const inTheWay = await batch.insert(this.#database);
+  async #insert(batch: Batch, units: readonly Unit[]): Promise<ReadonlySet<number>> {
+    const inserting = batch.insert(this.#database);
+    this.#tracing?.flush(
+      units.flatMap(({ trail }) => trail ?? []),
+      inserting,
+    );
+    const inTheWay = await inserting;
     if (inTheWay.size === 0) {
       this.#meters.stored(batch.size);
       batch.announce(this.#audience);
