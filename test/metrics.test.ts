@@ -1,10 +1,20 @@
 // /metrics, read as Prometheus reads it: what happened is counted once, under names and labels that stay few.
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { connect as connectTo, type Socket } from 'node:net';
 import { after, before, test } from 'node:test';
+import { closeCodes } from '../src/errors.ts';
 import { startGate, type Gate } from './gate.ts';
-import { createDatabase, eventually, Refused, startService, type Service, type Tenant } from './harness.ts';
+import {
+  createDatabase,
+  eventually,
+  Refused,
+  startService,
+  type Json,
+  type Service,
+  type Tenant,
+} from './harness.ts';
 
 let gate: Gate;
 let service: Service;
@@ -43,7 +53,8 @@ async function grown(start: Map<string, number>, by: Record<string, number>): Pr
   }).catch(() => assert.deepEqual(sorted(seen), sorted(by)));
 }
 
-const sorted = (counts: Record<string, number>) => Object.entries(counts).toSorted(([a], [b]) => a.localeCompare(b));
+const sorted = (counts: Record<string, number>) =>
+  Object.entries(counts).toSorted(([a], [b]) => a.localeCompare(b));
 
 test('a message is a send, a flush, a row and a delivery; a repeat is a remembered answer', async () => {
   const alice = await app.connect({ uid: 'alice' });
@@ -192,8 +203,9 @@ test('rings are counted by what they tell of, with how late they were heard', as
   const other = await startService({ on: service });
   const start = await scrape();
   await eventually(async () => {
-    await other.call('PATCH', app.path, { body: { name: 'chat' } });
-    return (await scrape()).get('imid_rings_heard_total{kind="app"}');
+    for (const each of [service, other]) await each.call('PATCH', app.path, { body: { name: 'chat' } });
+    const now = await scrape();
+    return now.get('imid_rings_heard_total{kind="app"}') && now.get('imid_rings_sent_total{kind="app"}');
   });
   const [here, there] = [await scrape(), await scrape(other)];
   assert.ok(there.get('imid_rings_sent_total{kind="app"}')! > 0);
@@ -220,6 +232,56 @@ test('no label says who', async () => {
     }
   }
   assert.ok(series.length < 400, String(series.length));
+});
+
+/** The metrics that there are by the text of a scrape, with the labels that each may have. */
+async function metricsThere(): Promise<Map<string, Set<string>>> {
+  const { text } = await service.call('GET', '/metrics', { key: '' });
+  const there = new Map<string, Set<string>>();
+  for (const [, name = '', type] of text.matchAll(/^# TYPE (\w+) (\w+)$/gm))
+    for (const suffix of type === 'histogram' ? ['', '_bucket', '_sum', '_count'] : [''])
+      there.set(name + suffix, new Set(['job', 'instance', 'le']));
+  for (const [, name = '', labels = ''] of text.matchAll(/^(\w+)\{(.*)\} /gm))
+    for (const [, label = ''] of labels.matchAll(/(\w+)="/g)) there.get(name)!.add(label);
+  return there;
+}
+
+const METRIC = /\b(?:imid|process|nodejs)_\w+/g;
+
+test('the dashboard asks for metrics and labels that there are, and for all of ours', async () => {
+  const there = await metricsThere();
+  const dashboard = JSON.parse(await readFile(new URL('../docs/grafana.json', import.meta.url), 'utf8'));
+  const exprs: string[] = dashboard.panels.flatMap((panel: Json) =>
+    (panel.targets ?? []).map((target: Json) => target.expr),
+  );
+  assert.ok(exprs.length > 30);
+  const asked = new Set(exprs.flatMap((expr) => expr.match(METRIC) ?? []));
+  for (const name of asked) assert.ok(there.has(name), name);
+  const isAsked = (name: string) =>
+    [...asked].some((each) => each.replace(/_(bucket|sum|count)$/, '') === name);
+  for (const name of there.keys())
+    if (name.startsWith('imid_') && !/_(bucket|sum|count)$/.test(name)) assert.ok(isAsked(name), name);
+  for (const expr of exprs) {
+    const [name = ''] = expr.match(METRIC) ?? [];
+    for (const [, labels = ''] of expr.matchAll(/by \(([\w, ]+)\)/g))
+      for (const label of labels.split(', ')) assert.ok(there.get(name)!.has(label), `${label}: ${expr}`);
+    for (const [, label = ''] of expr.matchAll(/(\w+)=~?"/g)) assert.ok(there.get(name)!.has(label), expr);
+    for (const pair of ['()', '{}', '[]'])
+      assert.equal(expr.split(pair[0]!).length, expr.split(pair[1]!).length, expr);
+  }
+  const ids = dashboard.panels.map((panel: Json) => panel.id);
+  assert.equal(new Set(ids).size, ids.length);
+});
+
+test('the guide names metrics that there are, all of ours, and every close code of ours', async () => {
+  const there = await metricsThere();
+  const guide = await readFile(new URL('../docs/operating.md', import.meta.url), 'utf8');
+  const named = new Set(guide.match(METRIC));
+  for (const name of named) assert.ok(there.has(name) || /^(process|nodejs)_$/.test(name), name);
+  for (const name of there.keys())
+    if (name.startsWith('imid_') && !/_(bucket|sum|count)$/.test(name)) assert.ok(named.has(name), name);
+  for (const { code } of Object.values(closeCodes))
+    assert.match(guide, new RegExp(`\\| ${code} .*\`service\``));
 });
 
 test('while Postgres is away a scrape is answered at once, without what only Postgres knows', async () => {
