@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import pg from 'pg';
 import { ADMIN_KEY, call, createDatabase, type Answer, type Json } from '../test/harness.ts';
 import { Process } from '../test/process.ts';
-import { createRandom, rounds, seed } from './random.ts';
+import { createRandom, rounds, seed } from '../test/random.ts';
 
 const random = createRandom(seed);
 console.log(`crashes: seed ${seed}, ${rounds} rounds each`);

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { startService } from '../test/harness.ts';
 import { commands, play } from '../test/model_commands.ts';
-import { seed } from './random.ts';
+import { seed } from '../test/random.ts';
 
 const runs = Number(process.env['IMID_SOAK_RUNS'] ?? 300);
 

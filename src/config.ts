@@ -5,6 +5,8 @@ export interface Config {
   readonly host: string;
   /** Undefined: the embedded Postgres in `directory`. */
   readonly databaseUrl: string | undefined;
+  /** A Postgres that may lose what it has committed is warned of, instead of refused. */
+  readonly allowUnsafePostgres: boolean;
   /** Where the embedded Postgres and the service's own keys live. */
   readonly directory: string;
   /** Undefined: made at first start and kept in `directory`. */
@@ -50,6 +52,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     port,
     host,
     databaseUrl: parseDatabaseUrl(env.DATABASE_URL),
+    allowUnsafePostgres: parseSwitch('IMID_ALLOW_UNSAFE_POSTGRES', env.IMID_ALLOW_UNSAFE_POSTGRES),
     directory: env.IMID_DATA_DIR || '.data',
     adminKey: parseSecret('IMID_ADMIN_KEY', env.IMID_ADMIN_KEY),
     publicUrl: parseUrl(env.IMID_PUBLIC_URL || `http://localhost:${port}`),
@@ -64,6 +67,11 @@ function parsePort(text: string): number {
   const port = Number(text);
   if (!/^\d+$/.test(text) || port > 65535) throw new Error('PORT must be a number from 0 to 65535');
   return port;
+}
+
+function parseSwitch(variable: string, text: string | undefined): boolean {
+  if (text && text !== 'true' && text !== 'false') throw new Error(`${variable} must be true or false`);
+  return text === 'true';
 }
 
 function parseTraces(env: NodeJS.ProcessEnv): TracesConfig | undefined {

@@ -39,6 +39,7 @@ async function start(config: Config, open: (() => Promise<unknown>)[]): Promise<
   const secret = config.secret ?? (await keepKeyFile(join(config.directory, 'secret.key'), 'ims_')).key;
   const database = await openDatabase({
     connection: cluster ? { ...cluster.connection, ssl: false } : { connectionString: config.databaseUrl },
+    allowUnsafe: config.allowUnsafePostgres,
     log,
   }).catch((cause: unknown) => {
     if (cluster) throw cause;

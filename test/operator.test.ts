@@ -40,6 +40,7 @@ test('a setting that is wrong is named, and nothing is started', async () => {
     ['IMID_ADMIN_KEY', 'short'],
     ['IMID_SECRET', 'short'],
     ['IMID_PUBLIC_URL', 'ftp://x'],
+    ['IMID_ALLOW_UNSAFE_POSTGRES', 'yes'],
   ] as const;
   const urls = [
     'nonsense',

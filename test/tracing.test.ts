@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
+import { readConfig } from '../src/config.ts';
 import { startTracing, type TracesOptions } from '../src/routing/tracing_opentelemetry.ts';
 import { startService, type Json, type Service, type Tenant } from './harness.ts';
 
@@ -193,4 +194,26 @@ test('a collector that is gone keeps nobody from sending, nor the service from s
   assert.ok(performance.now() - startedAt < 4_000);
   process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] = endpoint;
   delete process.env['OTEL_EXPORTER_OTLP_TIMEOUT'];
+});
+
+test('the standard variables say whether there are traces, and how many', () => {
+  assert.equal(readConfig({ OTEL_TRACES_SAMPLER_ARG: 'x' }).traces, undefined);
+  const OTEL_EXPORTER_OTLP_ENDPOINT = 'http://localhost:4318';
+  assert.deepEqual(readConfig({ OTEL_EXPORTER_OTLP_ENDPOINT }).traces, {
+    sampler: 'parentbased_traceidratio',
+    ratio: 1,
+  });
+  assert.deepEqual(
+    readConfig({
+      OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'http://localhost:4318/v1/traces',
+      OTEL_TRACES_SAMPLER: 'always_on',
+      OTEL_TRACES_SAMPLER_ARG: '0.01',
+    }).traces,
+    { sampler: 'always_on', ratio: 0.01 },
+  );
+  for (const bad of [{ OTEL_TRACES_SAMPLER: 'some' }, { OTEL_TRACES_SAMPLER_ARG: '2' }])
+    assert.throws(
+      () => readConfig({ OTEL_EXPORTER_OTLP_ENDPOINT, ...bad }),
+      new RegExp(Object.keys(bad)[0]!),
+    );
 });

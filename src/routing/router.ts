@@ -315,11 +315,11 @@ export async function createRouter(options: RouterOptions) {
       },
     } satisfies Partial<Listeners>,
 
-    /** Finishes what is being stored, then closes every connection for a restart. */
+    /** Takes nothing more, finishes what is being stored, then closes every connection for a restart. */
     async drain(): Promise<void> {
+      for (const session of hub.all()) session.stop();
       await writer.drain();
       for (const session of hub.all()) session.close('draining');
-      await writer.drain();
       await acks.settleAll();
       await connections.settle();
       await heartbeat.stop();

@@ -88,6 +88,7 @@ export class Session {
   #admitted: Admitted;
   #user: User;
   #isClosed = false;
+  #isStopped = false;
   #isWaitingForReader = false;
   #expiry: NodeJS.Timeout | undefined;
   /** Ids of sends that were not answered yet, with how often each was sent. */
@@ -186,7 +187,7 @@ export class Session {
   }
 
   receive(frame: ClientFrame): void {
-    if (this.#isClosed) return;
+    if (this.#isClosed || this.#isStopped) return;
     if (this.#peer.buffered > MAX_BUFFERED_BYTES) void this.#waitForReader();
     if (frame.type === 'send') this.#send(frame);
     else if (frame.type === 'ack') this.#ack(frame.seq);
@@ -204,6 +205,12 @@ export class Session {
     this.#peer.send(
       errorFrame({ ...(id === undefined ? {} : { id }), code: error.code, detail: error.message }),
     );
+  }
+
+  /** Takes nothing more from the client; what it sends now, it sends again where it connects next. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#peer.pause();
   }
 
   close(reason: CloseReason): void {

@@ -65,6 +65,9 @@ export class Writer {
   #queuedBytes = 0;
   /** Senders with units that were taken out of the queue and are not settled yet, with how many they are. */
   readonly #held = new Map<number, number>();
+  /** Units in the last flush. */
+  #lastFlush = 0;
+  #isStopped = false;
   #flushes = 0;
   #isScheduled = false;
   /** By sender and id: units that are queued or being stored. */
@@ -114,8 +117,9 @@ export class Writer {
     return this.write({ ...unit, ...located });
   }
 
-  /** Resolves when nothing is queued or being stored any more. */
+  /** Takes nothing more; resolves when what was taken is stored. */
   async drain(): Promise<void> {
+    this.#isStopped = true;
     if (this.#isIdle()) return;
     this.#idle ??= Promise.withResolvers();
     await this.#idle.promise;
@@ -126,6 +130,7 @@ export class Writer {
   }
 
   #enqueue(unit: Unit, key: string): Promise<Outcome> {
+    if (this.#isStopped) return Promise.reject(new ImidError('unavailable', 'The service is shutting down.'));
     if (this.#queuedMessages >= this.#maxQueuedMessages || this.#queuedBytes >= MAX_QUEUED_BYTES)
       return Promise.reject(new ImidError('unavailable', 'More is being sent than can be stored right now.'));
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
@@ -143,7 +148,9 @@ export class Writer {
     this.#isScheduled = true;
     setImmediate(() => {
       this.#isScheduled = false;
-      if (this.#flushes === MAX_FLUSHES) return;
+      // One that is smaller than the one before would only wait for it, and be as dear.
+      if (this.#flushes === MAX_FLUSHES || (this.#flushes > 0 && this.#queue.length < this.#lastFlush))
+        return;
       const taken = this.#take();
       if (taken.length > 0) void this.#flush(taken);
     });
@@ -178,6 +185,7 @@ export class Writer {
     this.#flushes += 1;
     const startedAt = performance.now();
     const [apart, together] = split(taken, ({ unit }) => this.#isSuspect(unit));
+    this.#lastFlush = together.length;
     this.#setApart(apart);
     await this.#store(together);
     this.#meters.flushed(together.length, (performance.now() - startedAt) / 1_000);

@@ -4,6 +4,7 @@
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import { startClock, type Clock } from './clock.ts';
+import { refuseUnsafePostgres } from './durability.ts';
 import { migrateToHead } from './migrations.ts';
 import { createPipeline, type Pipeline } from './pipeline.ts';
 import type { Tables } from './tables.ts';
@@ -26,7 +27,9 @@ export interface Database {
 
 export interface DatabaseOptions {
   connection: pg.PoolConfig;
-  /** Told of connections that break while nobody uses them. */
+  /** A Postgres that may lose what it has committed is warned of, instead of refused. */
+  allowUnsafe?: boolean;
+  /** Told of connections that break while nobody uses them, and of a Postgres that is unsafe. */
   log: (message: string, error?: Error) => void;
 }
 
@@ -45,7 +48,11 @@ const types: pg.CustomTypesConfig = {
       : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
 };
 
-export async function openDatabase({ connection, log }: DatabaseOptions): Promise<Database> {
+export async function openDatabase({
+  connection,
+  allowUnsafe = false,
+  log,
+}: DatabaseOptions): Promise<Database> {
   const config: pg.PoolConfig = {
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     ...limitStatements(STATEMENT_TIMEOUT_MS),
@@ -62,6 +69,7 @@ export async function openDatabase({ connection, log }: DatabaseOptions): Promis
   const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
   try {
     await refuseOldPostgres(pool);
+    await refuseUnsafePostgres(pool, allowUnsafe, log);
     await migrateToHead(kysely);
     const clock = await startClock(pool, log);
     return {

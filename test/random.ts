@@ -1,6 +1,6 @@
-// What makes a soak go another way each time, and the same way again by its seed.
+// What makes a test go another way each time, and the same way again by its seed.
 
-/** Printed by every soak. */
+/** Printed by whoever uses it. */
 export const seed = Number(process.env['IMID_SOAK_SEED'] ?? Date.now() % 2 ** 31);
 export const rounds = Number(process.env['IMID_SOAK_ROUNDS'] ?? 10);
 
