@@ -200,7 +200,10 @@ export async function createApp(options: AppOptions) {
   app.setValidatorCompiler(({ schema, httpPart }) => compileSchema(schema, httpPart as 'body'));
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, parseJson);
-  app.addHook('onRequest', async (request, reply) => void reply.header('x-request-id', request.id));
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.header('x-request-id', request.id);
+    done();
+  });
   app.addHook('onRequest', refuseBadQuery);
   app.addHook('onResponse', edgeMeters.count);
   app.decorateRequest('tenant');
