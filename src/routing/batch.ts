@@ -4,7 +4,6 @@ import { ImidError } from '../errors.ts';
 import { makeUuid, type AppId, type Name } from '../ids.ts';
 import type { Database } from '../store/database.ts';
 import {
-  findLockedInboxes,
   insertMessages,
   type InboxEntry,
   type NewMessage,
@@ -162,10 +161,8 @@ export class Batch {
     return new Set(inTheWay.map((inbox) => inbox.id));
   }
 
-  /** The rows of those users that somebody else has locked right now. */
-  async findLocked(database: Database): Promise<ReadonlySet<number>> {
-    if (this.#inboxes.size === 0) return new Set();
-    return findLockedInboxes(database.pool, [...this.#inboxes.values()]);
+  get inboxes(): readonly TouchedInbox[] {
+    return [...this.#inboxes.values()];
   }
 
   announce(audience: Audience): void {

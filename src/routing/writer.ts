@@ -3,7 +3,7 @@
 // - What a sender sends while earlier messages of it are being stored waits until each of those is stored or has failed.
 //   So whatever happens to a flush, the messages of a sender are stored in the order in which they came.
 // - A flush is one statement, thus all or nothing. What makes it fail, or wait for long, is found and set apart: the
-//   messages of those senders are stored one by one, and the others run again without them.
+//   messages of those senders are stored one by one, or wait, and the others run again without them.
 // - Nothing is reported as stored before it is committed.
 // - Rows are locked in the order of their keys, in every process: flushes can wait for one another, never deadlock.
 
@@ -12,8 +12,9 @@ import { LRUCache } from 'lru-cache';
 import { ImidError, asImidError, isOutage } from '../errors.ts';
 import { isLockTimeout, violatedUnique } from '../store/constraints.ts';
 import type { Database } from '../store/database.ts';
-import { findRepeaters, findSentMessages } from '../store/messages.ts';
+import { findLockedInboxes, findRepeaters, findSentMessages } from '../store/messages.ts';
 import { Batch, type Audience, type Outcome, type Stored, type Unit } from './batch.ts';
+import { LockedInboxes } from './locked_inboxes.ts';
 import type { Meters } from './meters.ts';
 import { Recent } from './recent.ts';
 import type { Tracing } from './tracing.ts';
@@ -26,13 +27,21 @@ const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
 const MAX_REMEMBERED = 50_000;
 /** For how long one who has repeated something that isn't remembered is looked up first. */
 const REPEATER_MS = 60_000;
-const MAX_SUSPECTS = 10_000;
-/** For how long an inbox that is locked (by a rename of thousands) is kept from the others' flushes. */
-const LOCKED_MS = 2_000;
-/** How long a message waits for a locked inbox, and how often it is tried. */
+const MAX_REPEATERS = 10_000;
+/** How long a message waits for a locked inbox. */
 const LOCKED_PATIENCE_MS = 3_000;
 const LOCKED_PAUSE_MS = 100;
 const MAX_RELOCATIONS = 10;
+
+/** Why a flush came to nothing. */
+interface Trouble {
+  /** Whose units to take out. */
+  senders: ReadonlySet<number>;
+  /** It is known to be theirs; else it may also be somebody else's. */
+  isCertain?: boolean;
+  /** It passes when their inboxes are free. */
+  isLocked?: boolean;
+}
 
 interface Queued {
   /** Of sender and id. */
@@ -74,9 +83,10 @@ export class Writer {
   readonly #underWay = new Map<string, Promise<Outcome>>();
   /** By sender and id: what the last messages were answered with. */
   readonly #remembered = new Recent<string, Stored>(MAX_REMEMBERED);
-  readonly #repeaters = new LRUCache<number, true>({ max: MAX_SUSPECTS, ttl: REPEATER_MS });
-  /** Inboxes that somebody else has locked, for longer than it takes to store messages. */
-  readonly #locked = new LRUCache<number, true>({ max: MAX_SUSPECTS, ttl: LOCKED_MS, ttlAutopurge: true });
+  readonly #repeaters = new LRUCache<number, true>({ max: MAX_REPEATERS, ttl: REPEATER_MS });
+  readonly #locked: LockedInboxes;
+  /** By sender: units that wait for a locked inbox, each with those behind it. */
+  readonly #parked = new Map<number, { own: readonly Queued[]; patientUntil: number }>();
   #idle: PromiseWithResolvers<void> | undefined;
 
   constructor({ database, audience, meters, tracing, log, maxQueuedMessages = 20_000 }: WriterOptions) {
@@ -86,6 +96,10 @@ export class Writer {
     this.#tracing = tracing;
     this.#log = log;
     this.#maxQueuedMessages = maxQueuedMessages;
+    this.#locked = new LockedInboxes({
+      probe: (inboxes) => findLockedInboxes(database.pool, inboxes),
+      onProbed: () => this.#unpark(),
+    });
   }
 
   /** What waits to be stored. */
@@ -184,7 +198,10 @@ export class Writer {
   async #flush(taken: readonly Queued[]): Promise<void> {
     this.#flushes += 1;
     const startedAt = performance.now();
-    const [apart, together] = split(taken, ({ unit }) => this.#isSuspect(unit));
+    const locked = sendersOf(taken.map(({ unit }) => unit).filter((unit) => this.#touchesLocked(unit)));
+    const [waiting, ready] = split(taken, ({ unit }) => locked.has(unit.sender.id));
+    const [apart, together] = split(ready, ({ unit }) => this.#repeaters.has(unit.sender.id));
+    this.#park(waiting);
     this.#lastFlush = together.length;
     this.#setApart(apart);
     await this.#store(together);
@@ -193,10 +210,37 @@ export class Writer {
     this.#schedule();
   }
 
-  /** Whether a unit would make its flush wait, or run again. */
-  #isSuspect(unit: Unit): boolean {
-    if (this.#repeaters.has(unit.sender.id)) return true;
+  #touchesLocked(unit: Unit): boolean {
     return this.#locked.size > 0 && touches(unit, this.#locked);
+  }
+
+  /** Keeps units until the inboxes that they touch are free. */
+  #park(queued: readonly Queued[]): void {
+    const patientUntil = performance.now() + LOCKED_PATIENCE_MS;
+    for (const [sender, own] of Map.groupBy(queued, ({ unit }) => unit.sender.id))
+      this.#parked.set(sender, { own, patientUntil });
+  }
+
+  /** Puts units whose inboxes are free back in front of the queue; gives up those that have waited for too long. */
+  #unpark(): void {
+    for (const [sender, { own, patientUntil }] of this.#parked) {
+      const isFree = !own.some(({ unit }) => this.#touchesLocked(unit));
+      if (!isFree && performance.now() < patientUntil) continue;
+      this.#parked.delete(sender);
+      const [late, free] = split(own, ({ unit }) => this.#touchesLocked(unit));
+      this.#putBack(free);
+      for (const each of late) this.#reject(each, lockedError());
+    }
+  }
+
+  #putBack(own: readonly Queued[]): void {
+    this.#queue.unshift(...own);
+    for (const { unit } of own) {
+      this.#queuedMessages += unit.recipients.length;
+      this.#queuedBytes += unit.content.length;
+      this.#unhold(unit);
+    }
+    this.#schedule();
   }
 
   /** Settles units, in one statement if it can be. */
@@ -206,8 +250,8 @@ export class Writer {
       const trouble = await this.#attempt(queued);
       if (!trouble) return;
       const [taken, left] = split(queued, ({ unit }) => trouble.senders.has(unit.sender.id));
-      const isAlone = trouble.isCertain || left.length === 0;
-      if (isAlone) this.#setApart(taken);
+      if (trouble.isLocked) this.#park(taken);
+      else if (trouble.isCertain || left.length === 0) this.#setApart(taken);
       else await this.#store(taken);
       await this.#store(left);
     } catch (error) {
@@ -217,9 +261,7 @@ export class Writer {
   }
 
   /** Stores units in one statement, or nothing: then it gives back whose units to take out. Throws on an outage. */
-  async #attempt(
-    queued: readonly Queued[],
-  ): Promise<{ senders: ReadonlySet<number>; isCertain: boolean } | undefined> {
+  async #attempt(queued: readonly Queued[]): Promise<Trouble | undefined> {
     const units = queued.map(({ unit }) => unit);
     const batch = new Batch(this.#database.clock.now(), units, false);
     try {
@@ -238,15 +280,12 @@ export class Writer {
   }
 
   /** Whose units made a statement fail. */
-  async #diagnose(
-    units: readonly Unit[],
-    batch: Batch,
-    error: unknown,
-  ): Promise<{ senders: ReadonlySet<number>; isCertain: boolean }> {
+  async #diagnose(units: readonly Unit[], batch: Batch, error: unknown): Promise<Trouble> {
     if (isLockTimeout(error)) {
       this.#meters.tookApart('locked');
-      const locked = await this.#findLocked(batch);
-      return { senders: sendersOf(units.filter((unit) => touches(unit, locked))), isCertain: true };
+      const locked = await this.#locked.find(batch.inboxes);
+      const waiting = units.filter((unit) => touches(unit, locked));
+      return { senders: sendersOf(waiting), isLocked: true };
     }
     if (violatedUnique(error) === 'message__client_id') {
       const repeaters = await findRepeaters(this.#database.pool, units.map(toKey));
@@ -259,7 +298,7 @@ export class Writer {
     this.#meters.tookApart('fault');
     // Whatever it is, it is in one of two halves.
     const senders = [...sendersOf(units)];
-    return { senders: new Set(senders.slice(0, Math.ceil(senders.length / 2))), isCertain: false };
+    return { senders: new Set(senders.slice(0, Math.ceil(senders.length / 2))) };
   }
 
   #resolve(queued: Queued, outcome: Outcome): void {
@@ -274,12 +313,16 @@ export class Writer {
     queued.reject(asImidError(error));
   }
 
+  #unhold({ sender }: Unit): void {
+    const count = this.#held.get(sender.id)! - 1;
+    if (count > 0) this.#held.set(sender.id, count);
+    else this.#held.delete(sender.id);
+  }
+
   /** A unit is settled; its sender is free for the next flush when all of them are. */
   #release({ key, unit }: Queued): void {
     this.#underWay.delete(key);
-    const count = this.#held.get(unit.sender.id)! - 1;
-    if (count > 0) this.#held.set(unit.sender.id, count);
-    else this.#held.delete(unit.sender.id);
+    this.#unhold(unit);
     this.#schedule();
     if (!this.#isIdle()) return;
     this.#idle?.resolve();
@@ -319,9 +362,8 @@ export class Writer {
       const located = await unit.relocate();
       const known = await findSentMessages(this.#database.pool, unit.appId, located.sender.id, unit.clientId);
       const batch = new Batch(this.#database.clock.now(), [{ ...unit, ...located, known }], true);
-      if (touches({ ...unit, ...located }, this.#locked) && (await this.#findLocked(batch)).size > 0) {
-        if (performance.now() > patientUntil)
-          throw new ImidError('unavailable', 'An inbox is being changed; send it again.');
+      if (this.#touchesLocked({ ...unit, ...located })) {
+        if (performance.now() > patientUntil) throw lockedError();
         await sleep(LOCKED_PAUSE_MS);
         continue;
       }
@@ -331,17 +373,10 @@ export class Writer {
       } catch (error) {
         if (violatedUnique(error) === 'message__client_id') round += 1;
         else if (!isLockTimeout(error)) throw error;
-        else await this.#findLocked(batch);
+        else await this.#locked.find(batch.inboxes);
       }
     }
     throw new ImidError('unavailable', 'The users of this message keep changing their names.');
-  }
-
-  /** Which inboxes of a batch are locked by somebody else; kept in mind for a while. */
-  async #findLocked(batch: Batch): Promise<ReadonlySet<number>> {
-    const locked = await batch.findLocked(this.#database);
-    for (const id of locked) this.#locked.set(id, true);
-    return locked;
   }
 
   /** As `Batch.insert`, and tells of what was stored. */
@@ -367,6 +402,10 @@ function split(queued: readonly Queued[], isFirst: (queued: Queued) => boolean):
 }
 
 const toKey = ({ appId, sender, clientId }: Unit) => ({ appId, senderId: sender.id, clientId });
+
+function lockedError(): ImidError {
+  return new ImidError('unavailable', 'An inbox is being changed; send it again.');
+}
 
 function touches({ sender, recipients }: Unit, inboxes: { has(id: number): boolean }): boolean {
   return [sender, ...recipients].some((user) => 'id' in user && inboxes.has(user.id));
