@@ -5,8 +5,8 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import websocket from '@fastify/websocket';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
-import Fastify from 'fastify';
-import { Registry } from 'prom-client';
+import Fastify, { LogController } from 'fastify';
+import { collectDefaultMetrics, Registry } from 'prom-client';
 import { adminApps, tenantApp } from './edge/apps.ts';
 import { audit as auditTrail } from './edge/audit.ts';
 import { createAccess } from './edge/access.ts';
@@ -16,9 +16,11 @@ import { userExport } from './edge/exports.ts';
 import { identities } from './edge/identities.ts';
 import { userImport } from './edge/imports.ts';
 import { keys as keyRoutes } from './edge/keys.ts';
+import { createRequestIds, describeError, ORIGIN } from './edge/logging.ts';
 import { me } from './edge/me.ts';
 import { merges } from './edge/merges.ts';
 import { messages } from './edge/messages.ts';
+import { createEdgeMeters } from './edge/meters.ts';
 import { openapi } from './edge/openapi.ts';
 import { presence } from './edge/presence.ts';
 import { problems, refuseMalformed, sendProblem, toImidError } from './edge/problems.ts';
@@ -29,6 +31,7 @@ import { tokenIssue } from './edge/tokens.ts';
 import { compileSchema } from './edge/validation.ts';
 import { parseJson, parseQuery, refuseBadQuery } from './edge/parsing.ts';
 import { wellKnown } from './edge/wellknown.ts';
+import { createGauges } from './gauges.ts';
 import { createApps } from './identity/apps.ts';
 import { createAudit } from './identity/audit.ts';
 import { createContactBook } from './identity/contacts.ts';
@@ -40,11 +43,13 @@ import { createMergers } from './identity/mergers.ts';
 import { createRegistry } from './identity/registry.ts';
 import { createRehearsals } from './identity/rehearsal.ts';
 import { createRenaming } from './identity/renaming.ts';
+import { createReadiness } from './readiness.ts';
 import { completeLimits } from './routing/limits.ts';
 import { createBell } from './routing/bell.ts';
 import { createMeters } from './routing/meters.ts';
 import { createRings } from './routing/rings.ts';
 import { createRouter } from './routing/router.ts';
+import { createLogTracing, type Tracing } from './routing/tracing.ts';
 import type { Database } from './store/database.ts';
 import { createApiKeys } from './tokens/api_keys.ts';
 import { createBox } from './tokens/box.ts';
@@ -60,6 +65,10 @@ export interface AppOptions {
   /** The issuer of tokens. */
   publicUrl: string;
   logLevel: string;
+  /** Where lines of the log go. Undefined: to stdout. */
+  logTo?: { write(line: string): void } | undefined;
+  /** Follows sends for traces. */
+  traces?: Tracing | undefined;
   /** Rings between processes go through it. Undefined: through Postgres. */
   natsUrl?: string | undefined;
   /** In milliseconds: how often it is looked whether a client still answers. */
@@ -81,8 +90,17 @@ const PARAM_MAX_LENGTH = 600; // 128 bytes of UTF-8, each as %XX, behind an appI
 export async function createApp(options: AppOptions) {
   const { database, adminKey, secret, publicUrl, logLevel, pingMs, drainTimeoutMs, maxQueuedMessages } =
     options;
+  const metrics = new Registry();
+  const newRequestId = createRequestIds();
+  const edgeMeters = createEdgeMeters(metrics);
   const app = Fastify({
-    logger: { level: logLevel },
+    logger: {
+      level: logLevel,
+      serializers: { err: describeError },
+      ...(options.logTo ? { stream: options.logTo } : {}),
+    },
+    genReqId: newRequestId,
+    logController: new LogController({ requestIdLogLabel: ORIGIN }),
     // A logger per request tells its lines apart; where there are only errors, the error's own line does.
     childLoggerFactory: (logger, bindings, child) =>
       logger.level === 'info' || logger.level === 'debug' || logger.level === 'trace'
@@ -95,11 +113,24 @@ export async function createApp(options: AppOptions) {
     onConstructorPoisoning: 'ignore',
     // Only this is an upgrade; whoever offers another protocol, or elsewhere, is answered in HTTP.
     http: { shouldUpgradeCallback: isSocketRequest },
-    clientErrorHandler: refuseMalformed,
-    frameworkErrors: (error, request, reply) => void sendProblem(toImidError(error), request, reply),
+    clientErrorHandler(error, socket) {
+      const origin = newRequestId();
+      app.log.debug({ origin, err: error }, 'what came was not a request');
+      edgeMeters.answered(refuseMalformed(error, socket, origin));
+    },
+    frameworkErrors(error, request, reply) {
+      const problem = toImidError(error);
+      void sendProblem(problem, request, reply);
+      edgeMeters.answered(problem.code); // no hook is run for it
+    },
     routerOptions: { maxParamLength: PARAM_MAX_LENGTH, querystringParser: parseQuery },
   }).withTypeProvider<TypeBoxTypeProvider>();
-  const log = (message: string, error?: unknown): void => app.log.error({ err: error }, message);
+  const log = (message: string, error?: unknown, more?: object): void =>
+    app.log.error({ ...more, err: error }, message);
+  const tracing =
+    logLevel === 'debug' || logLevel === 'trace'
+      ? createLogTracing((fields, message) => app.log.debug(fields, message), options.traces)
+      : options.traces;
   const processId = randomUUID();
   const limits = completeLimits(options.limits);
   let isDraining = false;
@@ -107,7 +138,6 @@ export async function createApp(options: AppOptions) {
   // The stages, each given what stands above it.
   const box = createBox(secret);
   const hashes = createHashes(await keepSecret(database, box, 'former-names'));
-  const metrics = new Registry();
   const meters = createMeters(metrics);
   const rings = createRings({ database, processId, meters, log });
   const apps = createApps({ database, onChange: (appId) => rings.tellAll('app', [appId]) });
@@ -133,6 +163,7 @@ export async function createApp(options: AppOptions) {
     meters,
     limits,
     admit: access.admit,
+    tracing,
     log,
     maxQueuedMessages,
     heartbeatMs: options.heartbeatMs,
@@ -162,11 +193,19 @@ export async function createApp(options: AppOptions) {
   });
   await Promise.race([listening.promise, sleep(BELL_PATIENCE_MS)]);
 
+  createGauges(metrics, { database, meters, router, registry, apps, apiKeys, lookups });
+  collectDefaultMetrics({ register: metrics });
+
   // What holds for all routes.
   app.setValidatorCompiler(({ schema, httpPart }) => compileSchema(schema, httpPart as 'body'));
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, parseJson);
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.header('x-request-id', request.id);
+    done();
+  });
   app.addHook('onRequest', refuseBadQuery);
+  app.addHook('onResponse', edgeMeters.count);
   app.decorateRequest('tenant');
   app.decorateRequest('granted');
   app.decorateRequest('actor');
@@ -187,8 +226,8 @@ export async function createApp(options: AppOptions) {
   // The routes, by who may call them.
   await app.register(wellKnown, {
     keys,
-    ping: async () => void (await database.pool.query('select 1')),
-    isDraining: () => isDraining,
+    metrics,
+    findFaults: createReadiness({ database, router, isDraining: () => isDraining }),
   });
   await app.register(async (admin) => {
     admin.addHook('onRequest', access.requireAdmin);

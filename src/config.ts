@@ -25,8 +25,24 @@ export interface Config {
   readonly maxQueuedMessages: number | undefined;
   readonly pingMs: number | undefined;
   readonly drainTimeoutMs: number | undefined;
+  /** Undefined: no traces are made. Where they go is read by the exporter. */
+  readonly traces: TracesConfig | undefined;
 }
 
+export interface TracesConfig {
+  readonly sampler: (typeof SAMPLERS)[number];
+  /** Of the traces that begin here, for the samplers that go by it. */
+  readonly ratio: number;
+}
+
+const SAMPLERS = [
+  'always_on',
+  'always_off',
+  'traceidratio',
+  'parentbased_always_on',
+  'parentbased_always_off',
+  'parentbased_traceidratio',
+] as const;
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
 const SECRET_MIN_LENGTH = 16;
 const NATS_URL_RULE =
@@ -55,6 +71,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     secret: parseSecret('IMID_SECRET', env.IMID_SECRET),
     natsUrl: parseNatsUrl(env.NATS_URL),
     logLevel,
+    traces: parseTraces(env),
     limits: readLimits(env),
     maxQueuedMessages: parseInteger(
       'IMID_MAX_QUEUED_MESSAGES',
@@ -110,6 +127,16 @@ function parsePort(text: string): number {
 function parseSwitch(variable: string, text: string | undefined): boolean {
   if (text && text !== 'true' && text !== 'false') throw new Error(`${variable} must be true or false`);
   return text === 'true';
+}
+
+function parseTraces(env: NodeJS.ProcessEnv): TracesConfig | undefined {
+  if (!env.OTEL_EXPORTER_OTLP_ENDPOINT && !env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) return undefined;
+  const name = env.OTEL_TRACES_SAMPLER || 'parentbased_traceidratio';
+  const sampler = SAMPLERS.find((each) => each === name);
+  if (!sampler) throw new Error(`OTEL_TRACES_SAMPLER must be one of ${SAMPLERS.join(', ')}`);
+  const ratio = Number(env.OTEL_TRACES_SAMPLER_ARG || 1);
+  if (!(ratio >= 0 && ratio <= 1)) throw new Error('OTEL_TRACES_SAMPLER_ARG must be a number from 0 to 1');
+  return { sampler, ratio };
 }
 
 /** Never quotes the text, since there is a password in it. */

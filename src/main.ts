@@ -46,12 +46,16 @@ async function start(config: Config, open: (() => Promise<unknown>)[]): Promise<
     throw new Error(`the database of DATABASE_URL can't be used: ${reasonOf(cause)}`, { cause });
   });
   open.push(() => database.close());
+  const traces =
+    config.traces && (await import('./routing/tracing_opentelemetry.ts')).startTracing(config.traces);
+  if (traces) open.push(() => traces.stop());
   const app = await createApp({
     database,
     adminKey: config.adminKey ?? admin!.key,
     secret,
     publicUrl: config.publicUrl,
     logLevel: config.logLevel,
+    traces,
     natsUrl: config.natsUrl,
     limits: config.limits,
     maxQueuedMessages: config.maxQueuedMessages,

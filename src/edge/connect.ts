@@ -123,6 +123,7 @@ export const connect: FastifyPluginAsyncTypebox<ConnectOptions> = async (
         after: query.after,
         epoch: query.epoch,
       });
+      request.log.debug({ connectionId: session.connectionId }, 'a connection was opened');
       const receive = (data: Buffer, isBinary: boolean): void => {
         if (!rate.take(performance.now())) return session.close('tooFast');
         if (isBinary || data.length > FRAME_MAX_BYTES || !isUtf8(data)) return session.close('protocolError');
@@ -136,8 +137,12 @@ export const connect: FastifyPluginAsyncTypebox<ConnectOptions> = async (
         if (isReady) receive(data as Buffer, isBinary);
         else void started.then(() => receive(data as Buffer, isBinary));
       });
-      socket.on('close', () => session.onClosed());
-      socket.on('error', () => socket.terminate());
+      let refused: number | undefined;
+      socket.on('close', (code) => session.onClosed(refused ?? code, refused ? 'websocket' : 'client'));
+      socket.on('error', (error: Error & { code?: string }) => {
+        refused = LAYER_CODES[error.code ?? ''] ?? 1002;
+        socket.terminate();
+      });
       peer.pause();
       void started.then(() => {
         isReady = true;
@@ -195,6 +200,13 @@ function refuseOtherDevice(request: FastifyRequest, device: string | undefined):
   if (bound !== undefined && device !== undefined && device !== bound)
     throw new ImidError('forbidden', 'The token is bound to another device.');
 }
+
+/** What ws closes with by itself, where it isn't the protocol error 1002. */
+const LAYER_CODES: Record<string, number> = {
+  WS_ERR_INVALID_UTF8: 1007,
+  WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: 1009,
+  WS_ERR_TOO_MANY_BUFFERED_PARTS: 1008,
+};
 
 const silent = new WeakSet<WebSocket>();
 

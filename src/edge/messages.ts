@@ -107,7 +107,7 @@ export const messages: FastifyPluginAsyncTypebox<{ directory: Directory; router:
         },
       },
     },
-    async ({ tenant, body }, reply) => {
+    async ({ id, headers, tenant, body }, reply) => {
       const content = toJsonText(body.content, CONTENT_MAX_BYTES, { in: 'body', pointer: '#/content' });
       const outcome = await router.send(tenant, {
         from: body.from,
@@ -115,6 +115,8 @@ export const messages: FastifyPluginAsyncTypebox<{ directory: Directory; router:
         content,
         id: body.id ?? randomUUID(),
         push: body.push,
+        origin: id,
+        traceparent: typeof headers['traceparent'] === 'string' ? headers['traceparent'] : undefined,
       });
       const results = outcome.map((stored) =>
         stored instanceof ImidError

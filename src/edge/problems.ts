@@ -5,7 +5,8 @@ import type { Socket } from 'node:net';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import type { ErrorObject } from 'ajv';
-import { asImidError, errorCodes, ImidError, type FieldFault } from '../errors.ts';
+import { asImidError, errorCodes, ImidError, type ErrorCode, type FieldFault } from '../errors.ts';
+import { ORIGIN } from './logging.ts';
 import { faultsOf, invalid } from './validation.ts';
 
 const PARTS: Record<string, FieldFault['in']> = {
@@ -15,8 +16,16 @@ const PARTS: Record<string, FieldFault['in']> = {
   headers: 'header',
 };
 
+declare module 'fastify' {
+  interface FastifyReply {
+    /** The code of the problem document that is the answer. */
+    problem: ErrorCode | undefined;
+  }
+}
+
 export const problems = fp(
   async (app) => {
+    app.decorateReply('problem');
     app.setErrorHandler((error: FastifyError, request, reply) =>
       sendProblem(toImidError(error), request, reply),
     );
@@ -33,7 +42,11 @@ export const problems = fp(
 
 export function sendProblem(error: ImidError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const { status } = errorCodes[error.code];
-  if (status >= 500) request.log.error({ reqId: request.id, err: error.cause ?? error }, error.message);
+  reply.problem = error.code;
+  reply.header('x-request-id', request.id);
+  // Past the request's own logger, which says the id a second time, or not at all (app.ts).
+  if (status >= 500)
+    request.server.log.error({ [ORIGIN]: request.id, err: error.cause ?? error }, error.message);
   if (status === 401) reply.header('www-authenticate', challengeOf(error));
   if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds);
   return reply
@@ -43,22 +56,27 @@ export function sendProblem(error: ImidError, request: FastifyRequest, reply: Fa
     .send(toProblem(error));
 }
 
-/** Answers what isn't HTTP enough to become a request. */
-export function refuseMalformed(error: Error & { code?: string }, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
+/** Answers what isn't HTTP enough to become a request; with which code, if with any. */
+export function refuseMalformed(
+  error: Error & { code?: string },
+  socket: Socket,
+  id: string,
+): ErrorCode | undefined {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return undefined;
+  }
   const isTooLarge = error.code === 'HPE_HEADER_OVERFLOW';
-  const body = JSON.stringify(
-    toProblem(
-      isTooLarge
-        ? new ImidError('payload_too_large', 'The request line and headers are too large.')
-        : new ImidError('invalid_request', 'This is not well-formed HTTP.'),
-    ),
-  );
-  const { status } = errorCodes[isTooLarge ? 'payload_too_large' : 'invalid_request'];
+  const refusal = isTooLarge
+    ? new ImidError('payload_too_large', 'The request line and headers are too large.')
+    : new ImidError('invalid_request', 'This is not well-formed HTTP.');
+  const body = JSON.stringify(toProblem(refusal));
+  const { status } = errorCodes[refusal.code];
   socket.end(
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/problem+json\r\n` +
-      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+      `X-Request-Id: ${id}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
   );
+  return refusal.code;
 }
 
 function toProblem(error: ImidError): object {

@@ -1,16 +1,18 @@
-// What anyone may read: the public keys, and whether the service lives and is ready.
+// What anyone may read: the public keys, whether the service lives and is ready, and what it counts.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { Registry } from 'prom-client';
 import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
 import type { Keys } from '../tokens/keys.ts';
 import { problems } from './shapes.ts';
+import { asText } from './streams.ts';
 
 export interface WellKnownOptions {
   keys: Keys;
-  /** Throws when the database is out of reach. */
-  ping: () => Promise<void>;
-  isDraining: () => boolean;
+  metrics: Registry;
+  /** What keeps the service from serving, in sentences. */
+  findFaults: () => Promise<string[]>;
 }
 
 const Status = Type.Object({ status: Type.Literal('ok') }, { examples: [{ status: 'ok' }] });
@@ -19,7 +21,7 @@ const JWKS_MAX_AGE_SECONDS = 300;
 
 export const wellKnown: FastifyPluginAsyncTypebox<WellKnownOptions> = async (
   app,
-  { keys, ping, isDraining },
+  { keys, metrics, findFaults },
 ) => {
   app.get(
     '/.well-known/jwks.json',
@@ -54,6 +56,8 @@ export const wellKnown: FastifyPluginAsyncTypebox<WellKnownOptions> = async (
       schema: {
         operationId: 'getHealth',
         summary: 'Whether the process lives',
+        description:
+          'It does when it answers at all. Says nothing of the database: a new process would not help that.',
         tags,
         security: [],
         response: { 200: { ...Status, description: 'It does.' } },
@@ -68,16 +72,38 @@ export const wellKnown: FastifyPluginAsyncTypebox<WellKnownOptions> = async (
       schema: {
         operationId: 'getReadiness',
         summary: 'Whether the service can take requests',
-        description: 'It can when the database answers and it is not shutting down.',
+        description:
+          'It can when the database answers within a second, has the schema of this version and takes note of this ' +
+          'process, and when the service is not shutting down; else `detail` says which of these it is.',
         tags,
         security: [],
         response: { 200: { ...Status, description: 'It can.' }, ...problems('unavailable') },
       },
     },
     async () => {
-      if (isDraining()) throw new ImidError('unavailable', 'The service is shutting down.');
-      await ping();
+      const faults = await findFaults();
+      if (faults.length > 0) throw new ImidError('unavailable', faults.join(' '));
       return { status: 'ok' as const };
     },
+  );
+
+  app.get(
+    '/metrics',
+    {
+      schema: {
+        operationId: 'getMetrics',
+        summary: 'What this process counts, for Prometheus',
+        description: 'Names no app and no user. What only the database knows is missing while that is away.',
+        tags,
+        security: [],
+        response: {
+          200: {
+            description: 'In the text format of Prometheus.',
+            content: { 'text/plain': asText('imid_connections{scheme="composed",state="foreground"} 1') },
+          },
+        },
+      },
+    },
+    async (_request, reply) => reply.type(metrics.contentType).send(await metrics.metrics()),
   );
 };

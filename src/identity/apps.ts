@@ -29,6 +29,8 @@ export function createApps({ database: { kysely }, onChange }: AppsOptions) {
   }
 
   return {
+    uses: fresh.uses,
+
     find: (id: AppId): Promise<App | undefined> => fresh.get(id),
 
     /** Throws `not_found`. */

@@ -4,6 +4,7 @@
 import { LRUCache } from 'lru-cache';
 import type { AppId } from '../ids.ts';
 import type { Database } from '../store/database.ts';
+import type { Uses } from '../store/fresh.ts';
 import { findUsersBy, type User } from '../store/identities.ts';
 import type { Target } from './schemes.ts';
 
@@ -35,6 +36,7 @@ export function createLookups({ database: { pool }, onChange }: LookupsOptions) 
   const remembered = new LRUCache<string, User>({ max: MAX_REMEMBERED, ttl: MAX_AGE_MS, ttlResolution: 10 });
   /** Counts what this process changed: what was asked before may be out of date, and isn't remembered. */
   let changes = 0;
+  const uses: Uses = { hits: 0, misses: 0 };
   const queues = new Map<AppId, { waiting: Waiting[]; queries: number }>();
 
   function drop(): void {
@@ -90,6 +92,8 @@ export function createLookups({ database: { pool }, onChange }: LookupsOptions) 
   }
 
   return {
+    uses: uses as Readonly<Uses>,
+
     find,
 
     /** As `find`, but an answer may be one that was true within the last second. What this process did is seen at once. */
@@ -97,6 +101,8 @@ export function createLookups({ database: { pool }, onChange }: LookupsOptions) 
       if (targets.length > MAX_REMEMBERED_AT_ONCE) return find(appId, targets);
       const found = targets.map((target) => remembered.get(keyOf(appId, target)));
       const missing = targets.filter((_, i) => !found[i]);
+      uses.hits += targets.length - missing.length;
+      uses.misses += missing.length;
       if (missing.length === 0) return found;
       const before = changes;
       const start = performance.now();

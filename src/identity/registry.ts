@@ -43,6 +43,12 @@ export interface RegistryOptions {
 export function createRegistry({ database, directory, lookups, hashes }: RegistryOptions) {
   const { kysely, pool, clock } = database;
   const adoption = createAdoption({ database, directory, lookups, hashes });
+  const outcomes: Record<Registered['status'] | 'refused', number> = {
+    created: 0,
+    adopted: 0,
+    existing: 0,
+    refused: 0,
+  };
   const mint = (): RegisteredId => uuidToRegisteredId(makeUuid(clock.now()));
 
   /**
@@ -142,6 +148,9 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
   }
 
   return {
+    /** How many registrations came to what, since the start. */
+    outcomes: outcomes as Readonly<typeof outcomes>,
+
     /** Registers a userId, with a fresh imId unless it has one. Throws `scheme_disabled`, `conflict`. */
     async register(app: AppSchemes, registration: Registration): Promise<Registered & { createdAt: Date }> {
       for (;;) {
@@ -177,6 +186,7 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
         );
         for (const [i, { place }] of adoptions.entries()) results[place] = adopted[i]!;
       }
+      for (const result of results) outcomes[result instanceof ImidError ? 'refused' : result.status] += 1;
       return results;
     },
 

@@ -11,6 +11,7 @@ import {
   type TouchedInbox,
 } from '../store/messages.ts';
 import { rerun } from '../store/transact.ts';
+import type { Trail } from './tracing.ts';
 
 /** A user found by an address; the name is there if it was found by it, and must still be its when storing. */
 export interface Located {
@@ -32,6 +33,9 @@ export interface Unit {
   /** JSON text. */
   content: string;
   push: string | undefined;
+  /** The id of the request or frame that it came in with, for logs. */
+  origin: string;
+  trail: Trail | undefined;
   /** Finds sender and recipients anew, after names have moved under way. A throw fails the whole unit. */
   relocate(): Promise<{ sender: Located; recipients: readonly (Located | ImidError)[] }>;
 }
@@ -46,12 +50,21 @@ export interface Stored {
 
 export type Outcome = (Stored | ImidError)[];
 
+/** A message that has just been committed. */
+export interface FreshEntry extends InboxEntry {
+  trail?: Trail | undefined;
+}
+
+interface Message extends NewMessage {
+  readonly trail: Trail | undefined;
+}
+
 /** Those who are to hear of what was stored. */
 export interface Audience {
   /** Whether anybody here listens to an inbox. */
   hears(identityId: number): boolean;
   /** Told of every message right after its commit, once for each inbox it stands in. */
-  hear(identityId: number, entry: InboxEntry): void;
+  hear(identityId: number, entry: FreshEntry): void;
   /** Told of every inbox that has moved. */
   moved(inboxes: Iterable<{ appId: AppId; id: number }>): void;
 }
@@ -60,7 +73,7 @@ export class Batch {
   readonly #at: Date;
   readonly #isKnown: boolean;
   readonly #inboxes = new Map<number, TouchedInbox>();
-  readonly #messages: NewMessage[] = [];
+  readonly #messages: Message[] = [];
   /** Per unit and recipient: the message, or what came of it without one. */
   readonly #results: (NewMessage | Stored | ImidError)[][] = [];
   /** Inboxes that were found by two names: at least one of them has moved since. */
@@ -101,11 +114,15 @@ export class Batch {
     });
   }
 
-  #push({ appId, sender, clientId, content, push }: Unit, recipient: Located, part: number): NewMessage {
+  #push(
+    { appId, sender, clientId, content, push, trail }: Unit,
+    recipient: Located,
+    part: number,
+  ): NewMessage {
     const isToSelf = recipient.id === sender.id;
     const into = this.#touch(appId, recipient, !isToSelf || this.#isKnown);
     const from = isToSelf ? into : this.#touch(appId, sender, this.#isKnown);
-    const message: NewMessage = {
+    const message: Message = {
       id: makeUuid(this.#at),
       sender: from,
       senderStep: isToSelf ? 0 : (from.messages += 1),
@@ -115,6 +132,7 @@ export class Batch {
       part,
       content,
       push,
+      trail,
     };
     this.#messages.push(message);
     return message;
@@ -149,7 +167,8 @@ export class Batch {
 
   announce(audience: Audience): void {
     for (const message of this.#messages) {
-      const { sender, recipient } = message;
+      const { sender, recipient, trail } = message;
+      trail?.stored(message.id, recipient.base + message.recipientStep);
       const hearsSent = sender !== recipient && audience.hears(sender.id);
       const hearsReceived = audience.hears(recipient.id);
       if (!hearsSent && !hearsReceived) continue;
@@ -161,6 +180,7 @@ export class Batch {
         to: recipient.party,
         content: message.content,
         at: this.#at,
+        trail,
       };
       if (hearsSent) audience.hear(sender.id, { ...entry, seq: sender.base + message.senderStep });
       if (hearsReceived)

@@ -1,6 +1,7 @@
 // The connections of this process, written down where the others find them: so that they ring it, that a device has one
 // connection on all of them together, and that presence is everybody's. Opened and closed many at a time.
 
+import type { CloseReason } from '../errors.ts';
 import type { Database } from '../store/database.ts';
 import { coalesce } from '../store/coalesced.ts';
 import {
@@ -26,6 +27,8 @@ export interface ConnectionsOptions {
 export interface Connected extends Omit<NewConnection, 'id' | 'isForeground'> {
   readonly connectionId: string;
   readonly state: ConnectionState;
+  readonly isClosed: boolean;
+  close(reason: CloseReason): void;
 }
 
 export type Connections = ReturnType<typeof createConnections>;

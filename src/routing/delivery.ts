@@ -3,13 +3,14 @@
 // inbox. What can't be shown right now is left there and read later, so that a slow reader costs no memory.
 
 import type { InboxEntry } from '../store/messages.ts';
+import type { FreshEntry } from './batch.ts';
 import { MAX_BUFFERED_BYTES, type Peer } from './peer.ts';
 
 export interface DeliveryOptions {
   peer: Peer;
   /** The inbox from behind a seq, in order. */
   read: (after: number, limit: number) => Promise<InboxEntry[]>;
-  show: (entry: InboxEntry) => void;
+  show: (entry: FreshEntry) => void;
   /** The reader has taken nothing for too long. */
   onStalled: () => void;
   onError: (error: unknown) => void;
@@ -68,7 +69,7 @@ export class Delivery {
   }
 
   /** A message that has just been committed to the inbox. */
-  offer(entry: InboxEntry): void {
+  offer(entry: FreshEntry): void {
     const isNext = entry.seq === this.#cursor + 1;
     if (isNext && this.#isLive && !this.#isReading && this.#options.peer.buffered <= MAX_BUFFERED_BYTES) {
       this.#target = Math.max(this.#target, entry.seq);
@@ -100,7 +101,7 @@ export class Delivery {
     this.reach(this.#cursor + 1);
   }
 
-  #show(entry: InboxEntry): void {
+  #show(entry: FreshEntry): void {
     this.#cursor = entry.seq;
     this.#options.show(entry);
   }

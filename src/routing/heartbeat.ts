@@ -4,6 +4,8 @@ import type { Database } from '../store/database.ts';
 import { deleteDeadProcesses, deleteProcess, markProcess } from '../store/connections.ts';
 
 const DEFAULT_INTERVAL_MS = 1_000;
+/** Others take a process for gone after ten seconds. */
+const MAX_MISSED = 4;
 const CLEANING_MS = 30_000;
 
 export interface HeartbeatOptions {
@@ -24,6 +26,10 @@ export interface HeartbeatOptions {
 
 export interface Heartbeat {
   readonly epoch: string;
+  /** Since the database last knew that this process is here. */
+  readonly ageSeconds: number;
+  /** Whether that is longer than it may be. */
+  readonly isLate: boolean;
   stop(): Promise<void>;
 }
 
@@ -35,11 +41,13 @@ export async function startHeartbeat(options: HeartbeatOptions): Promise<Heartbe
   let beating: Promise<void> | undefined;
   const first = await markProcess(kysely, processId);
   let { epoch } = first;
+  let beatAt = performance.now();
   options.onOthers(first.others);
 
   async function beat(): Promise<void> {
     try {
       const mark = await markProcess(kysely, processId);
+      beatAt = performance.now();
       options.onOthers(mark.others);
       if (mark.epoch !== epoch) options.onEpoch((epoch = mark.epoch));
       if (!mark.wasKnown) await options.onForgotten();
@@ -62,6 +70,12 @@ export async function startHeartbeat(options: HeartbeatOptions): Promise<Heartbe
   return {
     get epoch() {
       return epoch;
+    },
+    get ageSeconds() {
+      return (performance.now() - beatAt) / 1_000;
+    },
+    get isLate() {
+      return performance.now() - beatAt > MAX_MISSED * intervalMs;
     },
     async stop() {
       clearInterval(timer);

@@ -8,9 +8,11 @@ import type { App } from '../identity/apps.ts';
 import type { Directory } from '../identity/directory.ts';
 import { readAddress, type Address } from '../identity/schemes.ts';
 import type { Database } from '../store/database.ts';
+import type { Uses } from '../store/fresh.ts';
 import { findSentMessages } from '../store/messages.ts';
 import type { Located, Unit } from './batch.ts';
 import type { PushText } from './frames.ts';
+import type { Trail } from './tracing.ts';
 
 /** What is to be sent, by whomever. */
 export interface Letter {
@@ -35,6 +37,7 @@ const MAX_HINTS = 100_000;
 export function createLocator({ directory, database: { pool } }: LocatorOptions) {
   /** Where a name or an imId led to last time. */
   const hints = new LRUCache<string, Located>({ max: MAX_HINTS });
+  const uses: Uses = { hits: 0, misses: 0 };
 
   /** Finds whom addresses mean; `anew` looks past the hints. */
   function locate(app: App, addresses: readonly Address[], anew: boolean): Soon<(Located | ImidError)[]> {
@@ -70,10 +73,14 @@ export function createLocator({ directory, database: { pool } }: LocatorOptions)
     } catch (error) {
       return asImidError(error);
     }
-    return hints.get(hintKey(app, address));
+    const hint = hints.get(hintKey(app, address));
+    uses[hint ? 'hits' : 'misses'] += 1;
+    return hint;
   }
 
   return {
+    uses: uses as Readonly<Uses>,
+
     /** Finds who an address means. Throws what the caller is to be told. */
     async locateOne(app: App, address: Address, anew: boolean): Promise<Located> {
       const [located] = await locate(app, [address], anew);
@@ -82,7 +89,13 @@ export function createLocator({ directory, database: { pool } }: LocatorOptions)
     },
 
     /** Finds whom a letter goes to, at once where that is known. `findSender` may be asked again, anew. */
-    prepare(app: App, findSender: (anew: boolean) => Soon<Located>, letter: Letter): Soon<Unit> {
+    prepare(
+      app: App,
+      findSender: (anew: boolean) => Soon<Located>,
+      letter: Letter,
+      origin: string,
+      trail: Trail | undefined,
+    ): Soon<Unit> {
       const { to } = letter;
       const isList = Array.isArray(to);
       const addresses = isList ? (to as Address[]) : [to as Address];
@@ -98,6 +111,8 @@ export function createLocator({ directory, database: { pool } }: LocatorOptions)
           known: [],
           content: letter.content,
           push: letter.push && JSON.stringify(letter.push),
+          origin,
+          trail,
           async relocate() {
             const again = await findSender(true);
             return { sender: again, recipients: (await locate(app, addresses, true)).map(asRecipientError) };

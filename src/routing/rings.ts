@@ -36,7 +36,7 @@ interface Row {
 export interface RingsOptions {
   database: Database;
   processId: string;
-  meters: Pick<Meters, 'heard'>;
+  meters: Pick<Meters, 'rang' | 'heard'>;
   log: (message: string, error: unknown) => void;
 }
 
@@ -56,6 +56,7 @@ export function createRings({ database: { pool, clock }, processId, meters, log 
     do {
       const note = JSON.stringify({ at, fact, ids: ids.slice(from, from + MAX_IDS) });
       bell?.ring([{ processId: to, note }]);
+      meters.rang(fact);
       from += MAX_IDS;
     } while (from < ids.length);
   }
@@ -100,9 +101,10 @@ export function createRings({ database: { pool, clock }, processId, meters, log 
     /** Something was rung for this process. */
     hear(note: string): void {
       const { at, fact, ids } = JSON.parse(note) as { at: number; fact: keyof Facts; ids: never[] };
-      meters.heard((clock.now().getTime() - at) / 1_000);
       // One of a newer version may tell what this one doesn't know.
-      listeners?.[fact]?.(ids);
+      const listener = listeners?.[fact];
+      meters.heard(listener ? fact : 'other', (clock.now().getTime() - at) / 1_000);
+      listener?.(ids);
     },
 
     /** The other processes that are there now. */

@@ -2,7 +2,7 @@
 // Invariant: a message is acknowledged only when it is committed, and shown only after that.
 
 import { createHash } from 'node:crypto';
-import { ImidError } from '../errors.ts';
+import { asImidError, ImidError } from '../errors.ts';
 import type { AppId, Scheme } from '../ids.ts';
 import type { App, Apps } from '../identity/apps.ts';
 import type { Directory, User } from '../identity/directory.ts';
@@ -12,7 +12,7 @@ import { countConnections } from '../store/connections.ts';
 import { findPositions } from '../store/identities.ts';
 import { findInboxEntries, findLastSeq } from '../store/messages.ts';
 import { createAcks } from './acks.ts';
-import type { Audience, Located, Outcome } from './batch.ts';
+import type { Audience, Located, Outcome, Unit } from './batch.ts';
 import { createConnections } from './connections.ts';
 import { startHeartbeat } from './heartbeat.ts';
 import { Hub } from './hub.ts';
@@ -23,6 +23,8 @@ import type { Peer } from './peer.ts';
 import { createPresence } from './presence.ts';
 import type { Listeners, Rings } from './rings.ts';
 import { Session, type Admitted, type ConnectRequest, type Routes } from './session.ts';
+import type { Tracing } from './tracing.ts';
+import type { Log } from './storing.ts';
 import { Writer } from './writer.ts';
 
 export type { InboxEntry } from '../store/messages.ts';
@@ -36,7 +38,8 @@ export interface RouterOptions {
   meters: Meters;
   /** Checks a token and finds whom it acts for. */
   admit: (token: string) => Promise<Admitted>;
-  log: (message: string, error: unknown) => void;
+  log: Log;
+  tracing: Tracing | undefined;
   limits: Limits;
   maxQueuedMessages?: number | undefined;
   /** How often positions are checked, which makes good what rings have missed. */
@@ -45,6 +48,10 @@ export interface RouterOptions {
 
 export interface SendRequest extends Letter {
   from: Address;
+  /** The id of the request. */
+  origin: string;
+  /** Of the trace that the request belongs to. */
+  traceparent: string | undefined;
 }
 
 const EPOCH_LENGTH = 22;
@@ -52,7 +59,7 @@ const EPOCH_LENGTH = 22;
 export type Router = Awaited<ReturnType<typeof createRouter>>;
 
 export async function createRouter(options: RouterOptions) {
-  const { database, processId, apps, directory, rings, meters, admit, log } = options;
+  const { database, processId, apps, directory, rings, meters, tracing, admit, log } = options;
   const { kysely, pool, clock } = database;
   const hub = new Hub();
   const acks = createAcks(database, log);
@@ -66,7 +73,7 @@ export async function createRouter(options: RouterOptions) {
     moved: (inboxes) => rings.tellHolders('inbox', inboxes),
   };
   const newWriter = () =>
-    new Writer({ database, audience, meters, maxQueuedMessages: options.maxQueuedMessages });
+    new Writer({ database, audience, meters, tracing, log, maxQueuedMessages: options.maxQueuedMessages });
   let writer = newWriter();
   const heartbeat = await startHeartbeat({
     database,
@@ -144,23 +151,29 @@ export async function createRouter(options: RouterOptions) {
     return true;
   }
 
+  function write(unit: Unit): Promise<Outcome> {
+    unit.trail?.located();
+    return writer.write(unit);
+  }
+
   const routes: Routes = {
     epochOf,
     acks,
     connections,
     meters,
+    tracing,
     admit,
     follow,
     now: () => clock.now(),
-    write: (unit) => writer.write(unit),
+    write,
     readInbox: (appId, identityId, after, limit) => findInboxEntries(pool, appId, identityId, after, limit),
 
-    prepareSend(session, frame) {
+    prepareSend(session, frame, origin, trail) {
       const findSender = (anew: boolean): Located | Promise<Located> =>
         anew ? findAnew(session) : { id: session.identityId, expectedName: undefined };
       const prepare = (app: App) => {
         requireScheme(app, session.scheme);
-        return locator.prepare(app, findSender, frame);
+        return locator.prepare(app, findSender, frame, origin, trail);
       };
       const app = apps.peek(session.appId);
       return app ? prepare(app) : apps.resolve(session.appId).then(prepare);
@@ -171,9 +184,10 @@ export async function createRouter(options: RouterOptions) {
       connections.close(session);
     },
 
-    note(error, session) {
-      if (error.code === 'unavailable')
-        log(`connection ${session.connectionId}: ${error.message}`, error.cause ?? error);
+    note(error, { connectionId }, frameId) {
+      if (error.code !== 'unavailable') return;
+      const more = frameId === undefined ? undefined : { origin: `${connectionId}/${frameId}` };
+      log(`connection ${connectionId}: ${error.message}`, error.cause ?? error, more);
     },
   };
 
@@ -195,6 +209,17 @@ export async function createRouter(options: RouterOptions) {
     epochOf,
     readInbox: routes.readInbox,
     presence: createPresence({ database, hub, processId }),
+    hintUses: locator.uses,
+
+    /** How this process stands right now. */
+    get state() {
+      return {
+        sessions: hub.all(),
+        queue: writer.depth,
+        heartbeatAgeSeconds: heartbeat.ageSeconds,
+        isHeartbeatLate: heartbeat.isLate,
+      };
+    },
 
     /** How many connections of an app there are, on all processes. */
     async connections(appId: AppId): Promise<Record<Scheme, number>> {
@@ -259,7 +284,17 @@ export async function createRouter(options: RouterOptions) {
           const errors = [{ in: 'body' as const, pointer: '#/from', detail: error.message }];
           throw new ImidError(error.code, error.message, { errors });
         });
-      return writer.write(await locator.prepare(app, findSender, request));
+      const { origin, traceparent } = request;
+      const trail = tracing?.begin({ id: origin, way: 'rest', traceparent });
+      meters.sent('rest');
+      try {
+        const outcome = await write(await locator.prepare(app, findSender, request, origin, trail));
+        trail?.ended(outcome.length === 1 && outcome[0] instanceof ImidError ? outcome[0] : undefined);
+        return outcome;
+      } catch (error) {
+        trail?.ended(asImidError(error));
+        throw error;
+      }
     },
 
     /** Looks for all that has moved while no rings were heard. */

@@ -10,13 +10,14 @@ import { schemes } from '../identity/schemes.ts';
 import type { InboxEntry } from '../store/messages.ts';
 import type { Claims } from '../tokens/tokens.ts';
 import type { Acks } from './acks.ts';
-import type { Outcome, Unit } from './batch.ts';
+import type { FreshEntry, Outcome, Unit } from './batch.ts';
 import type { Connections } from './connections.ts';
 import { Delivery } from './delivery.ts';
 import type { ClientFrame, ConnectionState } from './frames.ts';
 import { errorFrame, messageFrame, sentFrame, welcomeFrame } from './frames.ts';
-import type { Meters } from './meters.ts';
+import type { Closer, Meters } from './meters.ts';
 import { MAX_BUFFERED_BYTES, type Peer } from './peer.ts';
+import type { Trail, Tracing } from './tracing.ts';
 import { Turns } from './turns.ts';
 
 /** A token that was checked, with the user it acts for now. */
@@ -41,18 +42,25 @@ export interface Routes {
   readonly acks: Acks;
   readonly connections: Connections;
   readonly meters: Meters;
+  /** Undefined: nobody follows sends. */
+  readonly tracing: Tracing | undefined;
   now(): Date;
   /** Checks a token. Throws what the client is to be told. */
   admit(token: string): Promise<Admitted>;
   /** Moves the session to the user that its own was merged into, if it was; undefined when there is none any more. */
   follow(session: Session): Promise<User | undefined>;
   /** Finds whom a frame means, at once where that is known. Throws what the client is to be told. */
-  prepareSend(session: Session, frame: ClientFrame & { type: 'send' }): Unit | Promise<Unit>;
+  prepareSend(
+    session: Session,
+    frame: ClientFrame & { type: 'send' },
+    origin: string,
+    trail: Trail | undefined,
+  ): Unit | Promise<Unit>;
   write(unit: Unit): Promise<Outcome>;
   readInbox(appId: AppId, identityId: number, after: number, limit: number): Promise<InboxEntry[]>;
   leave(session: Session): void;
   /** Logs what a client was told when it is not the client's doing. */
-  note(error: ImidError, session: Session): void;
+  note(error: ImidError, session: Session, frameId?: string): void;
 }
 
 /** setTimeout takes at most 2^31 - 1 milliseconds. */
@@ -164,7 +172,7 @@ export class Session {
   }
 
   /** A message that has just been committed to this inbox. */
-  onEntry(entry: InboxEntry): void {
+  onEntry(entry: FreshEntry): void {
     this.#delivery.offer(entry);
   }
 
@@ -207,14 +215,19 @@ export class Session {
 
   close(reason: CloseReason): void {
     if (this.#isClosed) return;
-    this.#router.meters.closed(closeCodes[reason].code);
+    this.#router.meters.closed(closeCodes[reason].code, 'service');
     this.#peer.close(reason);
-    this.onClosed();
+    this.#end();
   }
 
-  /** The connection has ended, by whichever side. */
-  onClosed(): void {
+  /** The connection has ended, with a code of RFC 6455, by whichever side. */
+  onClosed(code: number, who: Closer): void {
     if (this.#isClosed) return;
+    this.#router.meters.closed(code, who);
+    this.#end();
+  }
+
+  #end(): void {
     this.#isClosed = true;
     this.#delivery.end();
     clearTimeout(this.#expiry);
@@ -222,16 +235,21 @@ export class Session {
   }
 
   #send(frame: ClientFrame & { type: 'send' }): void {
+    const { meters, tracing } = this.#router;
+    const origin = `${this.connectionId}/${frame.id}`;
+    const trail = tracing?.begin({ id: origin, way: 'socket' });
+    meters.sent('socket');
     this.#unanswered.set(frame.id, (this.#unanswered.get(frame.id) ?? 0) + 1);
     this.#turns.take(
       () => {
         if (this.#isClosed) throw new ImidError('unavailable', 'The connection is closed.');
-        return this.#router.prepareSend(this, frame);
+        return this.#router.prepareSend(this, frame, origin, trail);
       },
       async (unit) => {
         const { run } = this.#delivery;
         const [outcome] = await this.#router.write(unit);
         if (outcome instanceof ImidError) throw outcome;
+        trail?.ended();
         const { messageId, senderSeq: seq, at } = outcome!;
         // Where it was stored in an inbox before, it is answered when it comes in this one; a fresh one when its seq
         // comes; a repeat that lies behind us right here.
@@ -239,7 +257,10 @@ export class Session {
         if (seq > this.#delivery.cursor) this.#delivery.reach(seq);
         else if (this.#answered(frame.id)) this.#peer.send(sentFrame({ id: frame.id, messageId, seq, at }));
       },
-      (error) => this.#refuse(error, frame.id),
+      (error) => {
+        trail?.ended(asImidError(error));
+        this.#refuse(error, frame.id);
+      },
     );
   }
 
@@ -275,12 +296,12 @@ export class Session {
   #refuse(thrown: unknown, id?: string): void {
     const error = asImidError(thrown);
     if (id !== undefined) this.#answered(id);
-    if (!this.#isClosed) this.#router.note(error, this);
+    if (!this.#isClosed) this.#router.note(error, this, id);
     this.fail(error, id);
     if (error.code === 'token_revoked' && id !== undefined) this.close('tokenRevoked');
   }
 
-  #show(entry: InboxEntry): void {
+  #show(entry: FreshEntry): void {
     if (entry.senderId === this.identityId && this.#answered(entry.clientId)) {
       const sent = sentFrame({ ...entry, id: entry.clientId });
       do this.#peer.send(sent);
@@ -288,6 +309,7 @@ export class Session {
     } else {
       this.#router.meters.delivered();
       this.#peer.send(messageFrame(this.scheme, this.appId, entry));
+      entry.trail?.delivered(entry.messageId, entry.seq, this.connectionId);
     }
   }
 

@@ -12,6 +12,8 @@ import type { Database } from '../store/database.ts';
 import { findLockedInboxes, findRepeaters, findSentMessages } from '../store/messages.ts';
 import { Batch, type Audience, type Outcome, type Unit } from './batch.ts';
 import { LockedInboxes } from './locked_inboxes.ts';
+import type { Meters } from './meters.ts';
+import type { Tracing } from './tracing.ts';
 
 /** A unit, and who is to know what came of it. */
 export interface Job {
@@ -20,12 +22,22 @@ export interface Job {
   reject(error: ImidError): void;
 }
 
+export type Log = (message: string, error: unknown, more?: object) => void;
+
+export interface StoringOptions {
+  database: Database;
+  audience: Audience;
+  meters: Meters;
+  tracing?: Tracing | undefined;
+  log: Log;
+}
+
 /** Why a statement came to nothing. */
 interface Trouble {
   /** Whose units to take out. */
   senders: ReadonlySet<number>;
-  /** What to do with them. `halve`: it may be the others' as well. */
-  cure: 'apart' | 'wait' | 'halve';
+  /** A `fault` may be the others' as well. */
+  kind: 'moved' | 'repeat' | 'locked' | 'fault';
 }
 
 /** For how long one who has repeated something that nobody remembered is looked up first. */
@@ -39,14 +51,20 @@ const MAX_RELOCATIONS = 10;
 export class Storing {
   readonly #database: Database;
   readonly #audience: Audience;
+  readonly #meters: Meters;
+  readonly #tracing: Tracing | undefined;
+  readonly #log: Log;
   readonly #repeaters = new LRUCache<number, true>({ max: MAX_REPEATERS, ttl: REPEATER_MS });
   readonly #locked: LockedInboxes;
   /** By sender: jobs that wait for a locked inbox, each with those behind it. */
   readonly #parked = new Map<number, { own: readonly Job[]; patientUntil: number }>();
 
-  constructor(database: Database, audience: Audience) {
+  constructor({ database, audience, meters, tracing, log }: StoringOptions) {
     this.#database = database;
     this.#audience = audience;
+    this.#meters = meters;
+    this.#tracing = tracing;
+    this.#log = log;
     this.#locked = new LockedInboxes({
       probe: (inboxes) => findLockedInboxes(database.pool, inboxes),
       onProbed: () => this.#unpark(),
@@ -70,12 +88,13 @@ export class Storing {
       const trouble = await this.#attempt(jobs);
       if (!trouble) return;
       const [taken, left] = split(jobs, ({ unit }) => trouble.senders.has(unit.sender.id));
-      if (trouble.cure === 'wait') this.#park(taken);
-      else if (trouble.cure === 'apart' || left.length === 0) this.#storeApart(taken);
+      this.#meters.tookApart(trouble.kind);
+      if (trouble.kind === 'locked') this.#park(taken);
+      else if (trouble.kind !== 'fault' || left.length === 0) this.#storeApart(taken);
       else await this.#storeTogether(taken);
       await this.#storeTogether(left);
     } catch (error) {
-      for (const { reject } of jobs) reject(asImidError(error));
+      this.#fail(jobs, error);
     }
   }
 
@@ -84,9 +103,9 @@ export class Storing {
     const units = jobs.map(({ unit }) => unit);
     const batch = new Batch(this.#database.clock.now(), units, false);
     try {
-      const moved = await this.#insert(batch);
+      const moved = await this.#insert(batch, units);
       const inTheWay = sendersOf(jobs.filter(({ unit }) => touches(unit, moved)));
-      if (inTheWay.size > 0) return { senders: inTheWay, cure: 'apart' };
+      if (inTheWay.size > 0) return { senders: inTheWay, kind: 'moved' };
     } catch (error) {
       if (isOutage(error)) throw error;
       return this.#diagnose(jobs, batch, error);
@@ -98,7 +117,7 @@ export class Storing {
   async #diagnose(jobs: readonly Job[], batch: Batch, error: unknown): Promise<Trouble> {
     if (isLockTimeout(error)) {
       const locked = await this.#locked.find(batch.inboxes);
-      return { senders: sendersOf(jobs.filter(({ unit }) => touches(unit, locked))), cure: 'wait' };
+      return { senders: sendersOf(jobs.filter(({ unit }) => touches(unit, locked))), kind: 'locked' };
     }
     if (violatedUnique(error) === 'message__client_id') {
       const repeaters = await findRepeaters(
@@ -106,10 +125,10 @@ export class Storing {
         jobs.map(({ unit: { appId, sender, clientId } }) => ({ appId, senderId: sender.id, clientId })),
       );
       for (const sender of repeaters) this.#repeaters.set(sender, true);
-      if (repeaters.size > 0) return { senders: repeaters, cure: 'apart' };
+      if (repeaters.size > 0) return { senders: repeaters, kind: 'repeat' };
     }
     const senders = [...sendersOf(jobs)];
-    return { senders: new Set(senders.slice(0, Math.ceil(senders.length / 2))), cure: 'halve' };
+    return { senders: new Set(senders.slice(0, Math.ceil(senders.length / 2))), kind: 'fault' };
   }
 
   #touchesLocked(unit: Unit): boolean {
@@ -130,7 +149,7 @@ export class Storing {
       if (late.length > 0 && performance.now() < patientUntil) continue;
       this.#parked.delete(sender);
       ready.push(...free);
-      for (const { reject } of late) reject(lockedError());
+      this.#fail(late, lockedError());
     }
     void this.#storeTogether(ready);
   }
@@ -141,8 +160,20 @@ export class Storing {
   }
 
   async #storeInTurn(own: readonly Job[]): Promise<void> {
-    for (const { unit, resolve, reject } of own)
-      await this.#storeRest(unit).then(resolve, (error: unknown) => reject(asImidError(error)));
+    for (const job of own)
+      await this.#storeRest(job.unit).then(job.resolve, (error: unknown) => this.#fail([job], error));
+  }
+
+  /** Settles jobs that can't be stored, and logs what isn't their senders' doing. */
+  #fail(jobs: readonly Job[], thrown: unknown): void {
+    if (jobs.length === 0) return;
+    const error = asImidError(thrown);
+    if (error.code === 'unavailable') {
+      this.#meters.flushFailed();
+      const origins = jobs.map(({ unit }) => unit.origin);
+      this.#log('messages could not be stored', error.cause ?? thrown, { origins });
+    }
+    for (const { reject } of jobs) reject(error);
   }
 
   /** Stores what isn't stored yet of a unit that may repeat an earlier one, or whose users may have moved. */
@@ -158,7 +189,7 @@ export class Storing {
       const known = await findSentMessages(this.#database.pool, unit.appId, located.sender.id, unit.clientId);
       const batch = new Batch(this.#database.clock.now(), [{ ...unit, ...located, known }], true);
       try {
-        if ((await this.#insert(batch)).size === 0) return batch.outcomes()[0]!;
+        if ((await this.#insert(batch, [unit])).size === 0) return batch.outcomes()[0]!;
         round += 1;
       } catch (error) {
         if (violatedUnique(error) === 'message__client_id') round += 1;
@@ -170,9 +201,17 @@ export class Storing {
   }
 
   /** As `Batch.insert`, and tells of what was stored. */
-  async #insert(batch: Batch): Promise<ReadonlySet<number>> {
-    const inTheWay = await batch.insert(this.#database);
-    if (inTheWay.size === 0) batch.announce(this.#audience);
+  async #insert(batch: Batch, units: readonly Unit[]): Promise<ReadonlySet<number>> {
+    const inserting = batch.insert(this.#database);
+    this.#tracing?.flush(
+      units.flatMap(({ trail }) => trail ?? []),
+      inserting,
+    );
+    const inTheWay = await inserting;
+    if (inTheWay.size === 0) {
+      this.#meters.stored(batch.size);
+      batch.announce(this.#audience);
+    }
     return inTheWay;
   }
 }

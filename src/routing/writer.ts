@@ -7,11 +7,10 @@
 // - What waits is bounded; beyond that, sending is `unavailable`.
 
 import { ImidError } from '../errors.ts';
-import type { Database } from '../store/database.ts';
-import type { Audience, Outcome, Stored, Unit } from './batch.ts';
+import type { Outcome, Stored, Unit } from './batch.ts';
 import type { Meters } from './meters.ts';
 import { Recent } from './recent.ts';
-import { Storing, type Job } from './storing.ts';
+import { Storing, type Job, type StoringOptions } from './storing.ts';
 
 /** While Postgres works at one, the next one is made ready and on its way. */
 const MAX_FLUSHES = 2;
@@ -25,10 +24,7 @@ interface Queued extends Job {
   readonly key: string;
 }
 
-export interface WriterOptions {
-  database: Database;
-  audience: Audience;
-  meters: Meters;
+export interface WriterOptions extends StoringOptions {
   maxQueuedMessages?: number | undefined;
 }
 
@@ -52,14 +48,15 @@ export class Writer {
   readonly #remembered = new Recent<string, Stored>(MAX_REMEMBERED);
   #idle: PromiseWithResolvers<void> | undefined;
 
-  constructor({ database, audience, meters, maxQueuedMessages = 20_000 }: WriterOptions) {
-    this.#storing = new Storing(database, audience);
-    this.#meters = meters;
+  constructor({ maxQueuedMessages = 20_000, ...options }: WriterOptions) {
+    this.#storing = new Storing(options);
+    this.#meters = options.meters;
     this.#maxQueuedMessages = maxQueuedMessages;
   }
 
-  get queuedMessages(): number {
-    return this.#queuedMessages;
+  /** What waits to be stored. */
+  get depth(): { messages: number; bytes: number } {
+    return { messages: this.#queuedMessages, bytes: this.#queuedBytes };
   }
 
   /** Resolves when the unit is on disk, one outcome per recipient. Throws `unavailable`. */
@@ -68,6 +65,7 @@ export class Writer {
     const underWay = this.#underWay.get(key);
     if (underWay) return this.#writeAfter(underWay, unit);
     const remembered = unit.isList ? undefined : this.#remembered.get(key);
+    this.#meters.remembered[remembered ? 'hits' : 'misses'] += 1;
     if (remembered) return this.#answerAgain(remembered, unit);
     return this.#enqueue(unit, key);
   }

@@ -3,7 +3,14 @@
 
 import { LRUCache } from 'lru-cache';
 
+/** How often a cache knew the answer, and how often not; only ever grows. */
+export interface Uses {
+  hits: number;
+  misses: number;
+}
+
 export interface Fresh<K, V> {
+  readonly uses: Readonly<Uses>;
   get(key: K): Promise<V | undefined>;
   /** What `get` would answer, where that is known. */
   peek(key: K): V | undefined;
@@ -21,9 +28,12 @@ export function createFresh<K extends {}, V extends {}>(
     max: MAX_ENTRIES,
     ttl: maxAgeMs,
   });
+  const uses: Uses = { hits: 0, misses: 0 };
   return {
+    uses,
     get(key) {
       const cached = cache.get(key);
+      uses[cached ? 'hits' : 'misses'] += 1;
       if (cached) return cached.found;
       const entry: { found: Promise<V | undefined>; value?: V } = { found: find(key) };
       cache.set(key, entry);
@@ -37,7 +47,11 @@ export function createFresh<K extends {}, V extends {}>(
       }, drop);
       return entry.found;
     },
-    peek: (key) => cache.get(key)?.value,
+    peek(key) {
+      const value = cache.get(key)?.value;
+      if (value !== undefined) uses.hits += 1; // else a `get` follows
+      return value;
+    },
     forget: (key) => void cache.delete(key),
   };
 }

@@ -14,12 +14,18 @@ export async function migrateToHead(db: Kysely<Tables>): Promise<void> {
   if (error !== undefined) throw error as Error;
 }
 
+/** The migrations that this version has and the schema lacks. A schema that is further on is one for this version, too. */
+export async function findMissingMigrations(db: Kysely<Tables>): Promise<string[]> {
+  const { rows } = await sql<{ name: string }>`select name from kysely_migration`.execute(db);
+  const done = new Set(rows.map((row) => row.name));
+  return (await listFiles()).map(toName).filter((name) => !done.has(name));
+}
+
 async function readMigrations(): Promise<Record<string, Migration>> {
-  const files = (await readdir(DIRECTORY)).filter((file) => /^\d{4}_\w+\.sql$/.test(file));
   const migrations: Record<string, Migration> = {};
-  for (const file of files) {
+  for (const file of await listFiles()) {
     const text = await readFile(new URL(file, DIRECTORY), 'utf8');
-    migrations[file.replace('.sql', '')] = {
+    migrations[toName(file)] = {
       up: async (db) => {
         await sql.raw(text).execute(db);
       },
@@ -27,3 +33,9 @@ async function readMigrations(): Promise<Record<string, Migration>> {
   }
   return migrations;
 }
+
+async function listFiles(): Promise<string[]> {
+  return (await readdir(DIRECTORY)).filter((file) => /^\d{4}_\w+\.sql$/.test(file));
+}
+
+const toName = (file: string): string => file.replace('.sql', '');

@@ -29,6 +29,8 @@ export function createApiKeys({ database: { kysely }, onRevoke }: ApiKeysOptions
   const fresh = createFresh(MAX_AGE_MS, (keyId: string) => findApiKey(kysely, keyId));
 
   return {
+    uses: fresh.uses,
+
     async create(
       appId: AppId,
       key: { name: string; scopes: readonly Scope[] },
