@@ -15,7 +15,7 @@ import { Storing, type Job, type StoringOptions } from './storing.ts';
 /** While Postgres works at one, the next one is made ready and on its way. */
 const MAX_FLUSHES = 2;
 const MAX_FLUSH_MESSAGES = 1_000;
-const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
+const MAX_UNSETTLED_BYTES = 64 * 1024 * 1024;
 /** How many answers are remembered, so that a repeat costs nothing and nobody. */
 const MAX_REMEMBERED = 50_000;
 
@@ -34,7 +34,9 @@ export class Writer {
   readonly #maxQueuedMessages: number;
   #queue: Queued[] = [];
   #queuedMessages = 0;
-  #queuedBytes = 0;
+  /** With what was taken out of the queue: in a flush, set apart, or waiting for a locked inbox. */
+  #unsettledMessages = 0;
+  #unsettledBytes = 0;
   /** Senders with units that were taken out of the queue and are not settled yet, with how many they are. */
   readonly #held = new Map<number, number>();
   #flushes = 0;
@@ -56,7 +58,7 @@ export class Writer {
 
   /** What waits to be stored. */
   get depth(): { messages: number; bytes: number } {
-    return { messages: this.#queuedMessages, bytes: this.#queuedBytes };
+    return { messages: this.#queuedMessages, bytes: this.#unsettledBytes };
   }
 
   /** Resolves when the unit is on disk, one outcome per recipient. Throws `unavailable`. */
@@ -95,9 +97,17 @@ export class Writer {
     return this.#queue.length === 0 && this.#held.size === 0;
   }
 
+  #isFull(): boolean {
+    return (
+      this.#queuedMessages >= this.#maxQueuedMessages ||
+      this.#unsettledMessages >= this.#maxQueuedMessages + MAX_FLUSHES * MAX_FLUSH_MESSAGES ||
+      this.#unsettledBytes >= MAX_UNSETTLED_BYTES
+    );
+  }
+
   #enqueue(unit: Unit, key: string): Promise<Outcome> {
     if (this.#isStopped) return Promise.reject(new ImidError('unavailable', 'The service is shutting down.'));
-    if (this.#queuedMessages >= this.#maxQueuedMessages || this.#queuedBytes >= MAX_QUEUED_BYTES)
+    if (this.#isFull())
       return Promise.reject(new ImidError('unavailable', 'More is being sent than can be stored right now.'));
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
     this.#queue.push({
@@ -116,14 +126,17 @@ export class Writer {
     });
     this.#underWay.set(key, promise);
     this.#queuedMessages += unit.recipients.length;
-    this.#queuedBytes += unit.content.length;
+    this.#unsettledMessages += unit.recipients.length;
+    this.#unsettledBytes += unit.content.length;
     this.#schedule();
     return promise;
   }
 
   /** A unit is settled; its sender is free for the next flush when all of them are. */
-  #release(key: string, { sender }: Unit): void {
+  #release(key: string, { sender, recipients, content }: Unit): void {
     this.#underWay.delete(key);
+    this.#unsettledMessages -= recipients.length;
+    this.#unsettledBytes -= content.length;
     const count = this.#held.get(sender.id)! - 1;
     if (count > 0) this.#held.set(sender.id, count);
     else this.#held.delete(sender.id);
@@ -164,7 +177,6 @@ export class Writer {
       }
       taken.push(queued);
       messages += unit.recipients.length;
-      this.#queuedBytes -= unit.content.length;
     }
     this.#queue = left;
     this.#queuedMessages -= messages;
