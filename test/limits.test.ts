@@ -183,7 +183,7 @@ const CONSTANTS = [
   ['recipients', 'edge/messages.ts', 'LIST_MAX'],
   ['recipients', 'edge/rename_lists.ts', 'RENAMES_MAX'],
   ['origins', 'edge/apps.ts', 'ORIGINS_MAX'],
-  ['messages waiting', 'routing/writer.ts', 'MAX_QUEUED_BYTES'],
+  ['messages waiting', 'routing/writer.ts', 'MAX_UNSETTLED_BYTES'],
   ['sends of a connection', 'routing/turns.ts', 'MAX_PENDING_FRAMES'],
   ['kept in memory', 'routing/peer.ts', 'MAX_BUFFERED_BYTES'],
   ['frames that', 'routing/limits.ts', 'framesPerSecond'],
