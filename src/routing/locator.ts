@@ -1,7 +1,6 @@
 // From whom a client or backend means to the rows of users, for storing a message: from memory where it can be, since the
 // statement that stores checks it under the inbox's lock.
 
-import { LRUCache } from 'lru-cache';
 import { asImidError, ImidError } from '../errors.ts';
 import type { Name } from '../ids.ts';
 import type { App } from '../identity/apps.ts';
@@ -12,6 +11,7 @@ import type { Uses } from '../store/fresh.ts';
 import { findSentMessages } from '../store/messages.ts';
 import type { Located, Unit } from './batch.ts';
 import type { PushText } from './frames.ts';
+import { Recent } from './recent.ts';
 import type { Trail } from './tracing.ts';
 
 /** What is to be sent, by whomever. */
@@ -36,7 +36,7 @@ const MAX_HINTS = 100_000;
 
 export function createLocator({ directory, database: { pool } }: LocatorOptions) {
   /** Where a name or an imId led to last time. */
-  const hints = new LRUCache<string, Located>({ max: MAX_HINTS });
+  const hints = new Recent<string, Located>(MAX_HINTS);
   const uses: Uses = { hits: 0, misses: 0 };
 
   /** Finds whom addresses mean; `anew` looks past the hints. */

@@ -1,4 +1,4 @@
-// Remembers the last that it was given. By age alone, in two generations, which costs a fraction of keeping count of use.
+// Remembers the last that it was given or asked for. In two generations, which costs a fraction of keeping count of use.
 
 export class Recent<K, V> {
   readonly #half: number;
@@ -11,7 +11,11 @@ export class Recent<K, V> {
   }
 
   get(key: K): V | undefined {
-    return this.#young.get(key) ?? this.#old.get(key);
+    const value = this.#young.get(key);
+    if (value !== undefined) return value;
+    const old = this.#old.get(key);
+    if (old !== undefined) this.set(key, old);
+    return old;
   }
 
   set(key: K, value: V): void {
@@ -19,5 +23,15 @@ export class Recent<K, V> {
     if (this.#young.size < this.#half) return;
     this.#old = this.#young;
     this.#young = new Map();
+  }
+
+  delete(key: K): void {
+    this.#young.delete(key);
+    this.#old.delete(key);
+  }
+
+  clear(): void {
+    this.#young.clear();
+    this.#old.clear();
   }
 }

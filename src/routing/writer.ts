@@ -19,11 +19,6 @@ const MAX_UNSETTLED_BYTES = 64 * 1024 * 1024;
 /** How many answers are remembered, so that a repeat costs nothing and nobody. */
 const MAX_REMEMBERED = 50_000;
 
-interface Queued extends Job {
-  /** Of sender and id. */
-  readonly key: string;
-}
-
 export interface WriterOptions extends StoringOptions {
   maxQueuedMessages?: number | undefined;
 }
@@ -32,7 +27,7 @@ export class Writer {
   readonly #storing: Storing;
   readonly #meters: Meters;
   readonly #maxQueuedMessages: number;
-  #queue: Queued[] = [];
+  #queue: Job[] = [];
   #queuedMessages = 0;
   /** With what was taken out of the queue: in a flush, set apart, or waiting for a locked inbox. */
   #unsettledMessages = 0;
@@ -44,16 +39,16 @@ export class Writer {
   #lastFlush = 0;
   #isScheduled = false;
   #isStopped = false;
-  /** By sender and id: units that are queued or being stored. */
-  readonly #underWay = new Map<string, Promise<Outcome>>();
-  /** By sender and id: what the last messages were answered with. */
-  readonly #remembered = new Recent<string, Stored>(MAX_REMEMBERED);
+  /** By sender and id: units that are under way, and what the last single messages were answered with. */
+  readonly #known: Recent<string, Promise<Outcome> | Stored>;
   #idle: PromiseWithResolvers<void> | undefined;
 
   constructor({ maxQueuedMessages = 20_000, ...options }: WriterOptions) {
     this.#storing = new Storing(options);
     this.#meters = options.meters;
     this.#maxQueuedMessages = maxQueuedMessages;
+    // At least the last half is kept, and with it all that is under way.
+    this.#known = new Recent(Math.max(MAX_REMEMBERED, 4 * maxQueuedMessages));
   }
 
   /** What waits to be stored. */
@@ -64,12 +59,11 @@ export class Writer {
   /** Resolves when the unit is on disk, one outcome per recipient. Throws `unavailable`. */
   write(unit: Unit): Promise<Outcome> {
     const key = `${unit.sender.id}:${unit.clientId}`;
-    const underWay = this.#underWay.get(key);
-    if (underWay) return this.#writeAfter(underWay, unit);
-    const remembered = unit.isList ? undefined : this.#remembered.get(key);
-    this.#meters.remembered[remembered ? 'hits' : 'misses'] += 1;
-    if (remembered) return this.#answerAgain(remembered, unit);
-    return this.#enqueue(unit, key);
+    const known = this.#known.get(key);
+    if (known instanceof Promise) return this.#writeAfter(known, unit);
+    const isAnswered = known !== undefined && !unit.isList;
+    this.#meters.remembered[isAnswered ? 'hits' : 'misses'] += 1;
+    return isAnswered ? this.#answerAgain(known, unit) : this.#enqueue(unit, key);
   }
 
   async #writeAfter(underWay: Promise<Outcome>, unit: Unit): Promise<Outcome> {
@@ -111,20 +105,21 @@ export class Writer {
       return Promise.reject(new ImidError('unavailable', 'More is being sent than can be stored right now.'));
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
     this.#queue.push({
-      key,
       unit,
       resolve: (outcome) => {
         const [only] = outcome;
-        if (!unit.isList && only && !(only instanceof ImidError)) this.#remembered.set(key, only);
-        this.#release(key, unit);
+        if (unit.isList || !only || only instanceof ImidError) this.#known.delete(key);
+        else this.#known.set(key, only);
+        this.#release(unit);
         resolve(outcome);
       },
       reject: (error) => {
-        this.#release(key, unit);
+        this.#known.delete(key);
+        this.#release(unit);
         reject(error);
       },
     });
-    this.#underWay.set(key, promise);
+    this.#known.set(key, promise);
     this.#queuedMessages += unit.recipients.length;
     this.#unsettledMessages += unit.recipients.length;
     this.#unsettledBytes += unit.content.length;
@@ -133,8 +128,7 @@ export class Writer {
   }
 
   /** A unit is settled; its sender is free for the next flush when all of them are. */
-  #release(key: string, { sender, recipients, content }: Unit): void {
-    this.#underWay.delete(key);
+  #release({ sender, recipients, content }: Unit): void {
     this.#unsettledMessages -= recipients.length;
     this.#unsettledBytes -= content.length;
     const count = this.#held.get(sender.id)! - 1;
@@ -161,9 +155,9 @@ export class Writer {
   }
 
   /** The oldest of the queue, but for those whose sender has others under way. */
-  #take(): Queued[] {
-    const taken: Queued[] = [];
-    const left: Queued[] = [];
+  #take(): Job[] {
+    const taken: Job[] = [];
+    const left: Job[] = [];
     let messages = 0;
     for (const [i, queued] of this.#queue.entries()) {
       const { unit } = queued;
@@ -184,7 +178,7 @@ export class Writer {
     return taken;
   }
 
-  async #flush(taken: readonly Queued[]): Promise<void> {
+  async #flush(taken: readonly Job[]): Promise<void> {
     this.#flushes += 1;
     this.#lastFlush = taken.length;
     const startedAt = performance.now();
