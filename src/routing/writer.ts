@@ -146,9 +146,9 @@ export class Writer {
     this.#isScheduled = true;
     setImmediate(() => {
       this.#isScheduled = false;
-      // One that is smaller than the one before would only wait for it, and be as dear.
-      if (this.#flushes === MAX_FLUSHES || (this.#flushes > 0 && this.#queue.length < this.#lastFlush))
-        return;
+      if (this.#flushes === MAX_FLUSHES) return;
+      // A small one behind a big one would only wait for it, and cost nearly as much: it grows meanwhile instead.
+      if (this.#flushes > 0 && this.#queue.length * 2 < this.#lastFlush) return;
       const taken = this.#take();
       if (taken.length > 0) void this.#flush(taken);
     });
