@@ -1,4 +1,4 @@
-// A gate between the service and Postgres that a test can shut: what a database that is gone looks like.
+// A gate between the service and Postgres, or NATS, that a test can shut: what one that is gone looks like.
 
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import type pg from 'pg';
@@ -7,7 +7,7 @@ export interface Gate {
   connection: pg.PoolConfig;
   /** Cuts every connection and refuses new ones. */
   shut(): void;
-  /** Lets everything through to Postgres and nothing back, until it is opened again or shut. */
+  /** Lets everything through and nothing back, until it is opened again or shut. */
   mute(): void;
   open(): void;
   close(): Promise<void>;
@@ -21,7 +21,9 @@ export async function startGate(to: pg.PoolConfig): Promise<Gate> {
       near.destroy();
       return;
     }
-    const far = connect(`${to.host}/.s.PGSQL.${to.port}`);
+    const far = to.host!.startsWith('/')
+      ? connect(`${to.host}/.s.PGSQL.${to.port}`)
+      : connect(to.port!, to.host);
     for (const socket of [near, far]) {
       sockets.add(socket);
       socket.on('error', () => {});

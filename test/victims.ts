@@ -15,7 +15,11 @@ const FLUSH_MICROSECONDS = 10_000;
 
 export type Victims = Awaited<ReturnType<typeof startVictims>>;
 
-export async function startVictims(count: number) {
+/** `settings` may add to the environment of the service in each place. */
+export async function startVictims(
+  count: number,
+  settings: (place: number) => Record<string, string> = () => ({}),
+) {
   const directory = await makeDirectory();
   const cluster = await startCluster({ directory, log: () => {} });
   const { host, port, user, database } = cluster.connection;
@@ -46,7 +50,7 @@ export async function startVictims(count: number) {
   /** As often as it takes, since it ends where it finds no database. */
   const start = async (place: number): Promise<void> => {
     services[place] = await eventually(async () => {
-      const process = new Process(env);
+      const process = new Process({ ...env, ...settings(place) });
       return process.url().then(
         (url) => ({ process, url }),
         () => undefined,
