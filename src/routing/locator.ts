@@ -123,11 +123,15 @@ export function createLocator({ directory, database: { pool } }: LocatorOptions)
         return findSentMessages(pool, app.id, sender.id, letter.id).then((known) => ({ ...unit, known }));
       };
 
+      // The sender first: where it is nobody, nobody gets a row for being sent to.
+      const addressed = (sender: Located): Soon<Unit> => {
+        const recipients = locate(app, addresses, false);
+        return recipients instanceof Promise
+          ? recipients.then((found) => toUnit(sender, found))
+          : toUnit(sender, recipients);
+      };
       const sender = findSender(false);
-      const recipients = locate(app, addresses, false);
-      if (sender instanceof Promise || recipients instanceof Promise)
-        return Promise.all([sender, recipients]).then((found) => toUnit(...found));
-      return toUnit(sender, recipients);
+      return sender instanceof Promise ? sender.then(addressed) : addressed(sender);
     },
 
     /** To be called when what rows mean has changed altogether. */
