@@ -11,6 +11,8 @@ import { keepKeyFile } from './store/key_files.ts';
 
 /** How long each part may take to close: connections, the pool, Postgres. */
 const CLOSE_TIMEOUT_MS = 10_000;
+/** How many clients may wait to be accepted, where net.core.somaxconn allows it; others try again a second later. */
+const BACKLOG = 8_192;
 
 async function run(config: Config): Promise<void> {
   const stop = new AbortController();
@@ -64,7 +66,7 @@ async function start(config: Config, open: (() => Promise<unknown>)[]): Promise<
   });
   open.push(() => app.close());
   const { host, port } = config;
-  const address = await app.listen({ port, host }).catch((cause: unknown) => {
+  const address = await app.listen({ port, host, backlog: BACKLOG }).catch((cause: unknown) => {
     throw new Error(`it can't listen at HOST ${host}, PORT ${port}: ${reasonOf(cause)}`, { cause });
   });
   printBanner(config, address, admin);
