@@ -115,7 +115,7 @@ export const connect: FastifyPluginAsyncTypebox<ConnectOptions> = async (
     },
     wsHandler: (socket, request) => {
       const { query } = request;
-      const peer = createPeer(socket, request.raw.socket, drainTimeoutMs);
+      const peer = createPeer(socket, request.raw.socket, drainTimeoutMs, () => silent.delete(socket));
       const rate = new Rate(limits.framesPerSecond, limits.frameBurst, performance.now());
       const { session, started } = router.open(peer, request.admitted, {
         deviceId: query.device ?? request.admitted.claims.deviceId,
@@ -137,6 +137,7 @@ export const connect: FastifyPluginAsyncTypebox<ConnectOptions> = async (
         if (isReady) receive(data as Buffer, isBinary);
         else void started.then(() => receive(data as Buffer, isBinary));
       });
+      socket.on('pong', () => silent.delete(socket));
       let refused: number | undefined;
       socket.on('close', (code) => session.onClosed(refused ?? code, refused ? 'websocket' : 'client'));
       socket.on('error', (error: Error & { code?: string }) => {
@@ -210,10 +211,10 @@ const LAYER_CODES: Record<string, number> = {
 
 const silent = new WeakSet<WebSocket>();
 
-/** Pings; one that has not answered the ping before is dead. */
+/** Pings; one that has not answered the ping before is dead, unless it is us who don't read what it answers. */
 function checkAlive(socket: WebSocket): void {
+  if (socket.isPaused) return;
   if (silent.has(socket)) return socket.terminate();
   silent.add(socket);
-  socket.once('pong', () => silent.delete(socket));
   socket.ping();
 }

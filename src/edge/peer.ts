@@ -10,7 +10,12 @@ import type { Peer } from '../routing/peer.ts';
 const DRAINED_BYTES = 64 * 1024;
 const CLOSE_GRACE_MS = 2_000;
 
-export function createPeer(socket: WebSocket, tcp: Socket, drainTimeoutMs: number): Peer {
+export function createPeer(
+  socket: WebSocket,
+  tcp: Socket,
+  drainTimeoutMs: number,
+  onResume: () => void,
+): Peer {
   let texts: string[] = [];
   let textUnits = 0;
   let holds = 0;
@@ -38,7 +43,9 @@ export function createPeer(socket: WebSocket, tcp: Socket, drainTimeoutMs: numbe
       if (holds++ === 0) socket.pause();
     },
     resume() {
-      if (--holds === 0) socket.resume();
+      if (--holds > 0) return;
+      onResume();
+      socket.resume();
     },
     close(reason: CloseReason) {
       flush();
@@ -54,9 +61,18 @@ export function createPeer(socket: WebSocket, tcp: Socket, drainTimeoutMs: numbe
     drained() {
       if (peer.buffered <= DRAINED_BYTES) return Promise.resolve(true);
       const { promise, resolve } = Promise.withResolvers<boolean>();
-      const timer = setTimeout(() => resolve(false), drainTimeoutMs);
+      let taken = tcp.bytesWritten - tcp.writableLength;
+      // Slow is not stalled: as long as the network takes something, there is patience.
+      const timer = setInterval(() => {
+        const now = tcp.bytesWritten - tcp.writableLength;
+        if (now > taken) taken = now;
+        else {
+          clearInterval(timer);
+          resolve(false);
+        }
+      }, drainTimeoutMs);
       waiting.push(() => {
-        clearTimeout(timer);
+        clearInterval(timer);
         resolve(true);
       });
       return promise;

@@ -6,6 +6,7 @@ import type { Database } from '../store/database.ts';
 import { coalesce } from '../store/coalesced.ts';
 import {
   deleteConnections,
+  findReplaced,
   markConnections,
   openConnections,
   restoreConnections,
@@ -56,6 +57,8 @@ export function createConnections({ database: { pool }, processId, rings, log }:
     // A device is taken in once by a statement.
     for (let left = asked; left.length > 0;) {
       const first = [...new Map(left.toReversed().map((each) => [keyOf(each), each])).values()];
+      // Whoever was taken in before may be gone by now.
+      for (const { id } of first) opened.delete(id);
       for (const [id, each] of await rerun(() => openConnections(pool, processId, first)))
         opened.set(id, each);
       const isOpen = ({ id, isAnonymous }: NewConnection): boolean =>
@@ -129,6 +132,12 @@ export function createConnections({ database: { pool }, processId, rings, log }:
           else if (!restored.has(connection.id)) session.close('replaced');
         }
       }
+    },
+
+    /** Those whose devices have another connection by now, on whichever process. */
+    async findReplaced(sessions: Iterable<Connected>): Promise<string[]> {
+      const open = [...sessions].filter(({ connectionId }) => !openings.has(connectionId)).map(describe);
+      return open.length === 0 ? [] : findReplaced(pool, open);
     },
 
     /** Resolves when all that has ended until now is written down. */

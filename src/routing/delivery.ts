@@ -17,6 +17,8 @@ export interface DeliveryOptions {
 }
 
 const PAGE = 200;
+/** What is written at a time while catching up, so that it shows whether the network takes any of it. */
+const CATCH_UP_BYTES = 256 * 1024;
 
 export class Delivery {
   readonly #options: DeliveryOptions;
@@ -30,6 +32,8 @@ export class Delivery {
   #target = 0;
   #isLive = false;
   #isReading = false;
+  /** Something was told while the inbox was being read. */
+  #hasNews = false;
 
   constructor(options: DeliveryOptions) {
     this.#options = options;
@@ -80,6 +84,7 @@ export class Delivery {
   /** The inbox reaches up to `seq`: makes good whatever was not offered here. */
   reach(seq: number): void {
     this.#target = Math.max(this.#target, seq);
+    this.#hasNews = true;
     if (this.#isReading || !this.#isLive || this.#cursor >= this.#target) return;
     this.#isReading = true;
     void this.#readOn().then(
@@ -112,14 +117,14 @@ export class Delivery {
     const run = this.#run;
     while (this.#cursor < this.#target && this.#isLive) {
       if (!(await peer.drained())) return false;
+      this.#hasNews = false;
       const entries = await read(this.#cursor, PAGE);
       if (run !== this.#run) break;
-      if (entries.length === 0) {
-        // Nothing there: the user is gone, which the position check finds out.
-        this.#target = this.#cursor;
-        break;
-      }
-      for (const entry of entries) if (this.#isLive) this.#show(entry);
+      // Nothing there: a ring came for what was shown already, or the user is gone. More may have come meanwhile.
+      if (entries.length === 0 && !this.#hasNews) this.#target = this.#cursor;
+      for (const entry of entries)
+        if (this.#isLive && peer.buffered <= CATCH_UP_BYTES) this.#show(entry);
+        else break;
     }
     return true;
   }

@@ -17,8 +17,6 @@ export interface HeartbeatOptions {
   onForgotten: () => Promise<void>;
   /** The database was restored from a backup: what was read of it before counts for nothing. */
   onEpoch: (epoch: string) => void;
-  /** Connections of this process whose devices have another one elsewhere: there may have been no ring. */
-  onReplaced: (connectionIds: readonly string[]) => void;
   /** Checks the positions of the inboxes. */
   check: () => Promise<void>;
   log: (message: string, error: unknown) => void;
@@ -51,7 +49,6 @@ export async function startHeartbeat(options: HeartbeatOptions): Promise<Heartbe
       options.onOthers(mark.others);
       if (mark.epoch !== epoch) options.onEpoch((epoch = mark.epoch));
       if (!mark.wasKnown) await options.onForgotten();
-      if (mark.replaced.length > 0) options.onReplaced(mark.replaced);
       if (performance.now() > cleanAt) {
         cleanAt = performance.now() + CLEANING_MS;
         await deleteDeadProcesses(kysely);

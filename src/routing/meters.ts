@@ -42,7 +42,7 @@ export function createMeters(registry: Registry) {
   });
   const flushFailures = new Counter({
     name: 'imid_flush_failures_total',
-    help: 'Batches that could not be stored, whose senders were told unavailable.',
+    help: 'Times that sends, one or many together, could not be stored; their senders were told unavailable.',
     registers,
   });
   const resumes = new Counter({

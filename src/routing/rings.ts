@@ -102,9 +102,10 @@ export function createRings({ database: { pool, clock }, processId, meters, log 
     hear(note: string): void {
       const { at, fact, ids } = JSON.parse(note) as { at: number; fact: keyof Facts; ids: never[] };
       // One of a newer version may tell what this one doesn't know.
-      const listener = listeners?.[fact];
-      meters.heard(listener ? fact : 'other', (clock.now().getTime() - at) / 1_000);
-      listener?.(ids);
+      const isKnown = listeners !== undefined && Object.hasOwn(listeners, fact);
+      if (isKnown) listeners![fact](ids);
+      const lagSeconds = (clock.now().getTime() - at) / 1_000;
+      if (Number.isFinite(lagSeconds)) meters.heard(isKnown ? fact : 'other', lagSeconds);
     },
 
     /** The other processes that are there now. */

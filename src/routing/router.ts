@@ -72,9 +72,8 @@ export async function createRouter(options: RouterOptions) {
     },
     moved: (inboxes) => rings.tellHolders('inbox', inboxes),
   };
-  const newWriter = () =>
-    new Writer({ database, audience, meters, tracing, log, maxQueuedMessages: options.maxQueuedMessages });
-  let writer = newWriter();
+  const { maxQueuedMessages } = options;
+  const writer = new Writer({ database, audience, meters, tracing, log, maxQueuedMessages });
   const heartbeat = await startHeartbeat({
     database,
     processId,
@@ -83,12 +82,11 @@ export async function createRouter(options: RouterOptions) {
     onForgotten: () => connections.restore(hub.all()),
     onEpoch() {
       // Whatever was remembered is of the database as it was before; clients come back and start over.
-      writer = newWriter();
+      writer.forget();
       locator.forget();
       for (const session of hub.all()) session.close('draining');
     },
-    onReplaced: closeReplaced,
-    check: () => checkPositions(hub.all()),
+    check,
     log,
   });
 
@@ -98,6 +96,12 @@ export async function createRouter(options: RouterOptions) {
       .update(`${heartbeat.epoch}:${identityId}`)
       .digest('base64url')
       .slice(0, EPOCH_LENGTH);
+
+  /** Makes good whatever this process wasn't told. */
+  async function check(): Promise<void> {
+    await checkPositions(hub.all());
+    closeReplaced(await connections.findReplaced(hub.all()));
+  }
 
   /** Makes good what was not announced here, and closes the connections of users that are gone. */
   async function checkPositions(sessions: Iterable<Session>): Promise<void> {
@@ -298,7 +302,7 @@ export async function createRouter(options: RouterOptions) {
     },
 
     /** Looks for all that has moved while no rings were heard. */
-    check: (): Promise<void> => checkPositions(hub.all()),
+    check,
 
     /** What is done when other processes tell that something has moved. */
     listeners: {

@@ -74,8 +74,8 @@ export class Session {
   /** What the welcome calls the device. */
   readonly deviceId: string;
   readonly isAnonymous: boolean;
-  /** When the token it was opened with was issued: the newer one keeps the device. */
-  readonly tokenAt: Date;
+  /** When its newest token was issued: the connection with the newer one keeps the device. */
+  tokenAt: Date;
   /** Of the token that counts now; decides how others are shown. */
   scheme: Scheme;
   state: ConnectionState;
@@ -145,7 +145,8 @@ export class Session {
     let cursor = 0;
     if (resumed) cursor = after ?? acked;
     else if (after === undefined && isSameRun) cursor = acked;
-    this.#router.meters.welcomed(resumed ? 'resumed' : isKnown ? 'over' : 'new');
+    const isOver = isKnown || after !== undefined || this.#request.epoch !== undefined;
+    this.#router.meters.welcomed(resumed ? 'resumed' : isOver ? 'over' : 'new');
     this.#peer.send(
       welcomeFrame({
         connectionId: this.connectionId,
@@ -169,6 +170,8 @@ export class Session {
     this.identityId = user.id;
     this.#user = user;
     this.#delivery.changeInbox();
+    // What was sent before is on its way to the inbox before, or from there to this one.
+    this.#turns.settleFirst();
   }
 
   /** A message that has just been committed to this inbox. */
@@ -285,6 +288,7 @@ export class Session {
         if (this.#isClosed) return;
         this.#admitted = admitted;
         this.scheme = admitted.claims.scheme;
+        if (admitted.claims.issuedAt > this.tokenAt) this.tokenAt = admitted.claims.issuedAt;
         this.#router.connections.mark(this);
         this.#watchExpiry();
       },

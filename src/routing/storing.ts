@@ -34,7 +34,7 @@ export interface StoringOptions {
 
 /** Why a statement came to nothing. */
 interface Trouble {
-  /** Whose units to take out. */
+  /** Whose units to take out; nobody's where something else than an inbox is locked. */
   senders: ReadonlySet<number>;
   /** A `fault` may be the others' as well. */
   kind: 'moved' | 'repeat' | 'locked' | 'fault';
@@ -71,28 +71,32 @@ export class Storing {
     });
   }
 
-  /** Settles jobs. Resolves with how many went together, once that is over: what was set apart may take longer. */
-  async store(jobs: readonly Job[]): Promise<number> {
+  /** Settles jobs. Resolves when those that go together are: what was set apart may take longer. */
+  async store(jobs: readonly Job[]): Promise<void> {
     const waiting = sendersOf(jobs.filter(({ unit }) => this.#touchesLocked(unit)));
     const [parked, ready] = split(jobs, ({ unit }) => waiting.has(unit.sender.id));
     const [apart, together] = split(ready, ({ unit }) => this.#repeaters.has(unit.sender.id));
     this.#park(parked);
     this.#storeApart(apart);
     await this.#storeTogether(together);
-    return together.length;
   }
 
-  async #storeTogether(jobs: readonly Job[]): Promise<void> {
+  async #storeTogether(
+    jobs: readonly Job[],
+    patientUntil = performance.now() + LOCKED_PATIENCE_MS,
+  ): Promise<void> {
     if (jobs.length === 0) return;
     try {
       const trouble = await this.#attempt(jobs);
       if (!trouble) return;
       const [taken, left] = split(jobs, ({ unit }) => trouble.senders.has(unit.sender.id));
+      // Something else than an inbox is locked: all of them try again, for as long as one inbox is waited for.
+      if (taken.length === 0 && performance.now() > patientUntil) throw lockedError();
       this.#meters.tookApart(trouble.kind);
       if (trouble.kind === 'locked') this.#park(taken);
       else if (trouble.kind !== 'fault' || left.length === 0) this.#storeApart(taken);
-      else await this.#storeTogether(taken);
-      await this.#storeTogether(left);
+      else await this.#storeTogether(taken, patientUntil);
+      await this.#storeTogether(left, patientUntil);
     } catch (error) {
       this.#fail(jobs, error);
     }
@@ -102,6 +106,7 @@ export class Storing {
   async #attempt(jobs: readonly Job[]): Promise<Trouble | undefined> {
     const units = jobs.map(({ unit }) => unit);
     const batch = new Batch(this.#database.clock.now(), units, false);
+    const startedAt = performance.now();
     try {
       const moved = await this.#insert(batch, units);
       const inTheWay = sendersOf(jobs.filter(({ unit }) => touches(unit, moved)));
@@ -110,6 +115,7 @@ export class Storing {
       if (isOutage(error)) throw error;
       return this.#diagnose(jobs, batch, error);
     }
+    this.#meters.flushed(jobs.length, (performance.now() - startedAt) / 1_000);
     for (const [i, outcome] of batch.outcomes().entries()) jobs[i]!.resolve(outcome);
     return undefined;
   }
@@ -138,6 +144,7 @@ export class Storing {
   /** Keeps jobs until the inboxes that they touch are free. */
   #park(jobs: readonly Job[]): void {
     const patientUntil = performance.now() + LOCKED_PATIENCE_MS;
+    // Of each sender there is nothing else under way.
     for (const [sender, own] of bySender(jobs)) this.#parked.set(sender, { own, patientUntil });
   }
 
@@ -193,8 +200,9 @@ export class Storing {
         round += 1;
       } catch (error) {
         if (violatedUnique(error) === 'message__client_id') round += 1;
-        else if (isLockTimeout(error)) await this.#locked.find(batch.inboxes);
-        else throw error;
+        else if (!isLockTimeout(error)) throw error;
+        else if (performance.now() > patientUntil) throw lockedError();
+        else await this.#locked.find(batch.inboxes);
       }
     }
     throw new ImidError('unavailable', 'The users of this message keep changing their names.');

@@ -13,6 +13,11 @@ export class Turns {
   #isPaused = false;
   /** Frames that have not found out yet whom they mean, or wait for those. */
   #waiting = 0;
+  /** Frames whose acts are not over yet. */
+  #acting = 0;
+  /** The next frame waits until no act is under way. */
+  #mustSettle = false;
+  #onSettled: (() => void) | undefined;
   #last: Promise<void> = Promise.resolve();
 
   constructor(peer: Pick<Peer, 'pause' | 'resume'>) {
@@ -34,8 +39,16 @@ export class Turns {
       fail(error);
       this.#finish();
     };
-    const start = (prepared: T): void => void act(prepared).then(this.#finish, refuse);
-    if (this.#waiting === 0) {
+    const start = (prepared: T): void => {
+      this.#acting += 1;
+      void act(prepared)
+        .then(this.#finish, refuse)
+        .finally(() => {
+          this.#acting -= 1;
+          if (this.#acting === 0) this.#onSettled?.();
+        });
+    };
+    if (this.#waiting === 0 && !this.#mustSettle) {
       try {
         const prepared = prepare();
         if (!(prepared instanceof Promise)) return start(prepared);
@@ -54,9 +67,23 @@ export class Turns {
     });
   }
 
+  /** Makes the frames that come now wait until those before are dealt with: they mean something else from now on. */
+  settleFirst(): void {
+    this.#mustSettle = true;
+  }
+
   #wait(turn: () => Promise<void>): void {
     this.#waiting += 1;
-    this.#last = this.#last.then(turn).finally(() => (this.#waiting -= 1));
+    this.#last = this.#last
+      .then(() => (this.#mustSettle ? this.#settle() : undefined))
+      .then(turn)
+      .finally(() => (this.#waiting -= 1));
+  }
+
+  async #settle(): Promise<void> {
+    if (this.#acting > 0) await new Promise<void>((resolve) => (this.#onSettled = resolve));
+    this.#onSettled = undefined;
+    this.#mustSettle = false;
   }
 
   readonly #finish = (): void => {

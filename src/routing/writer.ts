@@ -16,7 +16,7 @@ import { Storing, type Job, type StoringOptions } from './storing.ts';
 const MAX_FLUSHES = 2;
 const MAX_FLUSH_MESSAGES = 1_000;
 const MAX_UNSETTLED_BYTES = 64 * 1024 * 1024;
-/** How many answers are remembered, so that a repeat costs nothing and nobody. */
+/** How many answers are remembered, so that a repeat reaches no flush. */
 const MAX_REMEMBERED = 50_000;
 
 export interface WriterOptions extends StoringOptions {
@@ -47,7 +47,7 @@ export class Writer {
     this.#storing = new Storing(options);
     this.#meters = options.meters;
     this.#maxQueuedMessages = maxQueuedMessages;
-    // At least the last half is kept, and with it all that is under way.
+    // At least the last half is kept, and with it what is under way; a repeat of what isn't is found by the index.
     this.#known = new Recent(Math.max(MAX_REMEMBERED, 4 * maxQueuedMessages));
   }
 
@@ -77,6 +77,11 @@ export class Writer {
     const located = await unit.relocate();
     if (located.sender.id === unit.sender.id) return [remembered];
     return this.write({ ...unit, ...located });
+  }
+
+  /** Forgets what was answered: the database is another one now. */
+  forget(): void {
+    this.#known.clear();
   }
 
   /** Takes nothing more; resolves when what was taken is stored. */
@@ -181,9 +186,7 @@ export class Writer {
   async #flush(taken: readonly Job[]): Promise<void> {
     this.#flushes += 1;
     this.#lastFlush = taken.length;
-    const startedAt = performance.now();
-    const together = await this.#storing.store(taken);
-    if (together > 0) this.#meters.flushed(together, (performance.now() - startedAt) / 1_000);
+    await this.#storing.store(taken);
     this.#flushes -= 1;
     this.#schedule();
   }

@@ -158,6 +158,22 @@ function toFormer(row: { former_process_id: string | null; former_id: string | n
   return row.former_id === null ? undefined : { processId: row.former_process_id!, id: row.former_id };
 }
 
+/** Those of the connections whose devices have another one by now. */
+export async function findReplaced(
+  pool: pg.Pool,
+  connections: readonly (ConnectionKey & { id: string })[],
+): Promise<string[]> {
+  const { rows } = await pool.query<{ id: string }>({
+    name: 'find_replaced',
+    text: `select q.id
+      from unnest($1::bigint[], $2::bigint[], $3::text[], $4::uuid[]) as q (app_id, identity_id, device_id, id)
+      join connection c on c.app_id = q.app_id and c.identity_id = q.identity_id and c.device_id = q.device_id
+      where c.id <> q.id`,
+    values: [...keysOf(connections), uuidArray(connections.map((connection) => connection.id))],
+  });
+  return rows.map((row) => row.id);
+}
+
 /** Writes down what of connections changes while they are open. */
 export async function markConnections(
   pool: pg.Pool,
@@ -262,14 +278,14 @@ export async function countConnections(
 }
 
 /**
- * Says that a process is here. Gives back whether that was known, which other processes are, the epoch of the database,
- * and which connections of the process others have replaced.
+ * Says that a process is here. Gives back whether that was known, which other processes are, and the epoch of the
+ * database.
  */
 export async function markProcess(
   db: Executor,
   processId: string,
-): Promise<{ wasKnown: boolean; others: string[]; epoch: string; replaced: string[] }> {
-  const { rows } = await sql<{ was_known: boolean; others: string[]; epoch: string; replaced: string[] }>`
+): Promise<{ wasKnown: boolean; others: string[]; epoch: string }> {
+  const { rows } = await sql<{ was_known: boolean; others: string[]; epoch: string }>`
     with own as (
       insert into process (id) values (${processId})
       on conflict (id) do update set seen_at = clock_timestamp()
@@ -277,10 +293,7 @@ export async function markProcess(
     )
     select was_known, (select epoch from service) as epoch, array(
       select id::text from process where id <> ${processId} and seen_at > now() - ${sql.raw(PROCESS_LIFE)}
-    ) as others, array(
-      select former_id::text from connection
-      where former_process_id = ${processId} and former_process_id <> process_id
-    ) as replaced from own`.execute(db);
+    ) as others from own`.execute(db);
   const { was_known: wasKnown, ...mark } = rows[0]!;
   return { wasKnown, ...mark };
 }
