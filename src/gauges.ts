@@ -49,9 +49,13 @@ export function createGauges(metrics: Metrics, options: GaugesOptions): void {
   gauge(metrics, 'imid_queue_messages', 'Messages that wait to be stored.', [], () => [
     [{}, router.state.queue.messages],
   ]);
-  gauge(metrics, 'imid_queue_bytes', 'Characters of the content that waits to be stored.', [], () => [
-    [{}, router.state.queue.bytes],
-  ]);
+  gauge(
+    metrics,
+    'imid_queue_bytes',
+    'Characters of the content that waits to be stored or is being stored.',
+    [],
+    () => [[{}, router.state.queue.bytes]],
+  );
   gauge(
     metrics,
     'imid_heartbeat_age_seconds',

@@ -51,7 +51,7 @@ export class Writer {
     this.#known = new Recent(Math.max(MAX_REMEMBERED, 4 * maxQueuedMessages));
   }
 
-  /** What waits to be stored. */
+  /** Messages that wait to be stored, and characters of content that wait or are being stored. */
   get depth(): { messages: number; bytes: number } {
     return { messages: this.#queuedMessages, bytes: this.#unsettledBytes };
   }
