@@ -142,7 +142,7 @@ async function merge(model: Model, real: Real, at: number, from: ModelAddress, i
   if (goes === stays) {
     // The same again, if it was one of its other names; an imId may be one that it got by a merger.
     if ('imId' in from) assert.ok([200, 400].includes(answer.status));
-    else if ('uid' in from && from.uid !== stays.name) succeeded(answer, 200);
+    else if (('uid' in from ? from.uid : from.userId) !== stays.name) succeeded(answer, 200);
     else refused(answer, 'invalid_request');
     return;
   }
