@@ -39,6 +39,13 @@ export interface OpenedConnection {
 /** A process that hasn't been seen for this long is gone. */
 const PROCESS_LIFE = "interval '10 seconds'";
 
+// The row of a device is another connection's from now on, and remembers whose it was.
+const TAKE_OVER = `on conflict (app_id, identity_id, device_id) do update set
+    process_id = excluded.process_id, id = excluded.id, scheme = excluded.scheme,
+    is_foreground = excluded.is_foreground, token_at = excluded.token_at,
+    former_process_id = case when c.id = excluded.id then c.former_process_id else c.process_id end,
+    former_id = case when c.id = excluded.id then c.former_id else c.id end`;
+
 // A device that is known is read only, so that taking it in waits for no disk.
 const OPEN = `
 with asked as materialized (
@@ -56,11 +63,7 @@ with asked as materialized (
   insert into connection as c (app_id, identity_id, device_id, process_id, id, scheme, is_foreground, token_at)
   select app_id, identity_id, device_id, $1::uuid, id, scheme, is_foreground, token_at from asked
   order by app_id, identity_id, device_id
-  on conflict (app_id, identity_id, device_id) do update set
-    process_id = excluded.process_id, id = excluded.id, scheme = excluded.scheme,
-    is_foreground = excluded.is_foreground, token_at = excluded.token_at,
-    former_process_id = case when c.id = excluded.id then c.former_process_id else c.process_id end,
-    former_id = case when c.id = excluded.id then c.former_id else c.id end
+  ${TAKE_OVER}
   where c.token_at <= excluded.token_at
     or not exists (select from process p where p.id = c.process_id and p.seen_at > now() - ${PROCESS_LIFE})
   returning id, former_process_id, former_id
@@ -93,11 +96,7 @@ export async function openConnections(
     text: OPEN,
     values: [
       processId,
-      ...keysOf(connections),
-      uuidArray(connections.map((connection) => connection.id)),
-      textArray(connections.map((connection) => connection.scheme)),
-      booleanArray(connections.map((connection) => connection.isForeground)),
-      connections.map((connection) => connection.tokenAt),
+      ...columnsOf(connections),
       booleanArray(connections.map((connection) => connection.isAnonymous)),
     ],
   });
@@ -135,21 +134,10 @@ export async function restoreConnections(
       from unnest($2::bigint[], $3::bigint[], $4::text[], $5::uuid[], $6::text[], $7::boolean[], $8::timestamptz[])
         as q (app_id, identity_id, device_id, id, scheme, is_foreground, token_at)
       order by app_id, identity_id, device_id
-      on conflict (app_id, identity_id, device_id) do update set
-        process_id = excluded.process_id, id = excluded.id, scheme = excluded.scheme,
-        is_foreground = excluded.is_foreground, token_at = excluded.token_at,
-        former_process_id = case when c.id = excluded.id then c.former_process_id else c.process_id end,
-        former_id = case when c.id = excluded.id then c.former_id else c.id end
+      ${TAKE_OVER}
       where c.id = excluded.id or c.token_at < excluded.token_at
       returning id, former_process_id, former_id`,
-    values: [
-      processId,
-      ...keysOf(connections),
-      uuidArray(connections.map((connection) => connection.id)),
-      textArray(connections.map((connection) => connection.scheme)),
-      booleanArray(connections.map((connection) => connection.isForeground)),
-      connections.map((connection) => connection.tokenAt),
-    ],
+    values: [processId, ...columnsOf(connections)],
   });
   return new Map(rows.map((row) => [row.id, toFormer(row)]));
 }
@@ -321,6 +309,19 @@ export async function deleteDeadProcesses(db: Executor): Promise<void> {
     delete from connection where process_id not in (
       select id from process where seen_at >= now() - 3 * ${sql.raw(PROCESS_LIFE)}
     )`.execute(db);
+}
+
+type Described = ConnectionKey & Pick<NewConnection, 'id' | 'scheme' | 'isForeground' | 'tokenAt'>;
+
+/** The keys of connections, and what is known of each. */
+function columnsOf(connections: readonly Described[]): unknown[] {
+  return [
+    ...keysOf(connections),
+    uuidArray(connections.map((connection) => connection.id)),
+    textArray(connections.map((connection) => connection.scheme)),
+    booleanArray(connections.map((connection) => connection.isForeground)),
+    connections.map((connection) => connection.tokenAt),
+  ];
 }
 
 function keysOf(connections: readonly ConnectionKey[]): [Buffer, Buffer, Buffer] {
