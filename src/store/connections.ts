@@ -163,22 +163,14 @@ export async function findReplaced(
 }
 
 /** Writes down what of connections changes while they are open. */
-export async function markConnections(
-  pool: pg.Pool,
-  connections: readonly (ConnectionKey & Pick<NewConnection, 'id' | 'scheme' | 'isForeground'>)[],
-): Promise<void> {
+export async function markConnections(pool: pg.Pool, connections: readonly Described[]): Promise<void> {
   await pool.query({
     name: 'mark_connections',
-    text: `update connection c set scheme = q.scheme, is_foreground = q.is_foreground
-      from unnest($1::bigint[], $2::bigint[], $3::text[], $4::uuid[], $5::text[], $6::boolean[])
-        as q (app_id, identity_id, device_id, id, scheme, is_foreground)
+    text: `update connection c set scheme = q.scheme, is_foreground = q.is_foreground, token_at = q.token_at
+      from unnest($1::bigint[], $2::bigint[], $3::text[], $4::uuid[], $5::text[], $6::boolean[], $7::timestamptz[])
+        as q (app_id, identity_id, device_id, id, scheme, is_foreground, token_at)
       where c.app_id = q.app_id and c.identity_id = q.identity_id and c.device_id = q.device_id and c.id = q.id`,
-    values: [
-      ...keysOf(connections),
-      uuidArray(connections.map((connection) => connection.id)),
-      textArray(connections.map((connection) => connection.scheme)),
-      booleanArray(connections.map((connection) => connection.isForeground)),
-    ],
+    values: columnsOf(connections),
   });
 }
 
