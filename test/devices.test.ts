@@ -215,3 +215,64 @@ test('what connected elsewhere while Postgres had forgotten is judged by its tok
   }
   assert.equal((await rowsOf(app)).length, cases.length);
 });
+
+test('a token that came on the open connection counts, when another one connects on either process', async () => {
+  const app = await first.createApp();
+  const [oldest, between, newest] = await issue(app, 'bob', 3);
+  const client = await first.connect(oldest!, { device: DEVICE });
+  const tokenAt = async (): Promise<number> => {
+    const { rows } = await first.database.pool.query<{ token_at: Date }>(
+      'select token_at from connection where app_id = $1 and device_id = $2',
+      [app.appId, DEVICE],
+    );
+    return rows[0]!.token_at.getTime();
+  };
+  const openedAt = await tokenAt();
+  client.send({ type: 'token', token: newest });
+  await eventually(async () => (await tokenAt()) > openedAt, 'the newer token to be written down');
+  for (const { url } of [first, second])
+    assert.equal((await (await attempt(url, between!)).waitClosed()).code, 4503);
+  assert.equal((await client.say({ uid: 'x' }, 'still here')).type, 'sent');
+});
+
+test('of three connections on three processes one stays, also where nobody rings', async () => {
+  const deaf = { natsUrl: 'nats://127.0.0.1:1' };
+  const services = [await startService({ app: deaf })];
+  for (let n = 1; n < 3; n++) services.push(await startService({ on: services[0]!, app: deaf }));
+  const app = await services[0]!.createApp();
+  const [token] = await issue(app, 'bob', 1);
+  const clients: Client[] = [];
+  for (const service of services) clients.push(await service.connect(token!, { device: DEVICE }));
+  for (const former of clients.slice(0, 2)) assert.equal((await former.waitClosed()).code, 4503);
+  assert.equal((await clients[2]!.say({ uid: 'x' }, 'here')).type, 'sent');
+  await Promise.all(services.map((service) => service.close()));
+});
+
+test('opening ends when the user is merged away while its device is taken in elsewhere', async () => {
+  const app = await first.createApp();
+  await app.register('account');
+  const token = await app.token({ userId: await app.register('guest').then(() => 'guest') });
+  const { pool } = first.database;
+  const elsewhere = await pool.connect();
+  await elsewhere.query('begin');
+  await elsewhere.query(
+    `insert into device (app_id, identity_id, id, acked_seq)
+     select app_id, id, $2, 0 from identity where app_id = $1 and name = 'guest'`,
+    [app.appId, DEVICE],
+  );
+  await elsewhere.query(
+    `update identity set merged_into = (select id from identity where app_id = $1 and name = 'account')
+     where app_id = $1 and name = 'guest'`,
+    [app.appId],
+  );
+  const connecting = attempt(first.url, token);
+  await eventually(async () => {
+    const { rowCount } = await elsewhere.query(
+      `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+    );
+    return rowCount;
+  }, 'the opening to wait');
+  await elsewhere.query('commit');
+  elsewhere.release();
+  assert.equal((await connecting).welcome.type, 'welcome');
+});

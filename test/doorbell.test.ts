@@ -3,6 +3,10 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { Registry } from 'prom-client';
+import { createMeters } from '../src/routing/meters.ts';
+import { createRings, type Listeners } from '../src/routing/rings.ts';
+import type { Database } from '../src/store/database.ts';
 import { eventually, startService, type Client, type Service, type Tenant } from './harness.ts';
 import { findFreePort, findNatsServer, Nats, STAND_IN } from './nats.ts';
 
@@ -129,4 +133,29 @@ test('what moved while NATS was gone is seen as soon as it is back', async () =>
   assert.deepEqual(seqsOf(client), [1, 2, 3]);
   await close(house);
   await nats.kill();
+});
+
+test('a note of another version is heard, whatever it leaves out or tells', () => {
+  const heard: number[][] = [];
+  const rings = createRings({
+    database: { clock: { now: () => new Date() } } as Database,
+    processId: 'this',
+    meters: createMeters(new Registry()),
+    log() {},
+  });
+  const bell = { kind: 'nats', ring() {}, close: () => Promise.resolve() } as const;
+  const ignore = (): void => {};
+  const listeners: Listeners = {
+    process: ignore,
+    inbox: (ids) => void heard.push(ids),
+    user: ignore,
+    replaced: ignore,
+    app: ignore,
+    key: ignore,
+    names: ignore,
+  };
+  rings.begin(bell, listeners);
+  rings.hear(JSON.stringify({ fact: 'inbox', ids: [1] }));
+  rings.hear(JSON.stringify({ fact: 'constructor', ids: [2] }));
+  assert.deepEqual(heard, [[1]]);
 });

@@ -114,6 +114,14 @@ test('welcomes are counted by what they go on from', async () => {
   });
 });
 
+test('who asks for an epoch or a seq that is no more has to start over, also without a device', async () => {
+  const start = await scrape();
+  const client = await app.connect({ uid: 'over' }, { after: 5, epoch: 'another' });
+  assert.equal(client.welcome.resumed, false);
+  await grown(start, { 'imid_resumes_total{outcome="over"}': 1 });
+  await client.close();
+});
+
 test('closes are counted by code, whoever closed', async () => {
   const start = await scrape();
   const open = (device: string) => app.connect({ uid: 'henry' }, { device });
@@ -197,6 +205,24 @@ test('a batch in which a user has moved, or a send is repeated, is counted as ta
     'imid_flushes_apart_total{reason="moved"}': 1,
     'imid_flushes_apart_total{reason="repeat"}': 1,
   });
+});
+
+test('a flush that failed is no flush', async () => {
+  const alice = await app.connect({ uid: 'alice' });
+  await alice.say({ uid: 'bob' }, 'stored');
+  const { pool } = service.database;
+  await pool.query(
+    `create function fail() returns trigger language plpgsql as $$ begin raise 'disk full' using errcode = '53100'; end $$`,
+  );
+  await pool.query('create trigger fail before insert on message execute function fail()');
+  const start = await scrape();
+  for (let n = 0; n < 3; n++) assert.equal((await alice.say({ uid: 'bob' }, 'lost')).code, 'unavailable');
+  await grown(start, { imid_flush_failures_total: 3 });
+  const now = await scrape();
+  for (const series of ['imid_flush_units_sum', 'imid_flush_seconds_count', 'imid_messages_stored_total'])
+    assert.equal(now.get(series), start.get(series), series);
+  await pool.query('drop trigger fail on message');
+  await alice.close();
 });
 
 test('rings are counted by what they tell of, with how late they were heard', async () => {
