@@ -265,14 +265,23 @@ test('opening ends when the user is merged away while its device is taken in els
      where app_id = $1 and name = 'guest'`,
     [app.appId],
   );
+  let asks = 0;
+  const query = pool.query.bind(pool) as (...args: unknown[]) => unknown;
+  pool.query = ((...args: unknown[]) => {
+    if ((args[0] as { name?: string }).name === 'open_connections') asks += 1;
+    return query(...args);
+  }) as typeof pool.query;
   const connecting = attempt(first.url, token);
   await eventually(async () => {
     const { rowCount } = await elsewhere.query(
       `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
     );
-    return rowCount;
+    return rowCount! > 0;
   }, 'the opening to wait');
   await elsewhere.query('commit');
   elsewhere.release();
   assert.equal((await connecting).welcome.type, 'welcome');
+  for (const uid of ['x', 'y', 'z']) await app.connect({ uid });
+  pool.query = query as typeof pool.query;
+  assert.ok(asks < 12, `it was asked ${asks} times for 4 connections`);
 });

@@ -82,7 +82,10 @@ test('more messages than may wait to be stored are unavailable, and those that w
   await lock.query('begin');
   await lock.query('lock table identity in access exclusive mode');
   const first = send('being stored');
-  await eventually(async () => (await lock.query('select 1 from pg_locks where not granted')).rowCount);
+  await eventually(
+    async () => (await lock.query('select 1 from pg_locks where not granted')).rowCount! > 0,
+    'the flush to wait',
+  );
   const rest = ['one', 'two', 'three'].map(send);
   const refused = await Promise.race(rest);
   assert.deepEqual([refused.status, refused.body.code], [503, 'unavailable']);
