@@ -27,6 +27,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** What an API key must be allowed to use the route; `admin`: no API key will do. Without: every scope is needed. */
     scope?: Scope | 'admin';
+    /** What a use of the route is called in the audit trail, each time before it is answered: `<thing>.<verb>`. */
+    audit?: string;
   }
 }
 
