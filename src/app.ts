@@ -26,7 +26,9 @@ import { presence } from './edge/presence.ts';
 import { problems, refuseMalformed, sendProblem, toImidError } from './edge/problems.ts';
 import { renameLists } from './edge/rename_lists.ts';
 import { renames } from './edge/renames.ts';
+import { tokenRevocation } from './edge/revocations.ts';
 import { schemeUse } from './edge/schemes.ts';
+import { signingKeys } from './edge/signing_keys.ts';
 import { tokenIssue } from './edge/tokens.ts';
 import { compileSchema } from './edge/validation.ts';
 import { parseJson, parseQuery, refuseBadQuery } from './edge/parsing.ts';
@@ -54,7 +56,9 @@ import type { Database } from './store/database.ts';
 import { createApiKeys } from './tokens/api_keys.ts';
 import { createBox } from './tokens/box.ts';
 import { createKeys } from './tokens/keys.ts';
+import { createRevocations } from './tokens/revocations.ts';
 import { keepSecret } from './tokens/secrets.ts';
+import type { SigningAlg } from './tokens/signing.ts';
 import { createTokens } from './tokens/tokens.ts';
 
 export interface AppOptions {
@@ -62,6 +66,14 @@ export interface AppOptions {
   adminKey: string;
   /** Seals secrets at rest. */
   secret: string;
+  /** What some may still be sealed under. */
+  formerSecret?: string | undefined;
+  /** What tokens are signed with. */
+  signingAlg?: SigningAlg | undefined;
+  /** In milliseconds: how old a signing key gets before the next one signs. */
+  signingKeyMaxAgeMs?: number | undefined;
+  /** In milliseconds: how long a process without news of revocations goes on. */
+  maxBlindMs?: number | undefined;
   /** The issuer of tokens. */
   publicUrl: string;
   logLevel: string;
@@ -136,7 +148,7 @@ export async function createApp(options: AppOptions) {
   let isDraining = false;
 
   // The stages, each given what stands above it.
-  const box = createBox(secret);
+  const box = createBox(secret, options.formerSecret);
   const hashes = createHashes(await keepSecret(database, box, 'former-names'));
   const meters = createMeters(metrics);
   const rings = createRings({ database, processId, meters, log });
@@ -150,8 +162,26 @@ export async function createApp(options: AppOptions) {
   const beginRehearsal = createRehearsals({ database, hashes });
   const finishing = finishActs({ registry, mergers, log });
   const contactBook = createContactBook(database);
-  const keys = await createKeys(database, box);
-  const tokens = createTokens({ keys, issuer: publicUrl, clock: database.clock });
+  const tellTrust = (): void => rings.tellAll('trust', []);
+  let closeRevoked = (): void => {}; // there are no connections yet
+  const keys = await createKeys({
+    database,
+    box,
+    alg: options.signingAlg,
+    maxAgeMs: options.signingKeyMaxAgeMs,
+    onChange() {
+      tellTrust();
+      closeRevoked();
+    },
+  });
+  const revocations = await createRevocations({
+    database,
+    keys,
+    maxBlindMs: options.maxBlindMs,
+    onRevoke: tellTrust,
+    onNews: () => closeRevoked(),
+  });
+  const tokens = createTokens({ keys, revocations, issuer: publicUrl, clock: database.clock });
   const apiKeys = createApiKeys({ database, onRevoke: (keyId) => rings.tellAll('key', [keyId]) });
   const access = createAccess({ adminKey, apps, apiKeys, tokens, directory });
   const router = await createRouter({
@@ -163,11 +193,13 @@ export async function createApp(options: AppOptions) {
     meters,
     limits,
     admit: access.admit,
+    trust: revocations,
     tracing,
     log,
     maxQueuedMessages,
     heartbeatMs: options.heartbeatMs,
   });
+  closeRevoked = router.closeRevoked;
 
   const listening = Promise.withResolvers<void>();
   const bell = createBell({
@@ -232,6 +264,7 @@ export async function createApp(options: AppOptions) {
   await app.register(async (admin) => {
     admin.addHook('onRequest', access.requireAdmin);
     await admin.register(adminApps, { prefix: '/v1/apps', apps, apiKeys });
+    await admin.register(signingKeys, { prefix: '/v1', keys });
     await admin.register(auditTrail, { prefix: '/v1', audit });
   });
   await app.register(
@@ -247,6 +280,7 @@ export async function createApp(options: AppOptions) {
       await backend.register(userExport, { directory });
       await backend.register(schemeUse, { directory, router });
       await backend.register(tokenIssue, { tokens, directory });
+      await backend.register(tokenRevocation, { revocations, directory });
       await backend.register(messages, { directory, router });
       await backend.register(presence, { directory, router });
       await backend.register(contacts, { directory, contactBook });

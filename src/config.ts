@@ -15,6 +15,12 @@ export interface Config {
   readonly publicUrl: string;
   /** Encrypts secrets at rest. Undefined: made at first start and kept in `directory`. */
   readonly secret: string | undefined;
+  /** What some secrets may still be encrypted with. */
+  readonly formerSecret: string | undefined;
+  /** Undefined, also for those that follow: as the service has it. */
+  readonly signingAlg: (typeof SIGNING_ALGS)[number] | undefined;
+  readonly signingKeyMaxAgeMs: number | undefined;
+  readonly maxBlindMs: number | undefined;
   /** Through which processes ring each other; several separated by commas. Undefined: through Postgres. */
   readonly natsUrl: string | undefined;
   readonly logLevel: string;
@@ -43,6 +49,7 @@ const SAMPLERS = [
   'parentbased_always_off',
   'parentbased_traceidratio',
 ] as const;
+const SIGNING_ALGS = ['ES256', 'EdDSA'] as const;
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
 const SECRET_MIN_LENGTH = 16;
 const NATS_URL_RULE =
@@ -61,6 +68,8 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     1,
     3_600,
   );
+  const signingKeyDays = parseInteger('IMID_SIGNING_KEY_DAYS', env.IMID_SIGNING_KEY_DAYS, 1, 3_650);
+  const maxBlindSeconds = parseInteger('IMID_MAX_BLIND_SECONDS', env.IMID_MAX_BLIND_SECONDS, 5, 3_600);
   if (!LOG_LEVELS.includes(logLevel)) throw new Error(`LOG_LEVEL must be one of ${LOG_LEVELS.join(', ')}`);
   return {
     port,
@@ -68,7 +77,10 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     ...readDatabaseConfig(env),
     adminKey: parseSecret('IMID_ADMIN_KEY', env.IMID_ADMIN_KEY),
     publicUrl: parseUrl(env.IMID_PUBLIC_URL || `http://localhost:${port}`),
-    secret: parseSecret('IMID_SECRET', env.IMID_SECRET),
+    ...readSecretConfig(env),
+    signingAlg: parseChoice('IMID_SIGNING_ALG', env.IMID_SIGNING_ALG, SIGNING_ALGS),
+    signingKeyMaxAgeMs: signingKeyDays && signingKeyDays * 24 * 3_600_000,
+    maxBlindMs: maxBlindSeconds && maxBlindSeconds * 1_000,
     natsUrl: parseNatsUrl(env.NATS_URL),
     logLevel,
     traces: parseTraces(env),
@@ -107,6 +119,17 @@ function parseInteger(
   return number;
 }
 
+function parseChoice<T extends string>(
+  variable: string,
+  text: string | undefined,
+  choices: readonly T[],
+): T | undefined {
+  if (!text) return undefined;
+  const chosen = choices.find((each) => each === text);
+  if (!chosen) throw new Error(`${variable} must be one of ${choices.join(', ')}`);
+  return chosen;
+}
+
 /** Where the database is. Throws an Error that names the variable. */
 export function readDatabaseConfig(
   env: NodeJS.ProcessEnv = process.env,
@@ -114,6 +137,17 @@ export function readDatabaseConfig(
   return {
     databaseUrl: parseDatabaseUrl(env.DATABASE_URL),
     allowUnsafePostgres: parseSwitch('IMID_ALLOW_UNSAFE_POSTGRES', env.IMID_ALLOW_UNSAFE_POSTGRES),
+    directory: env.IMID_DATA_DIR || '.data',
+  };
+}
+
+/** What secrets are encrypted with. Throws an Error that names the variable. */
+export function readSecretConfig(
+  env: NodeJS.ProcessEnv = process.env,
+): Pick<Config, 'secret' | 'formerSecret' | 'directory'> {
+  return {
+    secret: parseSecret('IMID_SECRET', env.IMID_SECRET),
+    formerSecret: parseSecret('IMID_FORMER_SECRET', env.IMID_FORMER_SECRET),
     directory: env.IMID_DATA_DIR || '.data',
   };
 }
@@ -131,9 +165,8 @@ function parseSwitch(variable: string, text: string | undefined): boolean {
 
 function parseTraces(env: NodeJS.ProcessEnv): TracesConfig | undefined {
   if (!env.OTEL_EXPORTER_OTLP_ENDPOINT && !env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) return undefined;
-  const name = env.OTEL_TRACES_SAMPLER || 'parentbased_traceidratio';
-  const sampler = SAMPLERS.find((each) => each === name);
-  if (!sampler) throw new Error(`OTEL_TRACES_SAMPLER must be one of ${SAMPLERS.join(', ')}`);
+  const sampler =
+    parseChoice('OTEL_TRACES_SAMPLER', env.OTEL_TRACES_SAMPLER, SAMPLERS) ?? 'parentbased_traceidratio';
   const ratio = Number(env.OTEL_TRACES_SAMPLER_ARG || 1);
   if (!(ratio >= 0 && ratio <= 1)) throw new Error('OTEL_TRACES_SAMPLER_ARG must be a number from 0 to 1');
   return { sampler, ratio };

@@ -38,7 +38,10 @@ async function start(config: Config, open: (() => Promise<unknown>)[]): Promise<
     config.adminKey === undefined
       ? await keepKeyFile(join(config.directory, 'admin.key'), 'ima_')
       : undefined;
-  const secret = config.secret ?? (await keepKeyFile(join(config.directory, 'secret.key'), 'ims_')).key;
+  const { key: secret, former: formerSecret } =
+    config.secret === undefined
+      ? await keepKeyFile(join(config.directory, 'secret.key'), 'ims_')
+      : { key: config.secret, former: config.formerSecret };
   const database = await openDatabase({
     connection: cluster ? { ...cluster.connection, ssl: false } : { connectionString: config.databaseUrl },
     allowUnsafe: config.allowUnsafePostgres,
@@ -55,6 +58,10 @@ async function start(config: Config, open: (() => Promise<unknown>)[]): Promise<
     database,
     adminKey: config.adminKey ?? admin!.key,
     secret,
+    formerSecret,
+    signingAlg: config.signingAlg,
+    signingKeyMaxAgeMs: config.signingKeyMaxAgeMs,
+    maxBlindMs: config.maxBlindMs,
     publicUrl: config.publicUrl,
     logLevel: config.logLevel,
     traces,

@@ -1,6 +1,6 @@
 // Asks what a template says, and reads the answers so that two of them can be held against each other.
 
-import { Refused, type Answer, type Service } from './harness.ts';
+import { Refused, type Answer, type Json, type Service } from './harness.ts';
 import { formatOf } from './records.ts';
 import { fill, type Operation, type Place, type Template } from './requests.ts';
 import { ownId, type Role, type World } from './worlds.ts';
@@ -55,7 +55,17 @@ const toAnswer = (status: number, body: unknown): Answer => ({
 
 /** What stands in the places of a use by an app about itself. */
 export function ownIds(service: Service, use: Use, world: World): (place: Place) => unknown {
-  return (place) => (place.form === 'cursor' ? findCursor(service, use, world) : ownId(world, place));
+  return (place) => {
+    if (place.form === 'cursor') return findCursor(service, use, world);
+    if (place.form === 'kid') return findNextKid(service);
+    return ownId(world, place);
+  };
+}
+
+/** Of a signing key that nothing was signed with yet. */
+async function findNextKid(service: Service): Promise<string> {
+  const { body } = await service.call('GET', '/v1/keys');
+  return body.items.find((key: Json) => key.state === 'next').kid;
 }
 
 /** A cursor that an app is given: all its lists hold two items or more. */

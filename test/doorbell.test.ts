@@ -152,6 +152,7 @@ test('a note of another version is heard, whatever it leaves out or tells', () =
     replaced: ignore,
     app: ignore,
     key: ignore,
+    trust: ignore,
     names: ignore,
   };
   rings.begin(bell, listeners);

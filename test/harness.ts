@@ -141,7 +141,12 @@ export async function call(
   });
   const text = await response.text();
   const isJson = /application\/(problem\+)?json/.test(response.headers.get('content-type') ?? '');
-  return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text, text };
+  return {
+    status: response.status,
+    headers: response.headers,
+    body: isJson && text ? JSON.parse(text) : text,
+    text,
+  };
 }
 
 async function createTenant(service: Service, schemes: string[]): Promise<Tenant> {

@@ -131,8 +131,8 @@ async function assertNoOtherIds(uses: readonly Use[], schemes: string[]): Promis
 }
 
 function formsIn(place: Place, schemes: string[]): (keyof Victim['ids'] | 'cursor')[] {
-  // What is text in any case can be anything, and is read the same whatever the schemes are.
-  if (isPathApp(place) || (place.form === 'text' && schemes !== BOTH)) return [];
+  // What is text in any case can be anything, and is read the same whatever the schemes are. A kid is no app's.
+  if (isPathApp(place) || place.form === 'kid' || (place.form === 'text' && schemes !== BOTH)) return [];
   return place.form === 'text' ? (Object.keys(victim.ids) as (keyof Victim['ids'])[]) : [place.form];
 }
 
@@ -222,7 +222,11 @@ test('a client finds nobody of another app by an imId, and a token of another ap
 test('a token for one app that names a user of another acts for nobody, even if it were signed', async () => {
   const { app, credentials } = await createWorld(service);
   const { kid, privateKey } = (
-    await createKeys(service.database, createBox('secret-of-the-tests'))
+    await createKeys({
+      database: service.database,
+      box: createBox('secret-of-the-tests'),
+      onChange() {},
+    })
   ).current();
   const me = async (token: string, sub: string): Promise<Json> => {
     const signed = await new SignJWT({ ...decodeJwt(token), aud: `imid:${app.appId}`, sub })

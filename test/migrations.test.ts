@@ -21,6 +21,7 @@ const TYPES: Record<string, string> = {
   text: 'string',
   uuid: 'string',
   boolean: 'boolean',
+  xid8: 'string',
   'timestamp with time zone': 'Date',
   bytea: 'Buffer',
   jsonb: 'unknown',

@@ -17,6 +17,7 @@ const FORMS: Record<string, Form[]> = {
   userId: ['name'],
   formerName: ['formerName'],
   keyId: ['keyId'],
+  kid: ['kid'],
   cursor: ['cursor'],
   messageId: ['messageId'],
   id: ['clientId'],

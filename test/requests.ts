@@ -11,6 +11,7 @@ export type Form =
   | 'name'
   | 'formerName'
   | 'keyId'
+  | 'kid'
   | 'cursor'
   | 'messageId'
   | 'clientId'

@@ -3,7 +3,7 @@
 
 import { randomBytes, randomUUID } from 'node:crypto';
 import { decodeJwt } from 'jose';
-import { uuidToRegisteredId } from '../src/ids.ts';
+import { makeUuid, uuidToRegisteredId } from '../src/ids.ts';
 import { ADMIN_KEY, type Answer, type Client, type Json, type Service, type Tenant } from './harness.ts';
 import type { Form, Place } from './requests.ts';
 
@@ -20,7 +20,7 @@ export interface World {
 
 /** The app that all others are kept from: it has users that no other has, and its texts are shown to no other. */
 export interface Victim extends World {
-  ids: Record<Exclude<Form, 'cursor' | 'text'>, string>;
+  ids: Record<Exclude<Form, 'cursor' | 'kid' | 'text'>, string>;
   marks: string[];
   /** Open all the time. */
   sockets: Client[];
@@ -144,7 +144,8 @@ export function nobodysId(form: Form, name = fresh()): string {
   if (form === 'appId') return '9007199254740991';
   if (form === 'composedId') return '9007199254740991:alice';
   if (form === 'registeredId' || form === 'newId') return makeImId();
-  if (form === 'messageId' || form === 'jti') return randomUUID();
+  if (form === 'messageId') return randomUUID();
+  if (form === 'jti') return makeUuid(new Date());
   return name;
 }
 

@@ -1,11 +1,12 @@
-// The operator's commands, `imid <command>`, one file each. They talk REST to a service, here or elsewhere, but for the one
-// that is about the database itself.
+// The operator's commands, `imid <command>`, one file each. They talk REST to a service, here or elsewhere, but for those
+// that are about the database itself.
 
 import { Command, CommanderError } from 'commander';
 import { addExport } from './export.ts';
 import { EXIT_CODES_HELP, exitCodes, Failure } from './failure.ts';
 import { addImport } from './import.ts';
 import { addRename } from './rename.ts';
+import { addReseal } from './reseal.ts';
 import { addRestored } from './restored.ts';
 import { reasonOf } from './service.ts';
 
@@ -25,6 +26,7 @@ addImport(program);
 addExport(program);
 addRename(program);
 addRestored(program);
+addReseal(program);
 
 try {
   await program.parseAsync();

@@ -4,7 +4,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
 import { ImidError } from '../errors.ts';
-import { parseAppId } from '../ids.ts';
+import { isName, parseAppId } from '../ids.ts';
 import type { App, Apps } from '../identity/apps.ts';
 import type { Directory } from '../identity/directory.ts';
 import { requireScheme } from '../identity/schemes.ts';
@@ -44,13 +44,16 @@ export function createAccess({ adminKey, apps, apiKeys, tokens, directory }: Acc
   const adminHash = hashSecret(adminKey);
   const isAdmin = (credential: string): boolean => timingSafeEqual(hashSecret(credential), adminHash);
 
-  /** Checks a token and finds whom it acts for. Throws what the client is to be told. */
-  async function admit(token: string): Promise<Admitted> {
+  /** Checks a token, used on a device, and finds whom it acts for. Throws what the client is to be told. */
+  async function admit(token: string, onDevice?: string): Promise<Admitted> {
     const claims = await tokens.verify(token);
     const app = await apps.find(claims.appId);
     if (!app) throw new ImidError('token_revoked', 'The app of this token is gone.');
+    if (app.tokensFrom !== undefined && claims.issuedAt < app.tokensFrom)
+      throw new ImidError('token_revoked', 'The token was revoked.');
     requireScheme(app, claims.scheme);
-    return { app, claims, user: await directory.resolveHolder(claims.appId, claims) };
+    const { sub, issuedAt, deviceId = onDevice } = claims;
+    return { app, claims, user: await directory.resolveHolder(claims.appId, { sub, issuedAt, deviceId }) };
   }
 
   /** A user's token where none will do: forbidden in its own app, and nothing at all in another's. */
@@ -99,7 +102,9 @@ export function createAccess({ adminKey, apps, apiKeys, tokens, directory }: Acc
     },
 
     async requireClient(request: FastifyRequest): Promise<void> {
-      request.admitted = await admit(tokenOf(request));
+      const { device } = request.query as Record<string, unknown>; // not checked yet
+      const deviceId = typeof device === 'string' && isName(device) ? device : undefined;
+      request.admitted = await admit(tokenOf(request), deviceId);
     },
   };
 }

@@ -21,6 +21,7 @@ const tags = [
   { name: 'Identities', description: 'Users: registered, looked up, renamed, erased.' },
   { name: 'Schemes', description: 'Both schemes side by side.' },
   { name: 'Tokens', description: 'What clients connect with.' },
+  { name: 'Signing keys', description: 'What tokens are signed with.' },
   { name: 'Messages', description: 'Sending as a user, reading inboxes.' },
   { name: 'Presence', description: 'Who is online.' },
   { name: 'Contacts', description: 'Contact lists.' },

@@ -6,7 +6,8 @@ import { composeImId, type ImId } from '../ids.ts';
 import type { App } from '../identity/apps.ts';
 import type { Directory } from '../identity/directory.ts';
 import { nobody, readAddress, schemeOfAddress, type Address } from '../identity/schemes.ts';
-import { TTL_DEFAULT_SECONDS, TTL_MAX_SECONDS, type Tokens } from '../tokens/tokens.ts';
+import { TTL_DEFAULT_SECONDS, TTL_MAX_SECONDS } from '../tokens/ttl.ts';
+import type { Tokens } from '../tokens/tokens.ts';
 import {
   addressed,
   ALICE,

@@ -4,7 +4,8 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { Registry } from 'prom-client';
 import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
-import type { Keys } from '../tokens/keys.ts';
+import { JWKS_MAX_AGE_SECONDS, type Keys } from '../tokens/keys.ts';
+import { hash } from 'node:crypto';
 import { problems } from './shapes.ts';
 import { asText } from './streams.ts';
 
@@ -17,7 +18,6 @@ export interface WellKnownOptions {
 
 const Status = Type.Object({ status: Type.Literal('ok') }, { examples: [{ status: 'ok' }] });
 const tags = ['Service'];
-const JWKS_MAX_AGE_SECONDS = 300;
 
 export const wellKnown: FastifyPluginAsyncTypebox<WellKnownOptions> = async (
   app,
@@ -29,6 +29,9 @@ export const wellKnown: FastifyPluginAsyncTypebox<WellKnownOptions> = async (
       schema: {
         operationId: 'getJwks',
         summary: 'The public keys that tokens are verified with',
+        description:
+          'Of the key that signs, of those that will, and of those that did, until the last token of theirs is over. A key is ' +
+          `here for longer than a copy may be kept (${JWKS_MAX_AGE_SECONDS} s) before it signs.`,
         tags,
         security: [],
         response: {
@@ -41,12 +44,17 @@ export const wellKnown: FastifyPluginAsyncTypebox<WellKnownOptions> = async (
               ],
             },
           ),
+          304: Type.Null({ description: 'The copy of this `ETag` is good.' }),
         },
       },
     },
-    async (_request, reply) => {
-      reply.header('cache-control', `public, max-age=${JWKS_MAX_AGE_SECONDS}`);
-      return keys.jwks();
+    async (request, reply) => {
+      const jwks = keys.jwks();
+      const etag = `"${hash('sha256', JSON.stringify(jwks), 'base64url')}"`;
+      reply.header('cache-control', `public, max-age=${JWKS_MAX_AGE_SECONDS}, must-revalidate`);
+      reply.header('etag', etag);
+      if (request.headers['if-none-match'] === etag) return reply.code(304).send(null);
+      return jwks;
     },
   );
 

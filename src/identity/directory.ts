@@ -12,6 +12,7 @@ import {
   findHoldersOfImIds,
   findLastHolders,
   type Hashes,
+  type Holder,
   type HolderAsk,
   type ImIdAsk,
 } from '../store/former_names.ts';
@@ -33,10 +34,11 @@ export type { Filter } from '../store/listing.ts';
 /** What a look-up finds: a user that has a row, or a composed one that needs none yet. */
 export type Found = User | { readonly id: undefined; readonly name: Name; readonly imId: undefined };
 
-/** What a token says about whom it acts for. */
+/** What a token says about whom it acts for, and on which device it is used. */
 export interface TokenSubject {
   sub: ImId;
   issuedAt: Date;
+  deviceId: string | undefined;
 }
 
 const HOLDER_QUERIES = { maxActs: 2, maxAsks: 200 };
@@ -153,23 +155,26 @@ export function createDirectory({ database, lookups, hashes }: DirectoryOptions)
 
     /**
      * The user that a token acts for: whoever held its name when it was issued, whatever that user is called now.
-     * Throws `token_revoked` when that user is gone, or nobody held the name and somebody took it since.
+     * Throws `token_revoked` when that user is gone, when nobody held the name and somebody took it since, and when what
+     * the user, or the device, was issued at that time was revoked.
      */
-    async resolveHolder(appId: AppId, token: TokenSubject): Promise<User> {
-      const parsed = parseImId(token.sub);
+    async resolveHolder(appId: AppId, { sub, issuedAt: instant, deviceId }: TokenSubject): Promise<User> {
+      const parsed = parseImId(sub);
+      let holder: Holder = 'gone';
       if (parsed?.scheme === 'registered') {
-        const user = await findHolderOfImId({ appId, imId: parsed.imId, instant: token.issuedAt });
-        if (user) return user;
+        holder = await findHolderOfImId({ appId, imId: parsed.imId, instant, deviceId });
       } else if (parsed?.appId === appId) {
-        const find = () => findHolderAt({ appId, name: parsed.uid, instant: token.issuedAt });
-        let holder = await find();
+        const find = () => findHolderAt({ appId, name: parsed.uid, instant, deviceId });
+        holder = await find();
         while (holder === 'unused') {
           await insertNames(appId, [parsed.uid]);
           holder = await find();
         }
-        if (holder !== 'gone') return holder;
       }
-      throw new ImidError('token_revoked', 'The user this token was issued for is gone.');
+      if (holder === 'revoked') throw new ImidError('token_revoked', 'The token was revoked.');
+      if (typeof holder === 'string')
+        throw new ImidError('token_revoked', 'The user this token was issued for is gone.');
+      return holder;
     },
 
     /** The user of a row, also if it was merged into another one since; undefined once it is gone. */

@@ -148,9 +148,9 @@ export function createConnections({ database: { pool }, processId, rings, log }:
 }
 
 function describe(session: Connected): NewConnection {
-  const { appId, identityId, deviceId, connectionId, scheme, state, tokenAt, isAnonymous } = session;
+  const { appId, identityId, deviceId, connectionId, scheme, state, tokenAt, jti, isAnonymous } = session;
   const isForeground = state === 'foreground';
-  return { appId, identityId, deviceId, id: connectionId, scheme, isForeground, tokenAt, isAnonymous };
+  return { appId, identityId, deviceId, id: connectionId, scheme, isForeground, tokenAt, jti, isAnonymous };
 }
 
 const keyOf = ({ identityId, deviceId }: Pick<NewConnection, 'identityId' | 'deviceId'>): string =>

@@ -16,7 +16,7 @@ export interface HeartbeatOptions {
   /** Postgres has forgotten this process, and with it its connections. */
   onForgotten: () => Promise<void>;
   /** The database was restored from a backup: what was read of it before counts for nothing. */
-  onEpoch: (epoch: string) => void;
+  onEpoch: (epoch: string) => Promise<void>;
   /** Checks the positions of the inboxes. */
   check: () => Promise<void>;
   log: (message: string, error: unknown) => void;
@@ -47,7 +47,7 @@ export async function startHeartbeat(options: HeartbeatOptions): Promise<Heartbe
       const mark = await markProcess(kysely, processId);
       beatAt = performance.now();
       options.onOthers(mark.others);
-      if (mark.epoch !== epoch) options.onEpoch((epoch = mark.epoch));
+      if (mark.epoch !== epoch) await options.onEpoch((epoch = mark.epoch));
       if (!mark.wasKnown) await options.onForgotten();
       if (performance.now() > cleanAt) {
         cleanAt = performance.now() + CLEANING_MS;

@@ -20,6 +20,8 @@ export interface Facts {
   app: AppId;
   /** API keys that were revoked. */
   key: string;
+  /** Tokens were revoked, or the signing keys changed; no ids. */
+  trust: never;
   /** Processes that are here now. */
   process: string;
   /** Users have other names; no ids. */

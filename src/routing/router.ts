@@ -37,7 +37,8 @@ export interface RouterOptions {
   rings: Rings;
   meters: Meters;
   /** Checks a token and finds whom it acts for. */
-  admit: (token: string) => Promise<Admitted>;
+  admit: (token: string, deviceId: string | undefined) => Promise<Admitted>;
+  trust: Trust;
   log: Log;
   tracing: Tracing | undefined;
   limits: Limits;
@@ -54,12 +55,28 @@ export interface SendRequest extends Letter {
   traceparent: string | undefined;
 }
 
+/** Whether what connections act by still counts, as far as this process knows. */
+export interface Trust {
+  /** Whether a connection acts by something that was revoked since it was looked at. */
+  ends(session: Session): boolean;
+  /** Looks for what was revoked; tells of it by itself. */
+  follow(): Promise<void>;
+  /** Starts over, with another state of the database. */
+  reload(): Promise<void>;
+  /** What needs doing from time to time. */
+  tend(): Promise<void>;
+  /** This process has been without news for so long that it trusts nobody. */
+  readonly isBlind: boolean;
+}
+
 const EPOCH_LENGTH = 22;
+/** How often it is looked whether this process is blind. */
+const SIGHT_MS = 1_000;
 
 export type Router = Awaited<ReturnType<typeof createRouter>>;
 
 export async function createRouter(options: RouterOptions) {
-  const { database, processId, apps, directory, rings, meters, tracing, admit, log } = options;
+  const { database, processId, apps, directory, rings, meters, tracing, admit, trust, log } = options;
   const { kysely, pool, clock } = database;
   const hub = new Hub();
   const acks = createAcks(database, log);
@@ -80,15 +97,20 @@ export async function createRouter(options: RouterOptions) {
     intervalMs: options.heartbeatMs,
     onOthers: (others) => (rings.others = others),
     onForgotten: () => connections.restore(hub.all()),
-    onEpoch() {
+    async onEpoch() {
       // Whatever was remembered is of the database as it was before; clients come back and start over.
       writer.forget();
       locator.forget();
       for (const session of hub.all()) session.close('draining');
+      await trust.reload();
     },
     check,
     log,
   });
+  const watchingSight = setInterval(() => {
+    if (trust.isBlind) for (const session of hub.all()) session.close('unavailable');
+  }, SIGHT_MS);
+  watchingSight.unref();
 
   // Of the database and the inbox, so that a uid that is erased and used again doesn't look like the same run.
   const epochOf = (identityId: number): string =>
@@ -99,8 +121,14 @@ export async function createRouter(options: RouterOptions) {
 
   /** Makes good whatever this process wasn't told. */
   async function check(): Promise<void> {
+    await trust.follow();
     await checkPositions(hub.all());
     closeReplaced(await connections.findReplaced(hub.all()));
+    await trust.tend();
+  }
+
+  function closeRevoked(): void {
+    for (const session of hub.all()) if (trust.ends(session)) session.close('tokenRevoked');
   }
 
   /** Makes good what was not announced here, and closes the connections of users that are gone. */
@@ -146,6 +174,11 @@ export async function createRouter(options: RouterOptions) {
   /** A device has one connection: the one with the newer token, and of the same token the newer one. */
   function enter(session: Session): boolean {
     hub.add(session);
+    // Revoked while it was looked at.
+    if (trust.ends(session)) {
+      session.close('tokenRevoked');
+      return false;
+    }
     for (const other of hub.of(session.identityId)) {
       if (other === session || other.deviceId !== session.deviceId) continue;
       const isOlder = other.tokenAt > session.tokenAt;
@@ -167,6 +200,7 @@ export async function createRouter(options: RouterOptions) {
     meters,
     tracing,
     admit,
+    isRevoked: (session) => trust.ends(session),
     follow,
     now: () => clock.now(),
     write,
@@ -304,6 +338,9 @@ export async function createRouter(options: RouterOptions) {
     /** Looks for all that has moved while no rings were heard. */
     check,
 
+    /** Closes the connections that act by something that was revoked. */
+    closeRevoked,
+
     /** What is done when other processes tell that something has moved. */
     listeners: {
       process: (ids) => void (rings.others = rings.others.union(new Set(ids))),
@@ -315,6 +352,8 @@ export async function createRouter(options: RouterOptions) {
           log('positions could not be checked', error),
         ),
       replaced: closeReplaced,
+      trust: () =>
+        void trust.follow().catch((error: unknown) => log('it could not be read what was revoked', error)),
       app(ids) {
         for (const id of ids)
           apps.find(id).then(
@@ -331,6 +370,7 @@ export async function createRouter(options: RouterOptions) {
       for (const session of hub.all()) session.close('draining');
       await acks.settleAll();
       await connections.settle();
+      clearInterval(watchingSight);
       await heartbeat.stop();
     },
   };

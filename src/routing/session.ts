@@ -45,8 +45,10 @@ export interface Routes {
   /** Undefined: nobody follows sends. */
   readonly tracing: Tracing | undefined;
   now(): Date;
-  /** Checks a token. Throws what the client is to be told. */
-  admit(token: string): Promise<Admitted>;
+  /** Checks a token, used on a device. Throws what the client is to be told. */
+  admit(token: string, deviceId: string | undefined): Promise<Admitted>;
+  /** Whether what a session acts by counts no more. */
+  isRevoked(session: Session): boolean;
   /** Moves the session to the user that its own was merged into, if it was; undefined when there is none any more. */
   follow(session: Session): Promise<User | undefined>;
   /** Finds whom a frame means, at once where that is known. Throws what the client is to be told. */
@@ -71,6 +73,8 @@ export class Session {
   readonly appId: AppId;
   /** The row of its user; another one once the user is merged. */
   identityId: number;
+  /** All that it was, one after the other. */
+  readonly identityIds: Set<number>;
   /** What the welcome calls the device. */
   readonly deviceId: string;
   readonly isAnonymous: boolean;
@@ -101,6 +105,7 @@ export class Session {
     this.#admitted = admitted;
     this.appId = admitted.claims.appId;
     this.identityId = admitted.user.id;
+    this.identityIds = new Set([admitted.user.id]);
     this.#user = admitted.user;
     this.scheme = admitted.claims.scheme;
     this.tokenAt = admitted.claims.issuedAt;
@@ -115,6 +120,15 @@ export class Session {
       onStalled: () => this.close('tooSlow'),
       onError: (error) => router.note(asImidError(error), this),
     });
+  }
+
+  /** What the token says that counts now. */
+  get claims(): Claims {
+    return this.#admitted.claims;
+  }
+
+  get jti(): string {
+    return this.#admitted.claims.jti;
   }
 
   get isClosed(): boolean {
@@ -168,6 +182,7 @@ export class Session {
    */
   moveTo(user: User): void {
     this.identityId = user.id;
+    this.identityIds.add(user.id);
     this.#user = user;
     this.#delivery.changeInbox();
     // What was sent before is on its way to the inbox before, or from there to this one.
@@ -279,7 +294,7 @@ export class Session {
   #renew(token: string): void {
     this.#turns.take(
       async () => {
-        const admitted = await this.#router.admit(token);
+        const admitted = await this.#router.admit(token, this.#request.deviceId);
         if (admitted.user.id !== this.identityId) await this.#router.follow(this);
         if (admitted.user.id !== this.identityId)
           throw new ImidError('forbidden', 'The token acts for another user than this connection.');
@@ -287,6 +302,8 @@ export class Session {
           throw new ImidError('forbidden', 'The token is bound to another device.');
         if (this.#isClosed) return;
         this.#admitted = admitted;
+        // Revoked while it was looked at.
+        if (this.#router.isRevoked(this)) return this.close('tokenRevoked');
         this.scheme = admitted.claims.scheme;
         if (admitted.claims.issuedAt > this.tokenAt) this.tokenAt = admitted.claims.issuedAt;
         this.#router.connections.mark(this);

@@ -14,6 +14,8 @@ export interface App {
   hasAliases: boolean;
   /** From which pages browsers may connect; empty: from every one. */
   allowedOrigins: string[];
+  /** Tokens that were issued before are revoked; undefined: none are. */
+  tokensFrom: Date | undefined;
   createdAt: Date;
 }
 
@@ -156,6 +158,7 @@ function toApp(row: Selectable<Tables['app']>): App {
     schemes,
     hasAliases: row.has_aliases,
     allowedOrigins: row.allowed_origins,
+    tokensFrom: row.tokens_from ?? undefined,
     createdAt: row.created_at,
   };
 }

@@ -20,6 +20,8 @@ export interface NewConnection extends ConnectionKey {
   isForeground: boolean;
   /** When its token was issued. */
   tokenAt: Date;
+  /** Of its token. */
+  jti: string;
   /** A device of its own, of which nothing is kept. */
   isAnonymous: boolean;
 }
@@ -42,7 +44,7 @@ const PROCESS_LIFE = "interval '10 seconds'";
 // The row of a device is another connection's from now on, and remembers whose it was.
 const TAKE_OVER = `on conflict (app_id, identity_id, device_id) do update set
     process_id = excluded.process_id, id = excluded.id, scheme = excluded.scheme,
-    is_foreground = excluded.is_foreground, token_at = excluded.token_at,
+    is_foreground = excluded.is_foreground, token_at = excluded.token_at, jti = excluded.jti,
     former_process_id = case when c.id = excluded.id then c.former_process_id else c.process_id end,
     former_id = case when c.id = excluded.id then c.former_id else c.id end`;
 
@@ -50,8 +52,8 @@ const TAKE_OVER = `on conflict (app_id, identity_id, device_id) do update set
 const OPEN = `
 with asked as materialized (
   select q.*, i.last_seq
-  from unnest($2::bigint[], $3::bigint[], $4::text[], $5::uuid[], $6::text[], $7::boolean[], $8::timestamptz[], $9::boolean[])
-    as q (app_id, identity_id, device_id, id, scheme, is_foreground, token_at, is_anonymous)
+  from unnest($2::bigint[], $3::bigint[], $4::text[], $5::uuid[], $6::text[], $7::boolean[], $8::timestamptz[], $9::uuid[], $10::boolean[])
+    as q (app_id, identity_id, device_id, id, scheme, is_foreground, token_at, jti, is_anonymous)
   join identity i on i.app_id = q.app_id and i.id = q.identity_id and i.merged_into is null
 ), seen as (
   insert into device (app_id, identity_id, id, acked_seq)
@@ -60,8 +62,8 @@ with asked as materialized (
   on conflict (app_id, identity_id, id) do nothing
   returning app_id, identity_id, id, acked_seq
 ), held as (
-  insert into connection as c (app_id, identity_id, device_id, process_id, id, scheme, is_foreground, token_at)
-  select app_id, identity_id, device_id, $1::uuid, id, scheme, is_foreground, token_at from asked
+  insert into connection as c (app_id, identity_id, device_id, process_id, id, scheme, is_foreground, token_at, jti)
+  select app_id, identity_id, device_id, $1::uuid, id, scheme, is_foreground, token_at, jti from asked
   order by app_id, identity_id, device_id
   ${TAKE_OVER}
   where c.token_at <= excluded.token_at
@@ -129,10 +131,11 @@ export async function restoreConnections(
     former_id: string | null;
   }>({
     name: 'restore_connections',
-    text: `insert into connection as c (app_id, identity_id, device_id, process_id, id, scheme, is_foreground, token_at)
-      select app_id, identity_id, device_id, $1::uuid, id, scheme, is_foreground, token_at
-      from unnest($2::bigint[], $3::bigint[], $4::text[], $5::uuid[], $6::text[], $7::boolean[], $8::timestamptz[])
-        as q (app_id, identity_id, device_id, id, scheme, is_foreground, token_at)
+    text: `insert into connection as c
+        (app_id, identity_id, device_id, process_id, id, scheme, is_foreground, token_at, jti)
+      select app_id, identity_id, device_id, $1::uuid, id, scheme, is_foreground, token_at, jti
+      from unnest($2::bigint[], $3::bigint[], $4::text[], $5::uuid[], $6::text[], $7::boolean[], $8::timestamptz[], $9::uuid[])
+        as q (app_id, identity_id, device_id, id, scheme, is_foreground, token_at, jti)
       order by app_id, identity_id, device_id
       ${TAKE_OVER}
       where c.id = excluded.id or c.token_at < excluded.token_at
@@ -166,9 +169,10 @@ export async function findReplaced(
 export async function markConnections(pool: pg.Pool, connections: readonly Described[]): Promise<void> {
   await pool.query({
     name: 'mark_connections',
-    text: `update connection c set scheme = q.scheme, is_foreground = q.is_foreground, token_at = q.token_at
-      from unnest($1::bigint[], $2::bigint[], $3::text[], $4::uuid[], $5::text[], $6::boolean[], $7::timestamptz[])
-        as q (app_id, identity_id, device_id, id, scheme, is_foreground, token_at)
+    text: `update connection c
+      set scheme = q.scheme, is_foreground = q.is_foreground, token_at = q.token_at, jti = q.jti
+      from unnest($1::bigint[], $2::bigint[], $3::text[], $4::uuid[], $5::text[], $6::boolean[], $7::timestamptz[], $8::uuid[])
+        as q (app_id, identity_id, device_id, id, scheme, is_foreground, token_at, jti)
       where c.app_id = q.app_id and c.identity_id = q.identity_id and c.device_id = q.device_id and c.id = q.id`,
     values: columnsOf(connections),
   });
@@ -182,13 +186,15 @@ with ended as materialized (
 ), gone as (
   delete from connection c using ended e
   where c.app_id = e.app_id and c.identity_id = e.identity_id and c.device_id = e.device_id and c.id = e.id
+  returning c.id, c.jti
 ), locked as materialized (
   select app_id, id from identity where (app_id, id) in (select app_id, identity_id from ended)
   order by app_id, id for no key update
 ), users as (
   update identity i set last_seen_at = now() from locked l where i.app_id = l.app_id and i.id = l.id
 )
-update device d set last_seen_at = now() from ended e
+update device d set last_seen_at = now(), last_jti = coalesce(g.jti, d.last_jti)
+from ended e left join gone g on g.id = e.id
 where d.app_id = e.app_id and d.identity_id = e.identity_id and d.id = e.device_id`;
 
 /** Forgets connections that have ended, and notes when their users and devices were seen last. */
@@ -303,7 +309,7 @@ export async function deleteDeadProcesses(db: Executor): Promise<void> {
     )`.execute(db);
 }
 
-type Described = ConnectionKey & Pick<NewConnection, 'id' | 'scheme' | 'isForeground' | 'tokenAt'>;
+type Described = ConnectionKey & Pick<NewConnection, 'id' | 'scheme' | 'isForeground' | 'tokenAt' | 'jti'>;
 
 /** The keys of connections, and what is known of each. */
 function columnsOf(connections: readonly Described[]): unknown[] {
@@ -313,6 +319,7 @@ function columnsOf(connections: readonly Described[]): unknown[] {
     textArray(connections.map((connection) => connection.scheme)),
     booleanArray(connections.map((connection) => connection.isForeground)),
     connections.map((connection) => connection.tokenAt),
+    uuidArray(connections.map((connection) => connection.jti)),
   ];
 }
 

@@ -68,7 +68,7 @@ export async function findDevices(
 
 /**
  * Gives the devices of one user to another, which has all that is in its inbox by now behind it on each; a device that
- * both have stays where it stands.
+ * both have stays where it stands. What was revoked of either stays revoked.
  */
 export async function mergeDevices(
   trx: Executor,
@@ -77,10 +77,11 @@ export async function mergeDevices(
   intoId: number,
 ): Promise<void> {
   await sql`
-    insert into device (app_id, identity_id, id, acked_seq, last_seen_at, created_at)
-    select d.app_id, i.id, d.id, i.last_seq, d.last_seen_at, d.created_at
+    insert into device as o (app_id, identity_id, id, acked_seq, last_seen_at, created_at, tokens_from, last_jti)
+    select d.app_id, i.id, d.id, i.last_seq, d.last_seen_at, d.created_at, d.tokens_from, d.last_jti
     from device d join identity i on i.app_id = d.app_id and i.id = ${intoId}
     where d.app_id = ${appId} and d.identity_id = ${fromId}
-    on conflict (app_id, identity_id, id) do nothing`.execute(trx);
+    on conflict (app_id, identity_id, id) do update
+      set tokens_from = greatest(o.tokens_from, excluded.tokens_from)`.execute(trx);
   await trx.deleteFrom('device').where('app_id', '=', appId).where('identity_id', '=', fromId).execute();
 }

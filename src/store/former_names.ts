@@ -14,19 +14,23 @@ export interface Hashes {
   ofImId(appId: AppId, imId: RegisteredId): Buffer;
 }
 
-/** Who a name stood for at a time: a user, nobody yet (the name was never used), or somebody who is no more. */
-export type Holder = User | 'unused' | 'gone';
+/**
+ * Whom a token acts for: a user, nobody yet (the name was never used), somebody who is no more, or nobody, since what was
+ * issued at that time was revoked.
+ */
+export type Holder = User | 'unused' | 'gone' | 'revoked';
 
-/** A name, and when it is asked who had it. */
+/** What a token says: a name, when it was issued, and on which device it is used. */
 export interface HolderAsk {
   appId: AppId;
   name: Name;
   instant: Date;
+  deviceId: string | undefined;
 }
 
 /**
  * Who held each name at its instant (to the millisecond), found as what it is called now. A name that nobody used
- * before its holder is that holder's from the beginning.
+ * before its holder is that holder's from the beginning. What was revoked before a merger, of either user, stays revoked.
  */
 export async function findHoldersAt(
   pool: pg.Pool,
@@ -39,17 +43,20 @@ export async function findHoldersAt(
     id: number | null;
     name: string;
     im_id: string | null;
+    is_revoked: boolean;
   }>({
     name: 'find_holders_at',
     text: `
     select f.id is not null as former,
       case when f.id is null then coalesce(s.at, c.name_since, '-infinity') <= a.instant else f.in_time end as in_time,
       coalesce(h.id, m.id, c.id) as id, coalesce(h.name, m.name, c.name) as name,
-      case when h.id is not null then h.im_id when m.id is not null then m.im_id else c.im_id end as im_id
-    from unnest($1::bigint[], $2::text[], $3::bytea[], $4::timestamptz[]) with ordinality
-      as a (app_id, name, name_hash, instant, place)
+      case when h.id is not null then h.im_id when m.id is not null then m.im_id else c.im_id end as im_id,
+      coalesce(a.instant < greatest(f.tokens_from, h.tokens_from, c.tokens_from, m.tokens_from, d.tokens_from), false)
+        as is_revoked
+    from unnest($1::bigint[], $2::text[], $3::bytea[], $4::timestamptz[], $5::text[]) with ordinality
+      as a (app_id, name, name_hash, instant, device_id, place)
     left join lateral (
-      select n.id, n.identity_id, coalesce(s.at, n.held_from, '-infinity') <= a.instant as in_time
+      select n.id, n.identity_id, n.tokens_from, coalesce(s.at, n.held_from, '-infinity') <= a.instant as in_time
       from former_name n
       left join settlement s on s.app_id = n.app_id and s.provisional = n.held_from
       left join settlement u on u.app_id = n.app_id and u.provisional = n.held_until
@@ -60,25 +67,26 @@ export async function findHoldersAt(
     left join identity c on c.app_id = a.app_id and c.name = a.name and f.id is null
     left join settlement s on s.app_id = c.app_id and s.provisional = c.name_since
     left join identity m on m.app_id = c.app_id and m.id = c.merged_into
+    left join device d on d.app_id = a.app_id and d.identity_id = coalesce(h.id, m.id, c.id) and d.id = a.device_id
     order by a.place`,
     values: [
       bigintArray(asks.map((ask) => ask.appId)),
       textArray(asks.map((ask) => ask.name)),
       asks.map((ask) => hashes.ofName(ask.appId, ask.name)),
       asks.map((ask) => ask.instant),
+      textArray(asks.map((ask) => ask.deviceId ?? null)),
     ],
   });
   return rows.map((row) => {
     if (row.id === null) return row.former ? 'gone' : 'unused';
+    if (row.is_revoked) return 'revoked';
     return row.in_time ? toUser({ ...row, id: row.id }) : 'gone';
   });
 }
 
-/** An imId, and when its token was issued. */
-export interface ImIdAsk {
-  appId: AppId;
+/** As HolderAsk, of an imId. */
+export interface ImIdAsk extends Omit<HolderAsk, 'name'> {
   imId: RegisteredId;
-  instant: Date;
 }
 
 /**
@@ -89,26 +97,32 @@ export async function findHoldersOfImIds(
   pool: pg.Pool,
   asks: readonly ImIdAsk[],
   hashes: Hashes,
-): Promise<(User | undefined)[]> {
-  const { rows } = await pool.query<UserRow & { id: number | null }>({
+): Promise<(User | 'gone' | 'revoked')[]> {
+  const { rows } = await pool.query<UserRow & { id: number | null; is_revoked: boolean }>({
     name: 'find_holders_of_im_ids',
     text: `
-    select u.id, u.name, u.im_id
-    from unnest($1::bigint[], $2::uuid[], $3::bytea[], $4::timestamptz[]) with ordinality
-      as a (app_id, im_id, im_id_hash, instant, place)
+    select u.id, u.name, u.im_id,
+      coalesce(a.instant < greatest(i.tokens_from, u.tokens_from, d.tokens_from), false) as is_revoked
+    from unnest($1::bigint[], $2::uuid[], $3::bytea[], $4::timestamptz[], $5::text[]) with ordinality
+      as a (app_id, im_id, im_id_hash, instant, device_id, place)
     left join identity i on i.app_id = a.app_id and i.im_id = a.im_id and not exists (
       select from former_name where app_id = a.app_id and name_hash = a.im_id_hash and held_until > a.instant
     )
     left join identity u on u.app_id = i.app_id and u.id = coalesce(i.merged_into, i.id)
+    left join device d on d.app_id = a.app_id and d.identity_id = u.id and d.id = a.device_id
     order by a.place`,
     values: [
       bigintArray(asks.map((ask) => ask.appId)),
       uuidArray(asks.map((ask) => registeredIdToUuid(ask.imId))),
       asks.map((ask) => hashes.ofImId(ask.appId, ask.imId)),
       asks.map((ask) => ask.instant),
+      textArray(asks.map((ask) => ask.deviceId ?? null)),
     ],
   });
-  return rows.map((row) => (row.id === null ? undefined : toUser(row)));
+  return rows.map((row) => {
+    if (row.id === null) return 'gone';
+    return row.is_revoked ? 'revoked' : toUser(row);
+  });
 }
 
 const FORMER_HOLDERS_MAX = 1_000;

@@ -37,7 +37,7 @@ export async function mergeUsers(
     select date_trunc('milliseconds', clock_timestamp()) as now`.execute(trx);
   await insertFormerNames(trx, [toFormerName(appId, { ...from, merged_into: intoId }, hashes, rows[0]!.now)]);
   await sql`
-    update former_name set identity_id = ${intoId}
+    update former_name set identity_id = ${intoId}, tokens_from = greatest(tokens_from, ${from.tokens_from})
     where app_id = ${appId} and identity_id = ${fromId}`.execute(trx);
   await sql`
     update identity set merged_into = ${intoId}, im_id = case when id = ${fromId} and ${into.im_id === null} then null else im_id end

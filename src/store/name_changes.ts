@@ -146,6 +146,7 @@ export interface HeldName {
   /** Not null: a name that was merged into this user. */
   merged_into: number | null;
   is_merging: boolean;
+  tokens_from: Date | null;
 }
 
 type FormerName = Insertable<Tables['former_name']>;
@@ -158,7 +159,7 @@ export async function lockNames(trx: Executor, appId: AppId, ids: readonly numbe
   const locked: HeldName[] = [];
   for (const column of ['id', 'merged_into'] as const) {
     const { rows } = await sql<HeldName>`
-      select i.id, i.name, i.im_id, i.merged_into, i.is_merging,
+      select i.id, i.name, i.im_id, i.merged_into, i.is_merging, i.tokens_from,
         -- not settled yet: it is now, since it was committed; and null stays null
         case when i.name_since > clock_timestamp() then least(s.at,
           date_trunc('milliseconds', clock_timestamp()) + make_interval(secs => ${SETTLE_MS / 1000}))
@@ -214,5 +215,6 @@ export function toFormerName(appId: AppId, holder: HeldName, hashes: Hashes, hel
     identity_id: holder.merged_into ?? holder.id,
     held_from: holder.name_since,
     held_until: heldUntil,
+    tokens_from: holder.tokens_from,
   };
 }

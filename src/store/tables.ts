@@ -3,16 +3,22 @@
 import type { Generated } from 'kysely';
 
 export interface Tables {
-  service: { only_row: Generated<boolean>; epoch: Generated<string>; created_at: Generated<Date> };
+  service: {
+    only_row: Generated<boolean>;
+    epoch: Generated<string>;
+    created_at: Generated<Date>;
+    keys_version: Generated<number>;
+  };
   sealed_secret: { purpose: string; sealed: string; created_at: Generated<Date> };
   signing_key: {
     kid: string;
     alg: string;
     state: 'next' | 'current' | 'retired';
     public_jwk: unknown;
-    sealed_private_jwk: string;
+    sealed_private_jwk: string | null;
     created_at: Generated<Date>;
     retired_at: Date | null;
+    current_since: Date | null;
   };
   app: {
     id: Generated<number>;
@@ -22,6 +28,7 @@ export interface Tables {
     created_at: Generated<Date>;
     has_aliases: Generated<boolean>;
     allowed_origins: Generated<string[]>;
+    tokens_from: Date | null;
   };
   api_key: {
     id: string;
@@ -42,6 +49,7 @@ export interface Tables {
     created_at: Generated<Date>;
     merged_into: number | null;
     is_merging: Generated<boolean>;
+    tokens_from: Date | null;
   };
   former_name: {
     app_id: number;
@@ -51,6 +59,7 @@ export interface Tables {
     identity_id: number | null;
     held_from: Date | null;
     held_until: Date;
+    tokens_from: Date | null;
   };
   settlement: { app_id: number; provisional: Date; at: Date };
   erasure: {
@@ -96,6 +105,8 @@ export interface Tables {
     acked_seq: number;
     last_seen_at: Generated<Date>;
     created_at: Generated<Date>;
+    tokens_from: Date | null;
+    last_jti: string | null;
   };
   contact: {
     app_id: number;
@@ -117,5 +128,15 @@ export interface Tables {
     token_at: Date;
     former_process_id: string | null;
     former_id: string | null;
+    jti: string | null;
+  };
+  revocation: {
+    xid: Generated<string>;
+    app_id: number;
+    jti: string | null;
+    identity_id: number | null;
+    device_id: string | null;
+    tokens_from: Date | null;
+    expires_at: Date;
   };
 }

@@ -1,91 +1,210 @@
-// The signing keys: one current that signs, all of them verify. Private halves are sealed in Postgres.
-// A kid that isn't known makes it look again, since another process may have made the key.
+// The signing keys: one current that signs, two next that stand by, and retired ones that verify what they signed.
+// Invariants: a key is shown in the JWKS for as long as anybody may keep a copy of it before it signs (but in an emergency);
+// it is shown, and verifies, until the last token that it signed is over.
 
-import {
-  calculateJwkThumbprint,
-  exportJWK,
-  generateKeyPair,
-  importJWK,
-  type CryptoKey,
-  type JWK,
-} from 'jose';
+import type { JWK } from 'jose';
+import { ImidError } from '../errors.ts';
 import type { Database } from '../store/database.ts';
-import { findSigningKeys, insertFirstSigningKey } from '../store/signing_keys.ts';
+import {
+  changeSigningKeys,
+  findSigningKeys,
+  type KeyChange,
+  type SigningKeyRow,
+} from '../store/signing_keys.ts';
 import type { Box } from './box.ts';
+import {
+  makeSigningKey,
+  openSigner,
+  readSigningKey,
+  type Signer,
+  type SigningAlg,
+  type SigningKey,
+} from './signing.ts';
+import { TTL_MAX_SECONDS } from './ttl.ts';
 
-export interface SigningKey {
-  kid: string;
-  alg: string;
-  publicJwk: JWK;
-  publicKey: CryptoKey;
-}
+export type { SigningKeyRow } from '../store/signing_keys.ts';
 
-export interface Keys {
-  /** The key that signs. */
-  current(): SigningKey & { privateKey: CryptoKey };
-  /** The service's own key of this kid; undefined when it has none. */
-  find(kid: string): Promise<SigningKey | undefined>;
-  /** Public halves, as RFC 7517 section 5 says. */
-  jwks(): { keys: JWK[] };
-}
-
-const ALG = 'ES256';
-const PURPOSE = 'signing-key';
+/** For how long others may keep a copy of the JWKS. */
+export const JWKS_MAX_AGE_SECONDS = 60;
+const STANDING_BY = 2;
 /** How often an unknown kid may cost a look at the database. */
 const RELOAD_MS = 1_000;
+/** For what processes that haven't heard yet sign with a key that was retired, and for clocks. */
+const RETIREMENT_MARGIN_MS = 60_000;
+const RETIRED_LIFE_MS = TTL_MAX_SECONDS * 1_000 + RETIREMENT_MARGIN_MS;
 
-export async function createKeys({ kysely }: Database, box: Box): Promise<Keys> {
-  let byKid = new Map<string, SigningKey>();
-  let signing: (SigningKey & { privateKey: CryptoKey }) | undefined;
+export interface KeysOptions {
+  database: Database;
+  box: Box;
+  alg?: SigningAlg | undefined;
+  /** How old the current key gets before another one signs. */
+  maxAgeMs?: number | undefined;
+  /** Told when this process has changed the keys. */
+  onChange: () => void;
+}
+
+export type Keys = Awaited<ReturnType<typeof createKeys>>;
+
+const DEFAULT_MAX_AGE_MS = 30 * 24 * 3_600_000;
+
+export async function createKeys(options: KeysOptions) {
+  const { box, alg = 'ES256', maxAgeMs = DEFAULT_MAX_AGE_MS, onChange } = options;
+  const { kysely, clock } = options.database;
+  let rows: readonly SigningKeyRow[] = [];
+  let byKid: ReadonlyMap<string, SigningKey> = new Map();
+  let signer: Signer | undefined;
   let loadedAt = 0;
+  let loading: Promise<void> | undefined;
 
-  async function load(): Promise<void> {
+  async function readAll(): Promise<void> {
     loadedAt = performance.now();
+    const found = await findSigningKeys(kysely);
     const loaded = new Map<string, SigningKey>();
-    for (const row of await findSigningKeys(kysely)) {
-      const publicJwk = row.public_jwk as JWK;
-      const key = { kid: row.kid, alg: row.alg, publicJwk, publicKey: await importKey(publicJwk, row.alg) };
-      loaded.set(row.kid, key);
-      if (row.state === 'current' && signing?.kid !== row.kid) {
-        const privateJwk: JWK = JSON.parse((await box.open(PURPOSE, row.sealed_private_jwk)).toString());
-        signing = { ...key, privateKey: await importKey(privateJwk, row.alg) };
-      }
-    }
+    for (const row of found)
+      loaded.set(row.kid, { ...(byKid.get(row.kid) ?? (await readSigningKey(row))), state: row.state });
+    const current = found.find((row) => row.state === 'current');
+    if (current && current.kid !== signer?.kid) signer = await openSigner(current, box);
+    rows = found;
     byKid = loaded;
   }
 
-  await load();
-  if (!signing) {
-    await insertFirstSigningKey(kysely, await makeKey(box));
-    await load();
+  /** Reads the keys anew; what is asked for meanwhile is read after that. */
+  function load(): Promise<void> {
+    const after = (loading ?? Promise.resolve()).catch(() => {}).then(readAll);
+    loading = after;
+    return after;
   }
-  if (!signing) throw new Error('There is no current signing key.');
+
+  async function change<T>(act: (change: KeyChange) => Promise<T>): Promise<T> {
+    const done = await changeSigningKeys(kysely, act);
+    await load();
+    onChange();
+    return done;
+  }
+
+  async function topUp({ insert }: KeyChange, count: number): Promise<void> {
+    for (let i = 0; i < count; i += 1) await insert(await makeSigningKey(alg, box), 'next');
+  }
+
+  /** The first start: the keys are made together, so that nobody has seen one without the others. */
+  const begin = (): Promise<void> =>
+    changeSigningKeys(kysely, async (making) => {
+      if (making.keys.some((key) => key.state === 'current')) return;
+      await making.insert(await makeSigningKey(alg, box), 'current');
+      await topUp(making, STANDING_BY - nextOf(making.keys).length);
+    });
+
+  /** A service that is to sign otherwise has keys of that kind stand by; they sign when they have been shown. */
+  const standBy = (): Promise<void> =>
+    changeSigningKeys(kysely, async (making) => {
+      const others = nextOf(making.keys).filter((key) => key.alg !== alg);
+      await making.delete(others.map((key) => key.kid));
+      await topUp(making, STANDING_BY - (nextOf(making.keys).length - others.length));
+    });
+
+  await load();
+  if (!signer) await begin();
+  if (nextOf(rows).length < STANDING_BY || nextOf(rows).some((row) => row.alg !== alg)) await standBy();
+  await load();
+
+  async function rotate(isDue: (current: SigningKeyRow, now: Date) => boolean): Promise<boolean> {
+    return change(async (making) => {
+      const { keys, now } = making;
+      const current = keys.find((key) => key.state === 'current')!;
+      const [next] = nextOf(keys);
+      if (!next || !isDue(current, now)) return false;
+      const waitSeconds = secondsUntilShown(current, next, now);
+      if (waitSeconds > 0) throw tooEarly(waitSeconds);
+      await making.retire(current.kid);
+      await making.promote(next.kid);
+      await topUp(making, 1 + STANDING_BY - nextOf(keys).length);
+      return true;
+    });
+  }
+
+  /** Whether the current key is too old, or of another kind than the service is to sign with. */
+  const isOverdue = (current: SigningKeyRow, now: Date): boolean =>
+    now.getTime() - current.current_since!.getTime() > maxAgeMs ||
+    (current.alg !== alg && nextOf(rows)[0]?.alg === alg);
 
   return {
-    current: () => signing!,
-    async find(kid) {
+    /** The key that signs. */
+    current: (): Signer => signer!,
+
+    /** The service's own key of this kid; undefined when it has none. */
+    async find(kid: string): Promise<SigningKey | undefined> {
       if (!byKid.has(kid) && performance.now() - loadedAt > RELOAD_MS) await load();
       return byKid.get(kid);
     },
-    jwks: () => ({ keys: [...byKid.values()].map((key) => key.publicJwk) }),
+
+    /** As `find`, by what is known here. */
+    has: (kid: string): boolean => byKid.has(kid),
+
+    /** Public halves, as RFC 7517 section 5 says: of those that sign, will, and did. */
+    jwks: (): { keys: JWK[] } => ({ keys: [...byKid.values()].map((key) => key.publicJwk) }),
+
+    list: (): readonly SigningKeyRow[] => rows,
+
+    /** When nothing that a key has signed is good any more; undefined while it may still sign. */
+    endOf: ({ retired_at: retiredAt }: SigningKeyRow): Date | undefined =>
+      retiredAt === null ? undefined : new Date(retiredAt.getTime() + RETIRED_LIFE_MS),
+
+    /** To be called when another process has changed the keys. */
+    load,
+
+    /** Lets the next key sign. Throws `conflict` while copies of the JWKS may be about that don't have it. */
+    async rotate(): Promise<void> {
+      await rotate(() => true);
+    },
+
+    /**
+     * Drops a key at once, with all that it signed; in place of the current one the next signs. Throws `not_found`.
+     */
+    revoke: (kid: string): Promise<void> =>
+      change(async (making) => {
+        const key = making.keys.find((each) => each.kid === kid);
+        if (!key) throw new ImidError('not_found', 'There is no such key.');
+        await making.delete([kid]);
+        const standing = nextOf(making.keys).filter((each) => each.kid !== kid);
+        if (key.state === 'current') {
+          const next = standing.shift();
+          if (next) await making.promote(next.kid);
+          else await making.insert(await makeSigningKey(alg, box), 'current');
+        }
+        await topUp(making, STANDING_BY - standing.length);
+      }),
+
+    /** Rotates where it is time, and drops keys whose last tokens are over. */
+    async tend(): Promise<void> {
+      const now = clock.now();
+      const current = rows.find((row) => row.state === 'current');
+      const next = nextOf(rows)[0];
+      if (current && next && isOverdue(current, now) && secondsUntilShown(current, next, now) <= 0)
+        await rotate(isOverdue);
+      const over = (row: SigningKeyRow, at: Date): boolean =>
+        row.retired_at !== null && at.getTime() - row.retired_at.getTime() > RETIRED_LIFE_MS;
+      if (rows.some((row) => over(row, now)))
+        await change((making) =>
+          making.delete(making.keys.filter((row) => over(row, making.now)).map((row) => row.kid)),
+        );
+    },
   };
 }
 
-async function makeKey(box: Box) {
-  const { publicKey, privateKey } = await generateKeyPair(ALG, { extractable: true });
-  const publicJwk = await exportJWK(publicKey);
-  const kid = await calculateJwkThumbprint(publicJwk);
-  const privateJwk = Buffer.from(JSON.stringify(await exportJWK(privateKey)));
-  return {
-    kid,
-    alg: ALG,
-    publicJwk: { ...publicJwk, kid, alg: ALG, use: 'sig' },
-    sealedPrivateJwk: await box.seal(PURPOSE, privateJwk),
-  };
+const nextOf = (keys: readonly SigningKeyRow[]): SigningKeyRow[] =>
+  keys.filter((key) => key.state === 'next');
+
+/** Until every copy of the JWKS has the next key; one that was made with the current one was never missing. */
+function secondsUntilShown(current: SigningKeyRow, next: SigningKeyRow, now: Date): number {
+  if (next.created_at <= current.created_at) return 0;
+  const shownMs = now.getTime() - next.created_at.getTime();
+  return Math.ceil(JWKS_MAX_AGE_SECONDS - shownMs / 1_000);
 }
 
-async function importKey(jwk: JWK, alg: string): Promise<CryptoKey> {
-  const key = await importJWK(jwk, alg);
-  if (key instanceof Uint8Array) throw new Error('A signing key must be asymmetric.');
-  return key;
+function tooEarly(seconds: number): ImidError {
+  return new ImidError(
+    'conflict',
+    `Copies of the JWKS may be about that don’t have the next key yet: rotate again in ${seconds} seconds. In an ` +
+      'emergency, delete the current key instead.',
+  );
 }

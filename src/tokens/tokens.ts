@@ -1,9 +1,11 @@
-// Issues tokens and verifies them. Takes exactly what it issues: a compact JWS in its one canonical spelling, whose
-// header chooses nothing but a kid among our own keys. Whom a token acts for is not decided here.
+// Issues tokens and verifies them. Takes exactly what it issues, in the one spelling in which it does: the signed text is
+// written once more from what was read in it, and has to be the same. So the header chooses nothing but a kid among our own
+// keys, and nothing is said twice, otherwise, or besides. Whom a token acts for is not decided here.
 
-import { errors, jwtVerify, SignJWT } from 'jose';
+import { errors, jwtVerify, SignJWT, type JWTPayload } from 'jose';
 import { ImidError } from '../errors.ts';
 import {
+  isName,
   isUuidV7,
   makeUuidAt,
   parseAppId,
@@ -15,9 +17,8 @@ import {
 } from '../ids.ts';
 import type { Clock } from '../store/clock.ts';
 import type { Keys } from './keys.ts';
+import { TTL_DEFAULT_SECONDS, TTL_MAX_SECONDS } from './ttl.ts';
 
-export const TTL_DEFAULT_SECONDS = 3_600;
-export const TTL_MAX_SECONDS = 30 * 24 * 3_600;
 const TOKEN_TYPE = 'imid+jwt';
 const TOKEN_MAX_LENGTH = 4_096;
 /** By how much the clocks of two processes may differ. */
@@ -29,7 +30,10 @@ export interface Claims {
   appId: AppId;
   sub: ImId;
   scheme: Scheme;
+  /** What it is known by: the text of a token is never compared or kept. */
   jti: string;
+  /** Of the key that signed it. */
+  kid: string;
   /** To the millisecond, from the jti. */
   issuedAt: Date;
   expiresAt: Date;
@@ -37,41 +41,67 @@ export interface Claims {
 }
 
 export interface Tokens {
+  /** Throws `unavailable` where this process has been without news of its keys for too long. */
   issue(subject: {
     appId: AppId;
     imId: ImId;
     ttlSeconds?: number | undefined;
     deviceId?: string | undefined;
   }): Promise<{ token: string; imId: ImId; scheme: Scheme; expiresAt: Date }>;
-  /** Throws `token_expired` for one of ours that is over, `unauthorized` for everything else that isn't good. */
+  /**
+   * Throws `token_expired` for one of ours that is over, `token_revoked` for one that was revoked by its jti, `unavailable`
+   * where this process has been without news for too long, `unauthorized` for everything else that isn't good.
+   */
   verify(token: string): Promise<Claims>;
 }
 
-export function createTokens({ keys, issuer, clock }: { keys: Keys; issuer: string; clock: Clock }): Tokens {
+export interface TokensOptions {
+  keys: Pick<Keys, 'current' | 'find'>;
+  revocations: {
+    isRevoked(appId: AppId, jti: string): boolean;
+    /** Throws `unavailable` where this process has been without news for too long. */
+    requireSight(): void;
+  };
+  issuer: string;
+  clock: Clock;
+}
+
+export function createTokens({ keys, revocations, issuer, clock }: TokensOptions): Tokens {
   return {
     async issue({ appId, imId, ttlSeconds = TTL_DEFAULT_SECONDS, deviceId }) {
+      revocations.requireSight();
       const { kid, alg, privateKey } = keys.current();
       const jti = makeUuidAt(await clock.stamp());
-      const issuedAt = toSeconds(timeOfUuid(jti));
-      const scheme = parseImId(imId)!.scheme;
-      const token = await new SignJWT({ scheme, ...(deviceId === undefined ? {} : { device: deviceId }) })
-        .setProtectedHeader({ alg, kid, typ: TOKEN_TYPE })
-        .setIssuer(issuer)
-        .setAudience(audienceOf(appId))
-        .setSubject(imId)
-        .setIssuedAt(issuedAt)
-        .setExpirationTime(issuedAt + ttlSeconds)
-        .setJti(jti)
+      const iat = toSeconds(timeOfUuid(jti));
+      const { scheme } = parseImId(imId)!;
+      const exp = iat + ttlSeconds;
+      const token = await new SignJWT(
+        toPayload({
+          scheme,
+          device: deviceId,
+          iss: issuer,
+          aud: audienceOf(appId),
+          sub: imId,
+          iat,
+          exp,
+          jti,
+        }),
+      )
+        .setProtectedHeader(toHeader(alg, kid))
         .sign(privateKey);
-      return { token, imId, scheme, expiresAt: new Date((issuedAt + ttlSeconds) * 1000) };
+      return { token, imId, scheme, expiresAt: new Date(exp * 1_000) };
     },
 
     async verify(token) {
-      const header = readHeader(token);
-      const key = await keys.find(header.kid);
+      revocations.requireSight();
+      const { header, payload } = readParts(token);
+      const key = typeof header['kid'] === 'string' ? await keys.find(header['kid']) : undefined;
       if (!key) throw refused('it was not signed by this service');
-      const { payload } = await jwtVerify(token, key.publicKey, {
-        algorithms: [key.alg],
+      const { kid, alg } = key;
+      if (JSON.stringify(toHeader(alg, kid)) !== header.text)
+        throw refused('its header is not that of a token of this service');
+      await jwtVerify(token, key.publicKey, {
+        algorithms: [alg],
         typ: TOKEN_TYPE,
         issuer,
         requiredClaims: ['iss', 'aud', 'sub', 'scheme', 'iat', 'exp', 'jti'],
@@ -81,43 +111,55 @@ export function createTokens({ keys, issuer, clock }: { keys: Keys; issuer: stri
           throw new ImidError('token_expired', 'The token has expired.');
         throw refused('its signature or its claims are not good', error);
       });
-      const claims = readClaims(payload, clock.now());
-      if (!claims) throw refused('its claims are not those of a token of this service');
+      const claims = readClaims(payload, kid, clock.now());
+      if (!claims || JSON.stringify(toPayload(payload)) !== payload.text)
+        throw refused('its claims are not those of a token of this service');
+      if (revocations.isRevoked(claims.appId, claims.jti))
+        throw new ImidError('token_revoked', 'The token was revoked.');
       return claims;
     },
   };
 }
 
+/** What a token says, in the order in which it says it. */
+function toPayload({ scheme, device, iss, aud, sub, iat, exp, jti }: Record<string, unknown>): JWTPayload {
+  return { scheme, ...(device === undefined ? {} : { device }), iss, aud, sub, iat, exp, jti } as JWTPayload;
+}
+
+const toHeader = (alg: string, kid: string) => ({ alg, kid, typ: TOKEN_TYPE });
+
 function audienceOf(appId: AppId): string {
   return `imid:${appId}`;
 }
 
-/** The header of a canonical compact JWS (RFC 7515 section 3.1), which jose reads far more leniently. */
-function readHeader(token: string): { kid: string } {
-  const parts = token.length <= TOKEN_MAX_LENGTH ? COMPACT_JWS.exec(token) : null;
-  if (!parts) throw refused('it is not a compact JWS');
-  for (const part of parts.slice(1)) {
-    if (Buffer.from(part, 'base64url').toString('base64url') !== part)
-      throw refused('it is not in canonical base64url');
-  }
-  const header = readJson(Buffer.from(parts[1]!, 'base64url').toString());
-  const names = Object.keys(header).toSorted().join();
-  if (names !== 'alg,kid,typ' || typeof header['kid'] !== 'string' || header['typ'] !== TOKEN_TYPE)
-    throw refused('its header is not that of a token of this service');
-  return { kid: header['kid'] };
+type Part = Record<string, unknown> & { text: string };
+
+/** Header and payload of a canonical compact JWS (RFC 7515 section 3.1), which jose reads far more leniently. */
+function readParts(token: string): { header: Part; payload: Part } {
+  const [, header, payload, signature] = (token.length <= TOKEN_MAX_LENGTH && COMPACT_JWS.exec(token)) || [];
+  if (header === undefined || payload === undefined || signature === undefined)
+    throw refused('it is not a compact JWS');
+  decode(signature);
+  return { header: readJson(decode(header)), payload: readJson(decode(payload)) };
 }
 
-function readJson(text: string): Record<string, unknown> {
+function decode(part: string): string {
+  const bytes = Buffer.from(part, 'base64url');
+  if (bytes.toString('base64url') !== part) throw refused('it is not in canonical base64url');
+  return bytes.toString();
+}
+
+function readJson(text: string): Part {
   try {
     const value: unknown = JSON.parse(text);
-    if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
+    if (typeof value === 'object' && value !== null) return { ...value, text };
   } catch {
     // falls through to the one refusal
   }
   throw refused('it is not JSON inside');
 }
 
-function readClaims(payload: Record<string, unknown>, now: Date): Claims | undefined {
+function readClaims(payload: Part, kid: string, now: Date): Claims | undefined {
   const { aud, sub, scheme, iat, exp, jti, device } = payload;
   if (typeof aud !== 'string' || typeof sub !== 'string' || typeof jti !== 'string' || !isUuidV7(jti))
     return undefined;
@@ -125,7 +167,7 @@ function readClaims(payload: Record<string, unknown>, now: Date): Claims | undef
   if (iat !== toSeconds(issuedAt) || issuedAt.getTime() > now.getTime() + CLOCK_TOLERANCE_MS)
     return undefined;
   if (!Number.isSafeInteger(exp) || (exp as number) - iat > TTL_MAX_SECONDS) return undefined;
-  if (device !== undefined && typeof device !== 'string') return undefined;
+  if (device !== undefined && !(typeof device === 'string' && isName(device))) return undefined;
   const appId = aud.startsWith('imid:') ? parseAppId(aud.slice('imid:'.length)) : undefined;
   const imId = parseImId(sub);
   if (appId === undefined || imId?.scheme !== scheme) return undefined;
@@ -135,14 +177,15 @@ function readClaims(payload: Record<string, unknown>, now: Date): Claims | undef
     sub: sub as ImId,
     scheme: scheme as Scheme,
     jti,
+    kid,
     issuedAt,
-    expiresAt: new Date((exp as number) * 1000),
-    deviceId: device,
+    expiresAt: new Date((exp as number) * 1_000),
+    deviceId: device as string | undefined,
   };
 }
 
 function toSeconds(instant: Date): number {
-  return Math.floor(instant.getTime() / 1000);
+  return Math.floor(instant.getTime() / 1_000);
 }
 
 function refused(why: string, cause?: unknown): ImidError {
