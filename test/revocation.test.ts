@@ -16,7 +16,7 @@ import {
 } from './harness.ts';
 
 /** A process that others can't ring: what it is to learn it finds out by itself. */
-const DEAF = { natsUrl: 'nats://127.0.0.1:1' };
+const DEAF = { natsUrl: 'nats://127.0.0.1:1', heartbeatMs: 200 };
 
 let first: Service;
 let second: Service;

@@ -3,7 +3,7 @@
 import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { readDatabaseConfig } from '../config.ts';
-import { openDatabase, type Database, type DatabaseOptions } from '../store/database.ts';
+import { openDatabase, type Database } from '../store/database.ts';
 import { startCluster } from '../store/embedded.ts';
 import { Failure } from './failure.ts';
 import { reasonOf } from './service.ts';
@@ -23,10 +23,15 @@ async function onUrl(
   allowUnsafe: boolean,
   act: (database: Database) => Promise<void>,
 ): Promise<void> {
-  await onOpen({ connectionString: databaseUrl }, allowUnsafe, act).catch((error: unknown) => {
-    if (error instanceof Failure) throw error;
+  const database = await openDatabase({
+    connection: { connectionString: databaseUrl },
+    allowUnsafe,
+    log,
+    onlyExisting: true,
+  }).catch((error: unknown) => {
     throw new Failure('service', `The database of DATABASE_URL can't be used: ${reasonOf(error)}.`);
   });
+  await actOn(database, act);
 }
 
 async function onEmbedded(directory: string, act: (database: Database) => Promise<void>): Promise<void> {
@@ -39,20 +44,18 @@ async function onEmbedded(directory: string, act: (database: Database) => Promis
     throw new Failure('service', `${reasonOf(error)}. Nothing was changed; stop what runs on it first.`);
   });
   try {
-    await onOpen({ ...cluster.connection, ssl: false }, false, act);
+    const connection = { ...cluster.connection, ssl: false };
+    await actOn(await openDatabase({ connection, log, onlyExisting: true }), act);
   } finally {
     await cluster.stop();
   }
 }
 
-async function onOpen(
-  connection: DatabaseOptions['connection'],
-  allowUnsafe: boolean,
-  act: (database: Database) => Promise<void>,
-): Promise<void> {
-  const database = await openDatabase({ connection, allowUnsafe, log, onlyExisting: true });
+async function actOn(database: Database, act: (database: Database) => Promise<void>): Promise<void> {
   try {
     await act(database);
+  } catch (error) {
+    throw error instanceof Failure ? error : new Failure('service', reasonOf(error));
   } finally {
     await database.close();
   }

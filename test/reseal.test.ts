@@ -1,0 +1,88 @@
+// The secret that encrypts what is kept encrypted is rotated by a command; nothing that was issued notices.
+
+import assert from 'node:assert/strict';
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type pg from 'pg';
+import { keepKeyFile, renewKeyFile } from '../src/store/key_files.ts';
+import { createCommands } from './commands.ts';
+import { createDatabase, startService, type Service } from './harness.ts';
+import { makeDirectory } from './process.ts';
+
+const { run } = createCommands();
+const PATH = process.env['PATH']!;
+const [OLD, NEW] = ['the-old-secret-of-a-test', 'the-new-secret-of-a-test'];
+
+const urlOf = ({ user, host, port }: pg.PoolConfig, name: string) =>
+  `postgres://${user}@localhost:${port}/${name}?host=${host}`;
+const reseal = (env: Record<string, string>) => run(['reseal'], { env: { PATH, ...env } });
+
+/** What needs the secret: signing, and finding former names by their hashes. */
+async function assertWhole(service: Service, token: string, apiKey: string, path: string): Promise<void> {
+  assert.equal((await service.call('GET', '/v1/me', { key: token })).body.uid, 'robert');
+  const call = (body: object) => service.call('POST', `${path}/tokens`, { key: apiKey, body });
+  const fresh = (await call({ uid: 'robert' })).body.token;
+  assert.equal((await service.call('GET', '/v1/me', { key: fresh })).body.uid, 'robert');
+  assert.equal((await service.call('POST', '/v1/keys/rotate')).status, 200);
+  const rotated = (await call({ uid: 'robert' })).body.token;
+  assert.equal((await service.call('GET', '/v1/me', { key: rotated })).body.uid, 'robert');
+}
+
+test('while processes run: with both secrets, then resealed, then with the new one alone', async () => {
+  const { name, connection } = await createDatabase();
+  const at = { name, connection };
+  const before = await startService({ at, app: { secret: OLD } });
+  const app = await before.createApp();
+  const token = await app.token({ uid: 'bob' });
+  await app.call('PATCH', `/identities/${app.appId}:bob`, { uid: 'robert' });
+  await before.close();
+
+  await assert.rejects(startService({ at, app: { secret: NEW } }), /IMID_SECRET is not the one/);
+  const between = await startService({ at, app: { secret: NEW, formerSecret: OLD } });
+  const env = { DATABASE_URL: urlOf(connection, name), IMID_SECRET: NEW };
+  const alone = await reseal(env);
+  assert.deepEqual([alone.code, alone.stdout], [2, '']);
+  assert.match(alone.stderr, /IMID_SECRET is set, but not IMID_FORMER_SECRET/);
+  const wrong = await reseal({ ...env, IMID_FORMER_SECRET: 'some-other-secret-of-a-test' });
+  assert.equal(wrong.code, 3);
+  assert.match(
+    wrong.stderr,
+    /^imid: What is sealed in the database does not open: IMID_SECRET is not the one/,
+  );
+  for (let i = 0; i < 2; i += 1) {
+    const { code, stdout, stderr } = await reseal({ ...env, IMID_FORMER_SECRET: OLD });
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /^Encrypted anew: 4\.\n$/);
+  }
+  const after = await startService({ at, app: { secret: NEW } });
+  for (const service of [between, after]) await assertWhole(service, token, app.apiKey, app.path);
+  await assert.rejects(startService({ at, app: { secret: OLD } }), /IMID_SECRET is not the one/);
+});
+
+test('the secret in the data directory is replaced by a new one, also by a run that goes on after a crash', async () => {
+  const directory = await makeDirectory();
+  const file = join(directory, 'secret.key');
+  const { key: old } = await keepKeyFile(file, 'ims_');
+  const { name, connection } = await createDatabase();
+  const at = { name, connection };
+  const before = await startService({ at, app: { secret: old } });
+  const app = await before.createApp();
+  const token = await app.token({ uid: 'bob' });
+  await app.call('PATCH', `/identities/${app.appId}:bob`, { uid: 'robert' });
+  await before.close();
+  // The run before ended between writing the file and encrypting anew.
+  const { key, former } = await renewKeyFile(file, 'ims_');
+  assert.deepEqual([former, (await keepKeyFile(file, 'ims_')).former], [old, old]);
+  const { code, stdout, stderr } = await reseal({
+    DATABASE_URL: urlOf(connection, name),
+    IMID_DATA_DIR: directory,
+  });
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /Encrypted anew: 4, with the new secret in /);
+  assert.ok(!(stdout + stderr).includes(key));
+  assert.equal(await readFile(file, 'utf8'), `${key}\n`);
+  assert.equal((await stat(file)).mode & 0o777, 0o600);
+  const after = await startService({ at, app: { secret: key } });
+  await assertWhole(after, token, app.apiKey, app.path);
+});
