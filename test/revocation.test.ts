@@ -96,10 +96,10 @@ test('the instant of a revocation is sharp: what is issued before the call is re
     const service = i % 2 ? first : second;
     const call = (path: string, body: object) =>
       service.call('POST', app.path + path, { key: app.apiKey, body });
-    const before = (await call('/tokens', { uid: 'bob' })).body.token;
+    const earlier = (await call('/tokens', { uid: 'bob' })).body.token;
     assert.equal((await call('/tokens/revoke', { uid: 'bob' })).status, 204);
     const later = (await call('/tokens', { uid: 'bob' })).body.token;
-    assert.equal(await codeOf(before, service), 'token_revoked');
+    assert.equal(await codeOf(earlier, service), 'token_revoked');
     assert.equal(await codeOf(later, service), undefined);
   }
 });

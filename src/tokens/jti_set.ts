@@ -30,7 +30,7 @@ export class JtiSet {
     return this.#words[this.#find(wordOf(jti, 0), wordOf(jti, 1), wordOf(jti, 2), wordOf(jti, 3))] !== 0;
   }
 
-  /** Drops those that were made before a time. */
+  /** Drops those that were made before a time, but for some of the last minute of it. */
   dropBefore(instant: Date): void {
     const limit = Math.floor(instant.getTime() / 0x1_0000);
     const old = this.#words;

@@ -50,7 +50,7 @@ const DEFAULT_MAX_AGE_MS = 30 * 24 * 3_600_000;
 export async function createKeys(options: KeysOptions) {
   const { box, alg = 'ES256', maxAgeMs = DEFAULT_MAX_AGE_MS, onChange } = options;
   const { kysely, clock } = options.database;
-  let rows: readonly SigningKeyRow[] = [];
+  let rows: SigningKeyRow[] = [];
   let byKid: ReadonlyMap<string, SigningKey> = new Map();
   let signer: Signer | undefined;
   let loadedAt = 0;
@@ -107,25 +107,32 @@ export async function createKeys(options: KeysOptions) {
   if (nextOf(rows).length < STANDING_BY || nextOf(rows).some((row) => row.alg !== alg)) await standBy();
   await load();
 
-  async function rotate(isDue: (current: SigningKeyRow, now: Date) => boolean): Promise<boolean> {
-    return change(async (making) => {
+  /** Lets the next key sign if it is time; gives back how many seconds are to be waited before it may, if any are. */
+  const rotate = (isDue: (change: KeyChange) => boolean): Promise<number> =>
+    change(async (making) => {
       const { keys, now } = making;
       const current = keys.find((key) => key.state === 'current')!;
       const [next] = nextOf(keys);
-      if (!next || !isDue(current, now)) return false;
+      if (!next || !isDue(making)) return 0;
       const waitSeconds = secondsUntilShown(current, next, now);
-      if (waitSeconds > 0) throw tooEarly(waitSeconds);
+      if (waitSeconds > 0) return waitSeconds;
       await making.retire(current.kid);
       await making.promote(next.kid);
       await topUp(making, 1 + STANDING_BY - nextOf(keys).length);
-      return true;
+      return 0;
     });
-  }
 
   /** Whether the current key is too old, or of another kind than the service is to sign with. */
-  const isOverdue = (current: SigningKeyRow, now: Date): boolean =>
-    now.getTime() - current.current_since!.getTime() > maxAgeMs ||
-    (current.alg !== alg && nextOf(rows)[0]?.alg === alg);
+  function isOverdue({ keys, now }: Pick<KeyChange, 'keys' | 'now'>): boolean {
+    const current = keys.find((key) => key.state === 'current');
+    const [next] = nextOf(keys);
+    if (!current || !next || secondsUntilShown(current, next, now) > 0) return false;
+    const ageMs = now.getTime() - current.current_since!.getTime();
+    return ageMs > maxAgeMs || (current.alg !== alg && next.alg === alg);
+  }
+
+  const isOver = ({ retired_at: retiredAt }: SigningKeyRow, now: Date): boolean =>
+    retiredAt !== null && now.getTime() - retiredAt.getTime() > RETIRED_LIFE_MS;
 
   return {
     /** The key that signs. */
@@ -154,7 +161,8 @@ export async function createKeys(options: KeysOptions) {
 
     /** Lets the next key sign. Throws `conflict` while copies of the JWKS may be about that don't have it. */
     async rotate(): Promise<void> {
-      await rotate(() => true);
+      const waitSeconds = await rotate(() => true);
+      if (waitSeconds > 0) throw tooEarly(waitSeconds);
     },
 
     /**
@@ -177,15 +185,10 @@ export async function createKeys(options: KeysOptions) {
     /** Rotates where it is time, and drops keys whose last tokens are over. */
     async tend(): Promise<void> {
       const now = clock.now();
-      const current = rows.find((row) => row.state === 'current');
-      const next = nextOf(rows)[0];
-      if (current && next && isOverdue(current, now) && secondsUntilShown(current, next, now) <= 0)
-        await rotate(isOverdue);
-      const over = (row: SigningKeyRow, at: Date): boolean =>
-        row.retired_at !== null && at.getTime() - row.retired_at.getTime() > RETIRED_LIFE_MS;
-      if (rows.some((row) => over(row, now)))
+      if (isOverdue({ keys: rows, now })) await rotate(isOverdue);
+      if (rows.some((row) => isOver(row, now)))
         await change((making) =>
-          making.delete(making.keys.filter((row) => over(row, making.now)).map((row) => row.kid)),
+          making.delete(making.keys.filter((row) => isOver(row, making.now)).map((row) => row.kid)),
         );
     },
   };

@@ -47,9 +47,8 @@ const DEFAULT_MAX_BLIND_MS = 30_000;
 const CLEANING_MS = 60_000;
 /** How long what closes connections is remembered: longer than a connection takes to open. */
 const RECENT_MS = 60_000;
-/** The latest that a token may be over; 15 bits more than the time are those that a JtiSet tells by. */
+/** From its jti's time until a token is over, at the latest. */
 const LIFE_MS = (TTL_MAX_SECONDS + 1) * 1_000;
-const JTI_TIME_STEP_MS = 0x1_0000;
 const TOLERANCE_MS = 1_000;
 
 export async function createRevocations({
@@ -105,7 +104,7 @@ export async function createRevocations({
   async function clean(): Promise<void> {
     if (performance.now() < cleanAt) return;
     cleanAt = performance.now() + CLEANING_MS;
-    const madeBefore = new Date(clock.now().getTime() - LIFE_MS - JTI_TIME_STEP_MS);
+    const madeBefore = new Date(clock.now().getTime() - LIFE_MS);
     for (const [appId, ofApp] of tokens) {
       ofApp.dropBefore(madeBefore);
       if (ofApp.size === 0) tokens.delete(appId);
@@ -139,6 +138,7 @@ export async function createRevocations({
     /** Starts over, with another state of the database. */
     async reload(): Promise<void> {
       point = '0';
+      keysVersion = undefined;
       await follow();
     },
 
