@@ -56,7 +56,7 @@ import type { Database } from './store/database.ts';
 import { createApiKeys } from './tokens/api_keys.ts';
 import { createBox } from './tokens/box.ts';
 import { createKeys } from './tokens/keys.ts';
-import { createRevocations } from './tokens/revocations.ts';
+import { createRevocations, type News } from './tokens/revocations.ts';
 import { keepSecret } from './tokens/secrets.ts';
 import type { SigningAlg } from './tokens/signing.ts';
 import { createTokens } from './tokens/tokens.ts';
@@ -163,7 +163,7 @@ export async function createApp(options: AppOptions) {
   const finishing = finishActs({ registry, mergers, log });
   const contactBook = createContactBook(database);
   const tellTrust = (): void => rings.tellAll('trust', []);
-  let closeRevoked = (): void => {}; // there are no connections yet
+  let closeRevoked = (_news: News): void => {}; // there are no connections yet
   const keys = await createKeys({
     database,
     box,
@@ -171,7 +171,7 @@ export async function createApp(options: AppOptions) {
     maxAgeMs: options.signingKeyMaxAgeMs,
     onChange() {
       tellTrust();
-      closeRevoked();
+      closeRevoked({ revoked: [], hasOtherKeys: true });
     },
   });
   const revocations = await createRevocations({
@@ -179,7 +179,7 @@ export async function createApp(options: AppOptions) {
     keys,
     maxBlindMs: options.maxBlindMs,
     onRevoke: tellTrust,
-    onNews: () => closeRevoked(),
+    onNews: (news) => closeRevoked(news),
   });
   const tokens = createTokens({ keys, revocations, issuer: publicUrl, clock: database.clock });
   const apiKeys = createApiKeys({ database, onRevoke: (keyId) => rings.tellAll('key', [keyId]) });

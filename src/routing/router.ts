@@ -25,6 +25,7 @@ import type { Listeners, Rings } from './rings.ts';
 import { Session, type Admitted, type ConnectRequest, type Routes } from './session.ts';
 import type { Tracing } from './tracing.ts';
 import type { Log } from './storing.ts';
+import { watchTrust, type Trust } from './trust.ts';
 import { Writer } from './writer.ts';
 
 export type { InboxEntry } from '../store/messages.ts';
@@ -55,30 +56,14 @@ export interface SendRequest extends Letter {
   traceparent: string | undefined;
 }
 
-/** Whether what connections act by still counts, as far as this process knows. */
-export interface Trust {
-  /** Whether a connection acts by something that was revoked since it was looked at. */
-  ends(session: Session): boolean;
-  /** Looks for what was revoked; tells of it by itself. */
-  follow(): Promise<void>;
-  /** Starts over, with another state of the database. */
-  reload(): Promise<void>;
-  /** What needs doing from time to time. */
-  tend(): Promise<void>;
-  /** This process has been without news for so long that it trusts nobody. */
-  readonly isBlind: boolean;
-}
-
 const EPOCH_LENGTH = 22;
-/** How often it is looked whether this process is blind. */
-const SIGHT_MS = 1_000;
-
 export type Router = Awaited<ReturnType<typeof createRouter>>;
 
 export async function createRouter(options: RouterOptions) {
   const { database, processId, apps, directory, rings, meters, tracing, admit, trust, log } = options;
   const { kysely, pool, clock } = database;
   const hub = new Hub();
+  const watch = watchTrust(hub, trust);
   const acks = createAcks(database, log);
   const connections = createConnections({ database, processId, rings, log });
   const locator = createLocator({ directory, database });
@@ -107,10 +92,6 @@ export async function createRouter(options: RouterOptions) {
     check,
     log,
   });
-  const watchingSight = setInterval(() => {
-    if (trust.isBlind) for (const session of hub.all()) session.close('unavailable');
-  }, SIGHT_MS);
-  watchingSight.unref();
 
   // Of the database and the inbox, so that a uid that is erased and used again doesn't look like the same run.
   const epochOf = (identityId: number): string =>
@@ -125,10 +106,6 @@ export async function createRouter(options: RouterOptions) {
     await checkPositions(hub.all());
     closeReplaced(await connections.findReplaced(hub.all()));
     await trust.tend();
-  }
-
-  function closeRevoked(): void {
-    for (const session of hub.all()) if (trust.ends(session)) session.close('tokenRevoked');
   }
 
   /** Makes good what was not announced here, and closes the connections of users that are gone. */
@@ -161,6 +138,7 @@ export async function createRouter(options: RouterOptions) {
     hub.remove(session);
     connections.close(session);
     session.moveTo(user);
+    watch.moved(session);
     if (enter(session)) void start(session);
   }
 
@@ -175,10 +153,7 @@ export async function createRouter(options: RouterOptions) {
   function enter(session: Session): boolean {
     hub.add(session);
     // Revoked while it was looked at.
-    if (trust.ends(session)) {
-      session.close('tokenRevoked');
-      return false;
-    }
+    if (!watch.check(session)) return false;
     for (const other of hub.of(session.identityId)) {
       if (other === session || other.deviceId !== session.deviceId) continue;
       const isOlder = other.tokenAt > session.tokenAt;
@@ -200,7 +175,6 @@ export async function createRouter(options: RouterOptions) {
     meters,
     tracing,
     admit,
-    isRevoked: (session) => trust.ends(session),
     follow,
     now: () => clock.now(),
     write,
@@ -217,8 +191,14 @@ export async function createRouter(options: RouterOptions) {
       return app ? prepare(app) : apps.resolve(session.appId).then(prepare);
     },
 
+    changeToken(session, formerJti) {
+      hub.changeToken(session, formerJti);
+      watch.check(session);
+    },
+
     leave(session) {
       hub.remove(session);
+      watch.left(session);
       connections.close(session);
     },
 
@@ -338,8 +318,7 @@ export async function createRouter(options: RouterOptions) {
     /** Looks for all that has moved while no rings were heard. */
     check,
 
-    /** Closes the connections that act by something that was revoked. */
-    closeRevoked,
+    closeRevoked: watch.closeRevoked,
 
     /** What is done when other processes tell that something has moved. */
     listeners: {
@@ -370,7 +349,7 @@ export async function createRouter(options: RouterOptions) {
       for (const session of hub.all()) session.close('draining');
       await acks.settleAll();
       await connections.settle();
-      clearInterval(watchingSight);
+      watch.stop();
       await heartbeat.stop();
     },
   };

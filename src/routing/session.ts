@@ -47,8 +47,8 @@ export interface Routes {
   now(): Date;
   /** Checks a token, used on a device. Throws what the client is to be told. */
   admit(token: string, deviceId: string | undefined): Promise<Admitted>;
-  /** Whether what a session acts by counts no more. */
-  isRevoked(session: Session): boolean;
+  /** The session has another token. Closes it where that was revoked while it was looked at. */
+  changeToken(session: Session, formerJti: string): void;
   /** Moves the session to the user that its own was merged into, if it was; undefined when there is none any more. */
   follow(session: Session): Promise<User | undefined>;
   /** Finds whom a frame means, at once where that is known. Throws what the client is to be told. */
@@ -301,11 +301,11 @@ export class Session {
         if (admitted.claims.deviceId !== undefined && admitted.claims.deviceId !== this.#request.deviceId)
           throw new ImidError('forbidden', 'The token is bound to another device.');
         if (this.#isClosed) return;
+        const { jti: formerJti } = this;
         this.#admitted = admitted;
-        // Revoked while it was looked at.
-        if (this.#router.isRevoked(this)) return this.close('tokenRevoked');
         this.scheme = admitted.claims.scheme;
         if (admitted.claims.issuedAt > this.tokenAt) this.tokenAt = admitted.claims.issuedAt;
+        this.#router.changeToken(this, formerJti);
         this.#router.connections.mark(this);
         this.#watchExpiry();
       },

@@ -21,6 +21,8 @@ import type { Keys } from './keys.ts';
 import type { Claims } from './tokens.ts';
 import { TTL_MAX_SECONDS } from './ttl.ts';
 
+export type { Revocation } from '../store/revocations.ts';
+
 /** What a connection acts by. */
 export interface Holding {
   readonly appId: AppId;
@@ -37,8 +39,14 @@ export interface RevocationsOptions {
   maxBlindMs?: number | undefined;
   /** Told when this process has revoked something. */
   onRevoke: () => void;
-  /** Told when something that a connection may act by counts no more. */
-  onNews: () => void;
+  onNews: (news: News) => void;
+}
+
+/** What counts no more, as it is heard of: connections may act by it. */
+export interface News {
+  revoked: readonly Revocation[];
+  /** There are other keys: what was signed with one that is gone counts no more. */
+  hasOtherKeys: boolean;
 }
 
 export type Revocations = Awaited<ReturnType<typeof createRevocations>>;
@@ -70,13 +78,13 @@ export async function createRevocations({
   async function read(): Promise<void> {
     const askedAt = performance.now();
     const found = await findRevocationsSince(pool, point);
-    let isNew = found.keysVersion !== keysVersion;
-    if (isNew) await keys.load();
+    const hasOtherKeys = found.keysVersion !== keysVersion;
+    if (hasOtherKeys) await keys.load();
     keysVersion = found.keysVersion;
-    for (const revocation of found.revoked) if (take(revocation)) isNew = true;
+    const revoked = found.revoked.filter(take);
     point = found.point;
     seenAt = askedAt;
-    if (isNew) onNews();
+    if (hasOtherKeys || revoked.length > 0) onNews({ revoked, hasOtherKeys });
   }
 
   /** False for what is known already. */
