@@ -13,6 +13,7 @@ import { createAccess } from './edge/access.ts';
 import { connect, isSocketRequest, SOCKET_MAX_PAYLOAD_BYTES, SUBPROTOCOL } from './edge/connect.ts';
 import { contacts } from './edge/contacts.ts';
 import { userExport } from './edge/exports.ts';
+import { answerOnce } from './edge/idempotency.ts';
 import { identities } from './edge/identities.ts';
 import { userImport } from './edge/imports.ts';
 import { keys as keyRoutes } from './edge/keys.ts';
@@ -55,6 +56,7 @@ import { createLogTracing, type Tracing } from './routing/tracing.ts';
 import type { Database } from './store/database.ts';
 import { createApiKeys } from './tokens/api_keys.ts';
 import { createBox } from './tokens/box.ts';
+import { createKeptAnswers } from './tokens/kept_answers.ts';
 import { createKeys } from './tokens/keys.ts';
 import { createRevocations, type News } from './tokens/revocations.ts';
 import { keepSecret } from './tokens/secrets.ts';
@@ -92,6 +94,10 @@ export interface AppOptions {
   maxQueuedMessages?: number | undefined;
   /** In milliseconds: how often it is made good what rings between processes have missed. */
   heartbeatMs?: number | undefined;
+  /** In milliseconds: how long an answer is kept for who asks again with its Idempotency-Key. */
+  idempotencyMs?: number | undefined;
+  /** In milliseconds: how long such a key is held for a process that may have ended. */
+  idempotencyLeaseMs?: number | undefined;
 }
 
 const BODY_MAX_BYTES = 2 * 1024 * 1024;
@@ -183,6 +189,13 @@ export async function createApp(options: AppOptions) {
   });
   const tokens = createTokens({ keys, revocations, issuer: publicUrl, clock: database.clock });
   const apiKeys = createApiKeys({ database, onRevoke: (keyId) => rings.tellAll('key', [keyId]) });
+  const keptAnswers = createKeptAnswers({
+    database,
+    box,
+    lifeMs: options.idempotencyMs,
+    leaseMs: options.idempotencyLeaseMs,
+    log,
+  });
   const access = createAccess({ adminKey, apps, apiKeys, tokens, directory });
   const router = await createRouter({
     database,
@@ -242,6 +255,8 @@ export async function createApp(options: AppOptions) {
   app.decorateRequest('granted');
   app.decorateRequest('actor');
   app.decorateRequest('admitted');
+  app.decorateRequest('rawBody');
+  app.decorateRequest('claim');
   await app.register(problems);
   await app.register(openapi);
   await app.register(websocket, {
@@ -263,6 +278,7 @@ export async function createApp(options: AppOptions) {
   });
   await app.register(async (admin) => {
     admin.addHook('onRequest', access.requireAdmin);
+    admin.addHook('onRoute', answerOnce(keptAnswers));
     await admin.register(adminApps, { prefix: '/v1/apps', apps, apiKeys });
     await admin.register(signingKeys, { prefix: '/v1', keys });
     await admin.register(auditTrail, { prefix: '/v1', audit });
@@ -270,6 +286,7 @@ export async function createApp(options: AppOptions) {
   await app.register(
     async (backend) => {
       backend.addHook('onRequest', access.requireBackend);
+      backend.addHook('onRoute', answerOnce(keptAnswers));
       await backend.register(tenantApp, { apps, router });
       await backend.register(keyRoutes, { apiKeys });
       await backend.register(identities, { directory, registry, router });
@@ -306,6 +323,7 @@ export async function createApp(options: AppOptions) {
   async function close(): Promise<void> {
     isDraining = true;
     finishing.stop();
+    keptAnswers.stop();
     await router.drain();
     await bell.close();
     for (const socket of app.websocketServer.clients)

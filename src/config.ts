@@ -31,6 +31,7 @@ export interface Config {
   readonly maxQueuedMessages: number | undefined;
   readonly pingMs: number | undefined;
   readonly drainTimeoutMs: number | undefined;
+  readonly idempotencyMs: number | undefined;
   /** Undefined: no traces are made. Where they go is read by the exporter. */
   readonly traces: TracesConfig | undefined;
 }
@@ -70,6 +71,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
   );
   const signingKeyDays = parseInteger('IMID_SIGNING_KEY_DAYS', env.IMID_SIGNING_KEY_DAYS, 1, 3_650);
   const maxBlindSeconds = parseInteger('IMID_MAX_BLIND_SECONDS', env.IMID_MAX_BLIND_SECONDS, 5, 3_600);
+  const idempotencyHours = parseInteger('IMID_IDEMPOTENCY_HOURS', env.IMID_IDEMPOTENCY_HOURS, 1, 720);
   if (!LOG_LEVELS.includes(logLevel)) throw new Error(`LOG_LEVEL must be one of ${LOG_LEVELS.join(', ')}`);
   return {
     port,
@@ -93,6 +95,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     ),
     pingMs: pingSeconds && pingSeconds * 1_000,
     drainTimeoutMs: readTimeoutSeconds && readTimeoutSeconds * 1_000,
+    idempotencyMs: idempotencyHours && idempotencyHours * 3_600_000,
   };
 }
 

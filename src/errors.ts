@@ -10,8 +10,10 @@ export const errorCodes = {
   not_found: { status: 404, title: 'There is no such thing' },
   conflict: { status: 409, title: 'It clashes with what is there' },
   scheme_disabled: { status: 409, title: 'The app does not use this scheme' },
+  precondition_failed: { status: 412, title: 'It is not what the request demands' },
   payload_too_large: { status: 413, title: 'It is too large' },
   unknown_recipient: { status: 422, title: 'Nobody has this address' },
+  idempotency_mismatch: { status: 422, title: 'The key stands for another request' },
   rate_limited: { status: 429, title: 'Too many at once' },
   unavailable: { status: 503, title: 'The service cannot do this right now' },
 } as const;

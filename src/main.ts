@@ -70,6 +70,7 @@ async function start(config: Config, open: (() => Promise<unknown>)[]): Promise<
     maxQueuedMessages: config.maxQueuedMessages,
     pingMs: config.pingMs,
     drainTimeoutMs: config.drainTimeoutMs,
+    idempotencyMs: config.idempotencyMs,
   });
   open.push(() => app.close());
   const { host, port } = config;

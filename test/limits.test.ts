@@ -118,6 +118,7 @@ const VARIABLES = {
   IMID_MAX_QUEUED_MESSAGES: 20_000,
   IMID_PING_SECONDS: 12,
   IMID_READ_TIMEOUT_SECONDS: 10,
+  IMID_IDEMPOTENCY_HOURS: 24,
 };
 
 test('a limit in the environment is a whole number in its range, and named where it isn’t', () => {
@@ -129,7 +130,7 @@ test('a limit in the environment is a whole number in its range, and named where
       );
     assert.deepEqual(readConfig({ [variable]: '' }), readConfig({}));
   }
-  const { limits, maxQueuedMessages, pingMs, drainTimeoutMs } = readConfig({
+  const { limits, maxQueuedMessages, pingMs, drainTimeoutMs, idempotencyMs } = readConfig({
     IMID_MAX_CONNECTIONS_PER_USER: '1',
     IMID_MAX_CONNECTIONS_PER_APP: '2',
     IMID_MAX_FRAMES_PER_SECOND: '3',
@@ -137,6 +138,7 @@ test('a limit in the environment is a whole number in its range, and named where
     IMID_MAX_QUEUED_MESSAGES: '5000',
     IMID_PING_SECONDS: '6',
     IMID_READ_TIMEOUT_SECONDS: '7',
+    IMID_IDEMPOTENCY_HOURS: '8',
   });
   assert.deepEqual(limits, {
     connectionsPerUser: 1,
@@ -144,7 +146,10 @@ test('a limit in the environment is a whole number in its range, and named where
     framesPerSecond: 3,
     frameBurst: 4,
   });
-  assert.deepEqual([maxQueuedMessages, pingMs, drainTimeoutMs], [5_000, 6_000, 7_000]);
+  assert.deepEqual(
+    [maxQueuedMessages, pingMs, drainTimeoutMs, idempotencyMs],
+    [5_000, 6_000, 7_000, 28_800_000],
+  );
 });
 
 test('the process holds the limits of its environment', async () => {
@@ -182,6 +187,9 @@ const CONSTANTS = [
   ['a contact list', 'edge/contacts.ts', 'CONTACTS_MAX'],
   ['recipients', 'edge/messages.ts', 'LIST_MAX'],
   ['recipients', 'edge/rename_lists.ts', 'RENAMES_MAX'],
+  ['an Idempotency-Key', 'edge/idempotency.ts', 'KEY_MAX_LENGTH'],
+  ['an answer that', 'tokens/kept_answers.ts', 'DEFAULT_LIFE_HOURS'],
+  ['an answer that', 'tokens/kept_answers.ts', 'leaseMs'],
   ['origins', 'edge/apps.ts', 'ORIGINS_MAX'],
   ['messages waiting', 'routing/writer.ts', 'MAX_UNSETTLED_BYTES'],
   ['sends of a connection', 'routing/turns.ts', 'MAX_PENDING_FRAMES'],

@@ -5,6 +5,7 @@ import { Type } from 'typebox';
 import type { App, Apps } from '../identity/apps.ts';
 import type { Router } from '../routing/router.ts';
 import { scopes, type ApiKeys } from '../tokens/api_keys.ts';
+import { readPrecondition, sendTagged } from './etags.ts';
 import { parseOrigin } from './origins.ts';
 import { readNumberCursor, toPage } from './paging.ts';
 import {
@@ -75,6 +76,7 @@ export const adminApps: FastifyPluginAsyncTypebox<{ apps: Apps; apiKeys: ApiKeys
   app.post(
     '/',
     {
+      config: { idempotent: true },
       schema: {
         operationId: 'createApp',
         summary: 'Create an app and its first API key',
@@ -130,7 +132,7 @@ export const tenantApp: FastifyPluginAsyncTypebox<{ apps: Apps; router: Router }
   app.get(
     '/',
     {
-      config: { scope: 'read' },
+      config: { scope: 'read', tagged: true },
       schema: {
         operationId: 'getApp',
         summary: 'Read the app',
@@ -142,12 +144,13 @@ export const tenantApp: FastifyPluginAsyncTypebox<{ apps: Apps; router: Router }
         },
       },
     },
-    async (request) => toAnswer(request.tenant),
+    async (request, reply) => sendTagged(request, reply, toAnswer(request.tenant)),
   );
 
   app.patch(
     '/',
     {
+      config: { tagged: true },
       schema: {
         operationId: 'changeApp',
         summary: 'Change the app’s name, schemes or origins',
@@ -170,15 +173,14 @@ export const tenantApp: FastifyPluginAsyncTypebox<{ apps: Apps; router: Router }
         },
       },
     },
-    async (request) => {
-      const { allowedOrigins, ...change } = request.body;
-      if (Object.keys(request.body).length === 0) return toAnswer(request.tenant);
-      return toAnswer(
-        await apps.change(request.tenant.id, {
-          ...change,
-          ...(allowedOrigins && { allowedOrigins: normalise(allowedOrigins) }),
-        }),
-      );
+    async (request, reply) => {
+      const { allowedOrigins, ...rest } = request.body;
+      const demand = readPrecondition(request);
+      const change = { ...rest, ...(allowedOrigins && { allowedOrigins: normalise(allowedOrigins) }) };
+      if (Object.keys(change).length === 0 && !demand)
+        return sendTagged(request, reply, toAnswer(request.tenant));
+      const check = demand && ((current: App) => demand(toAnswer(current)));
+      return sendTagged(request, reply, toAnswer(await apps.change(request.tenant.id, change, check)));
     },
   );
 

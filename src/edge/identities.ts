@@ -8,6 +8,7 @@ import { describe, isOwn, readAddress, type AppSchemes } from '../identity/schem
 import type { Directory, Filter, Found } from '../identity/directory.ts';
 import type { Registry } from '../identity/registry.ts';
 import type { Router } from '../routing/router.ts';
+import { sendTagged } from './etags.ts';
 import { readNameCursor, readNumberCursor, toNameKey, toPage } from './paging.ts';
 import {
   Adopt,
@@ -73,7 +74,7 @@ export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
   app.post(
     '/identities',
     {
-      config: { scope: 'identities' },
+      config: { scope: 'identities', idempotent: true },
       schema: {
         operationId: 'registerIdentity',
         summary: 'Register a userId and get its imId',
@@ -179,7 +180,7 @@ export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
   app.get(
     '/identities/:imId',
     {
-      config: { scope: 'read' },
+      config: { scope: 'read', tagged: true },
       schema: {
         operationId: 'getIdentity',
         summary: 'Look an imId up, in either scheme',
@@ -191,9 +192,10 @@ export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
         },
       },
     },
-    async ({ tenant, params }) => {
+    async (request, reply) => {
+      const { tenant, params } = request;
       const user = await directory.find(tenant, { imId: params.imId });
-      return toAnswer(tenant, await directory.date(tenant.id, user));
+      return sendTagged(request, reply, toAnswer(tenant, await directory.date(tenant.id, user)));
     },
   );
 

@@ -28,7 +28,7 @@ export const userImport: FastifyPluginAsyncTypebox<{
   app.post(
     '/identities/import',
     {
-      config: { scope: 'identities' },
+      config: { scope: 'identities', idempotent: false },
       schema: {
         operationId: 'importIdentities',
         summary: 'Register any number of userIds',

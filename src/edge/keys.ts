@@ -45,6 +45,7 @@ export const keys: FastifyPluginAsyncTypebox<{ apiKeys: ApiKeys }> = async (app,
   app.post(
     '/keys',
     {
+      config: { idempotent: true },
       schema: {
         operationId: 'createKey',
         summary: 'Create an API key',

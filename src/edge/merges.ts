@@ -14,7 +14,7 @@ export const merges: FastifyPluginAsyncTypebox<{ mergers: Mergers; router: Route
   app.post(
     '/identities/:imId/merge',
     {
-      config: { scope: 'identities' },
+      config: { scope: 'identities', idempotent: true },
       schema: {
         operationId: 'mergeIdentity',
         summary: 'Merge another user into this one',

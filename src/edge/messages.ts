@@ -75,7 +75,7 @@ export const messages: FastifyPluginAsyncTypebox<{ directory: Directory; router:
   app.post(
     '/messages',
     {
-      config: { scope: 'messages' },
+      config: { scope: 'messages', idempotent: true },
       schema: {
         operationId: 'sendMessage',
         summary: 'Send a message as a user',

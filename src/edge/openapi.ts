@@ -2,7 +2,10 @@
 
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
+import type { FastifySchema, RouteOptions } from 'fastify';
 import fp from 'fastify-plugin';
+import { describeTags } from './etags.ts';
+import { describeIdempotency } from './idempotency.ts';
 import { sharedShapes } from './shapes.ts';
 
 const DESCRIPTION = `An identity for messaging, in two schemes side by side, and the routing of messages by it.
@@ -64,7 +67,10 @@ export const openapi = fp(
       refResolver: {
         buildLocalReference: (json, _base, _fragment, i) => (json['$id'] as string | undefined) ?? `def-${i}`,
       },
-      transform: ({ schema, url }) => ({ schema, url: url.replace(/(?<=.)\/$/, '') }),
+      transform: ({ schema, url, route }) => ({
+        schema: describeConfig(schema, route),
+        url: url.replace(/(?<=.)\/$/, ''),
+      }),
       transformObject: (documented) =>
         polish('openapiObject' in documented ? documented.openapiObject : documented),
     });
@@ -93,6 +99,13 @@ export const openapi = fp(
   },
   { name: 'openapi' },
 );
+
+/** What a route's config makes it take and answer. */
+function describeConfig(schema: FastifySchema, { config, method }: RouteOptions): FastifySchema {
+  if (config?.idempotent) return describeIdempotency(schema);
+  if (config?.tagged) return describeTags(schema, String(method));
+  return schema;
+}
 
 /** Drops our own formats, which tell readers nothing, puts the path before the query, and writes out what is shared. */
 function polish(document: object) {

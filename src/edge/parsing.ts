@@ -6,10 +6,11 @@ import { ImidError } from '../errors.ts';
 
 /** JSON in UTF-8 (RFC 8259 section 8.1); an empty body is none. Gives `invalid_request`. */
 export function parseJson(
-  _request: unknown,
+  request: FastifyRequest,
   body: Buffer,
   done: (error: Error | null, body?: unknown) => void,
 ): void {
+  if (request.headers['idempotency-key'] !== undefined) request.rawBody = body;
   if (body.length === 0) return done(null, undefined);
   if (!isUtf8(body)) return done(new ImidError('invalid_request', 'The body is not UTF-8.'));
   let value: unknown;

@@ -62,7 +62,7 @@ export const renameLists: FastifyPluginAsyncTypebox<{
   app.post(
     '/identities/rename',
     {
-      config: { scope: 'identities' },
+      config: { scope: 'identities', idempotent: true },
       schema: {
         operationId: 'renameIdentities',
         summary: 'Rename many users at once',

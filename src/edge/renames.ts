@@ -5,6 +5,7 @@ import { Type } from 'typebox';
 import type { Directory } from '../identity/directory.ts';
 import type { Registry } from '../identity/registry.ts';
 import { describe } from '../identity/schemes.ts';
+import { readPrecondition, sendTagged } from './etags.ts';
 import { Identity, toAnswer } from './identities.ts';
 import { Name, backendProblems, UserPath } from './shapes.ts';
 import { invalid } from './validation.ts';
@@ -16,7 +17,7 @@ export const renames: FastifyPluginAsyncTypebox<{ directory: Directory; registry
   app.patch(
     '/identities/:imId',
     {
-      config: { scope: 'identities' },
+      config: { scope: 'identities', tagged: true },
       schema: {
         operationId: 'renameIdentity',
         summary: 'Rename a user',
@@ -35,8 +36,11 @@ export const renames: FastifyPluginAsyncTypebox<{ directory: Directory; registry
         },
       },
     },
-    async ({ tenant, params, body }) => {
+    async (request, reply) => {
+      const { tenant, params, body } = request;
+      const demand = readPrecondition(request);
       const user = await directory.find(tenant, { imId: params.imId });
+      demand?.(toAnswer(tenant, await directory.date(tenant.id, user)));
       const field = describe(tenant, user).scheme === 'registered' ? 'userId' : 'uid';
       const name = body[field];
       if (name === undefined)
@@ -48,8 +52,9 @@ export const renames: FastifyPluginAsyncTypebox<{ directory: Directory; registry
           },
         ]);
       const row = user.id === undefined ? await directory.resolve(tenant, { uid: user.name }) : user;
-      const [renamed] = await registry.rename(tenant, [{ user: row, name, pointer: `#/${field}` }]);
-      return toAnswer(tenant, await directory.date(tenant.id, renamed!));
+      const from = demand && user;
+      const [renamed] = await registry.rename(tenant, [{ user: row, name, pointer: `#/${field}`, from }]);
+      return sendTagged(request, reply, toAnswer(tenant, await directory.date(tenant.id, renamed!)));
     },
   );
 };

@@ -26,7 +26,7 @@ export const tokenIssue: FastifyPluginAsyncTypebox<{ tokens: Tokens; directory: 
   app.post(
     '/tokens',
     {
-      config: { scope: 'tokens' },
+      config: { scope: 'tokens', idempotent: true },
       schema: {
         operationId: 'issueToken',
         summary: 'Issue a token for a user',

@@ -3,7 +3,7 @@
 
 import { ImidError } from '../errors.ts';
 import type { AppId } from '../ids.ts';
-import { deleteApp, findApp, findApps, insertApp, updateApp } from '../store/apps.ts';
+import { deleteApp, findApp, findApps, insertApp, updateApp, updateCheckedApp } from '../store/apps.ts';
 import type { App, AppSettings } from '../store/apps.ts';
 import type { Database } from '../store/database.ts';
 import { createFresh } from '../store/fresh.ts';
@@ -53,9 +53,11 @@ export function createApps({ database: { kysely }, onChange }: AppsOptions) {
 
     list: (afterId: number, limit: number): Promise<App[]> => findApps(kysely, afterId, limit),
 
-    /** Throws `not_found`. */
-    async change(id: AppId, change: Partial<AppSettings>): Promise<App> {
-      const app = await updateApp(kysely, id, change);
+    /** Throws `not_found`, and what `check` throws of the app as it is when it is changed. */
+    async change(id: AppId, change: Partial<AppSettings>, check?: (app: App) => void): Promise<App> {
+      const app = check
+        ? await updateCheckedApp(kysely, id, change, check)
+        : await updateApp(kysely, id, change);
       forget(id);
       if (!app) throw noSuchApp();
       return app;

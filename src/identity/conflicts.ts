@@ -8,6 +8,14 @@ export function taken(pointers: readonly string[]): ImidError {
   });
 }
 
+/** What the caller saw of it is not so any more, or never was. */
+export function notAsDemanded(): ImidError {
+  return new ImidError(
+    'precondition_failed',
+    'It is not, or no longer, what the tags of the request stand for.',
+  );
+}
+
 export function imIdTaken(): ImidError {
   return new ImidError('conflict', 'Another user has this imId.');
 }

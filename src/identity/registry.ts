@@ -8,15 +8,15 @@ import type { Database } from '../store/database.ts';
 import { insertAuditEvent } from '../store/audit.ts';
 import { clearMessages, findErasures } from '../store/erasures.ts';
 import type { Hashes } from '../store/former_names.ts';
-import { findUsersByName, registerNames, type User } from '../store/identities.ts';
+import { findUsersByName, isCalled, registerNames, type User } from '../store/identities.ts';
 import { eraseUser, renameUsers, settleNames } from '../store/name_changes.ts';
 import { attemptEach, rerun, transact } from '../store/transact.ts';
 import { createAdoption } from './adoption.ts';
-import { imIdTaken, otherImId, taken, usedAsUid } from './conflicts.ts';
+import { imIdTaken, notAsDemanded, otherImId, taken, usedAsUid } from './conflicts.ts';
 import type { Directory, Found } from './directory.ts';
 import type { Lookups } from './lookups.ts';
 import { toRounds, again, type Registered, type Registration } from './registrations.ts';
-import { nobody, requireScheme, type AppSchemes } from './schemes.ts';
+import { nobody, requireScheme, type AppSchemes, type Called } from './schemes.ts';
 
 export type Registry = ReturnType<typeof createRegistry>;
 
@@ -25,6 +25,8 @@ export interface Rename {
   name: Name;
   /** Where the name stands in the request. */
   pointer: string;
+  /** What the user must be called when it is renamed. */
+  from?: Called | undefined;
 }
 
 /** A user that is gone, by its row and those that were merged into it. */
@@ -192,9 +194,11 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
 
     /**
      * Gives users other names, all or none: they may swap or follow one another. Each rename has its row already.
-     * The former names are free when this resolves. Throws `not_found`, `conflict`, naming the fields.
+     * The former names are free when this resolves. Throws `not_found`, `conflict`, naming the fields, and
+     * `precondition_failed`.
      */
     async rename(app: AppSchemes, renames: readonly Rename[]): Promise<User[]> {
+      if (renames.some(({ user, from }) => from && !isCalled(user, from))) throw notAsDemanded();
       const wanted = renames.filter(({ user, name }) => user.name !== name);
       if (wanted.length === 0) return renames.map(({ user }) => user);
       try {
@@ -202,7 +206,7 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
           renameUsers(
             trx,
             app.id,
-            wanted.map(({ user, name }) => ({ id: user.id, name })),
+            wanted.map(({ user, name, from }) => ({ id: user.id, name, from })),
             hashes,
           ),
         );

@@ -78,6 +78,26 @@ export async function updateApp(
   return row && toApp(row);
 }
 
+/** As `updateApp`, of an app that nobody else can change meanwhile; what `check` throws, is thrown, and nothing is changed. */
+export function updateCheckedApp(
+  db: Executor,
+  id: AppId,
+  change: Partial<AppSettings>,
+  check: (app: App) => void,
+): Promise<App | undefined> {
+  return transact(db, async (trx) => {
+    const row = await trx
+      .selectFrom('app')
+      .selectAll()
+      .where('id', '=', id)
+      .forNoKeyUpdate()
+      .executeTakeFirst();
+    if (!row) return undefined;
+    check(toApp(row));
+    return Object.keys(change).length === 0 ? toApp(row) : updateApp(trx, id, change);
+  });
+}
+
 /** Deletes the app with everything in it, in one transaction. */
 export async function deleteApp(db: Executor, id: AppId): Promise<boolean> {
   return transact(db, async (trx) => {
@@ -90,6 +110,7 @@ export async function deleteApp(db: Executor, id: AppId): Promise<boolean> {
     await trx.deleteFrom('settlement').where('app_id', '=', id).execute();
     await trx.deleteFrom('erasure').where('app_id', '=', id).execute();
     await trx.deleteFrom('audit_event').where('app_id', '=', id).execute();
+    await trx.deleteFrom('kept_answer').where('app_id', '=', id).execute();
     await trx.deleteFrom('app').where('id', '=', id).execute();
     return true;
   });

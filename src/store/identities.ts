@@ -34,6 +34,10 @@ export function toDatedUser(row: DatedUserRow): DatedUser {
   return { ...toUser(row), createdAt: row.created_at };
 }
 
+export function isCalled(user: User, { name, imId }: Pick<User, 'name' | 'imId'>): boolean {
+  return user.name === name && user.imId === imId;
+}
+
 // Where a row was merged into another one, the user is that of the other row.
 const CURRENT = `select case when m.id is null then i.id else m.id end as id,
   case when m.id is null then i.name else m.name end as name,

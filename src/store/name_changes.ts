@@ -7,7 +7,7 @@ import { uuidToRegisteredId, type AppId, type Name } from '../ids.ts';
 import { CLOCK_ERROR_MS } from './clock.ts';
 import type { Executor } from './database.ts';
 import type { Hashes } from './former_names.ts';
-import { toDatedUser, type DatedUser, type DatedUserRow } from './identities.ts';
+import { isCalled, toDatedUser, toUser, type DatedUser, type DatedUserRow, type User } from './identities.ts';
 import type { Tables } from './tables.ts';
 import { rerun } from './transact.ts';
 
@@ -21,19 +21,21 @@ export interface NameChange {
 
 /**
  * Gives users other names, all at once, so that they may swap or follow one another. Undefined, and nothing is renamed,
- * when one of the rows is gone. Throws the unique violation of identity__name when somebody else has a name.
+ * when one of the rows is gone, or isn't called what it is to be renamed `from`. Throws the unique violation of identity__name when somebody else has a name.
  * Once committed, it is to be settled.
  */
 export async function renameUsers(
   trx: Executor,
   appId: AppId,
-  renames: readonly { id: number; name: Name }[],
+  renames: readonly { id: number; name: Name; from?: Pick<User, 'name' | 'imId'> | undefined }[],
   hashes: Hashes,
 ): Promise<NameChange | undefined> {
   const ids = renames.map(({ id }) => id);
   const locked = await lockNames(trx, appId, ids);
   const held = locked.filter((row) => row.merged_into === null);
   if (held.length < ids.length) return undefined;
+  const heldById = new Map(held.map((row) => [row.id, toUser(row)]));
+  if (renames.some(({ id, from }) => from && !isCalled(heldById.get(id)!, from))) return undefined;
   const provisional = await findProvisional(trx);
   const nameOf = new Map(renames.map(({ id, name }) => [id, name]));
   const lent = locked.filter((row) => row.merged_into !== null && nameOf.get(row.merged_into) === row.name);

@@ -38,6 +38,14 @@ export interface Tables {
     secret_hash: Buffer;
     created_at: Generated<Date>;
   };
+  kept_answer: {
+    app_id: number;
+    key_hash: Buffer;
+    fingerprint: Buffer;
+    claim_id: string;
+    sealed: string | null;
+    expires_at: Date;
+  };
   identity: {
     app_id: number;
     id: Generated<number>;
