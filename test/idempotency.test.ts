@@ -254,18 +254,44 @@ test('a request that takes longer than a key is held for keeps it', async () => 
 });
 
 test('a process that was lost under way blocks nobody for longer than its lease', async () => {
+  // What such a process leaves behind.
   await query(
     `insert into kept_answer (app_id, key_hash, fingerprint, claim_id, expires_at)
-     values ($1, sha256('lost'), 'x', gen_random_uuid(), clock_timestamp() + interval '300 ms')`,
-    [app.appId],
+     values ($1, sha256('lost'), sha256($2), gen_random_uuid(), clock_timestamp() + interval '300 ms')`,
+    [app.appId, `POST ${app.path}/identities\n{"userId":"lost"}`],
   );
   const send = () => ask(`${app.path}/identities`, { userId: 'lost' }, 'lost');
-  assert.equal((await send()).status, 422);
+  assert.equal((await send()).status, 409);
   const answer = await eventually(async () => {
     const tried = await send();
-    return tried.status === 422 ? undefined : tried;
+    return tried.status === 409 ? undefined : tried;
   });
   assert.deepEqual([answer.status, isReplay(answer)], [201, false]);
+});
+
+test('who hangs up under way gets the answer when it asks again', async () => {
+  const unlock = await lockUsers();
+  const path = `${app.path}/identities`;
+  const over = new AbortController();
+  const hungUp = fetch(service.url + path, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${app.apiKey}`,
+      'content-type': 'application/json',
+      'idempotency-key': 'hung-up',
+    },
+    body: '{"userId":"hung up"}',
+    signal: over.signal,
+  });
+  await isClaimed();
+  over.abort();
+  await assert.rejects(hungUp);
+  await unlock();
+  const answer = await eventually(async () => {
+    const tried = await ask(path, { userId: 'hung up' }, 'hung-up');
+    return tried.status === 409 ? undefined : tried;
+  });
+  assert.deepEqual([answer.status, isReplay(answer)], [201, true]);
 });
 
 test('while the database is gone a request with a key is unavailable, which is not kept', async () => {
