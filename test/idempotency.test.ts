@@ -4,6 +4,9 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
+import { resealAnswers } from '../src/store/kept_answers.ts';
+import { resealAll } from '../src/store/sealed.ts';
+import { createBox } from '../src/tokens/box.ts';
 import { startGate, type Gate } from './gate.ts';
 import {
   ADMIN_KEY,
@@ -61,6 +64,7 @@ test('every POST that creates answers a repeat with the same bytes, status and t
     ['/messages', { from: { uid: 'alice' }, to: [{ uid: 'bob' }, { userId: 'nobody' }], content: 2 }],
     ['/identities/rename', { renames: [{ imId: merged, userId: 'david' }] }],
     [`/identities/${merged}/merge`, { from: { userId: 'carol' } }],
+    ['/tokens/revoke', { uid: 'alice' }],
   ];
   for (const [path, body] of asked) {
     const key = randomUUID();
@@ -340,6 +344,24 @@ test('an answer is kept for as long as is configured, then the key is as good as
     'the row to go',
   );
   await brief.close();
+});
+
+test('an answer that was kept before the secret was rotated is given afterwards', async () => {
+  const issue = (on: Service) => ask(`${app.path}/tokens`, { uid: 'alice' }, 'rotated', { on });
+  const first = await issue(second);
+  const former = 'secret-of-the-tests';
+  const secret = 'another-secret-of-the-tests';
+  const { reseal } = createBox(secret, former);
+  const { kysely } = second.database;
+  assert.ok((await resealAnswers(kysely, reseal)) > 1);
+  await resealAll(kysely, reseal);
+  const rotated = await startService({ on: second, app: { secret } });
+  const again = await issue(rotated);
+  assert.deepEqual([again.text, isReplay(again)], [first.text, true]);
+  await rotated.close();
+  const back = createBox(former, secret);
+  await resealAnswers(kysely, back.reseal);
+  await resealAll(kysely, back.reseal);
 });
 
 test('with an app go the answers that were kept for it', async () => {

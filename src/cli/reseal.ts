@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { readSecretConfig } from '../config.ts';
 import { dropFormerKey, renewKeyFile } from '../store/key_files.ts';
+import { resealAnswers } from '../store/kept_answers.ts';
 import { resealAll } from '../store/sealed.ts';
 import { createBox } from '../tokens/box.ts';
 import { onDatabase } from './database.ts';
@@ -39,7 +40,7 @@ export function addReseal(program: Command): void {
         const file = join(directory, 'secret.key');
         const kept = secret === undefined ? await renewKeyFile(file, 'ims_') : undefined;
         const box = createBox(kept?.key ?? secret!, kept?.former ?? formerSecret);
-        const count = await resealAll(kysely, box.reseal);
+        const count = (await resealAll(kysely, box.reseal)) + (await resealAnswers(kysely, box.reseal));
         if (kept) await dropFormerKey(file, kept.key);
         console.log(`Encrypted anew: ${format(count)}${kept ? `, with the new secret in ${file}` : ''}.`);
       });

@@ -46,8 +46,10 @@ export function answerOnce(answers: KeptAnswers): (route: RouteOptions) => void 
     if (!claim) return payload;
     request.claim = undefined;
     const { statusCode: status } = reply;
-    if (typeof payload !== 'string' || status >= 500 || PASSING.has(status)) await answers.release(claim);
-    else await answers.keep(claim, { status, headers: keptHeaders(reply), body: payload });
+    const body = payload ?? null;
+    const isText = typeof body === 'string' || body === null;
+    if (!isText || status >= 500 || PASSING.has(status)) await answers.release(claim);
+    else await answers.keep(claim, { status, headers: keptHeaders(reply), body });
     return payload;
   }
 
@@ -94,7 +96,7 @@ function keptHeaders(reply: FastifyReply): Answer['headers'] {
 }
 
 function replay(reply: FastifyReply, { status, headers, body }: Answer): FastifyReply {
-  if (status >= 400) reply.problem = (JSON.parse(body) as { code: ErrorCode }).code;
+  if (status >= 400 && body !== null) reply.problem = (JSON.parse(body) as { code: ErrorCode }).code;
   return reply
     .code(status)
     .headers({ ...headers, 'idempotency-replayed': 'true' })

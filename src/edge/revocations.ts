@@ -41,7 +41,7 @@ export const tokenRevocation: FastifyPluginAsyncTypebox<{
   app.post(
     '/tokens/revoke',
     {
-      config: { scope: 'tokens', audit: 'token.revoke' },
+      config: { scope: 'tokens', audit: 'token.revoke', idempotent: true },
       schema: {
         operationId: 'revokeTokens',
         summary: 'Revoke tokens',

@@ -68,7 +68,7 @@ export const signingKeys: FastifyPluginAsyncTypebox<{ keys: Keys }> = async (app
   app.post(
     '/keys/rotate',
     {
-      config: { audit: 'signing_key.rotate' },
+      config: { audit: 'signing_key.rotate', idempotent: true },
       schema: {
         operationId: 'rotateSigningKeys',
         summary: 'Let the next key sign',

@@ -21,6 +21,8 @@ export interface KeptAnswer {
   sealed: string | undefined;
 }
 
+const RESEALED_AT_ONCE = 1_000;
+
 const after = (ms: number) => sql`clock_timestamp() + make_interval(secs => ${ms / 1_000})`;
 
 /**
@@ -58,6 +60,31 @@ export async function keepAnswer(
   await sql`
     update kept_answer set sealed = ${sealed}, expires_at = ${after(lifeMs)}
     where ${mine(claim)}`.execute(db);
+}
+
+/** Seals what is kept anew, a portion at a time, since that may be much and is asked for meanwhile; how many there were. */
+export async function resealAnswers(
+  db: Executor,
+  reseal: (sealed: string) => Promise<string>,
+): Promise<number> {
+  let count = 0;
+  let last: { appId: number; keyHash: Buffer } = { appId: -1, keyHash: Buffer.alloc(0) };
+  for (;;) {
+    const { rows } = await sql<{ app_id: number; key_hash: Buffer; sealed: string }>`
+      select app_id, key_hash, sealed from kept_answer
+      where (app_id, key_hash) > (${last.appId}, ${last.keyHash}) and sealed is not null and expires_at > now()
+      order by app_id, key_hash limit ${RESEALED_AT_ONCE}`.execute(db);
+    const end = rows.at(-1);
+    if (!end) return count;
+    const resealed = await Promise.all(rows.map(({ sealed }) => reseal(sealed)));
+    await sql`
+      update kept_answer k set sealed = t.resealed
+      from unnest(${rows.map((row) => row.app_id)}::bigint[], ${rows.map((row) => row.key_hash)}::bytea[],
+        ${rows.map((row) => row.sealed)}::text[], ${resealed}::text[]) as t (app_id, key_hash, sealed, resealed)
+      where k.app_id = t.app_id and k.key_hash = t.key_hash and k.sealed = t.sealed`.execute(db);
+    count += rows.length;
+    last = { appId: end.app_id, keyHash: end.key_hash };
+  }
 }
 
 /** Gives keys of requests that are still being done another `leaseMs`. */

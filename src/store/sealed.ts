@@ -1,4 +1,4 @@
-// Everything that is kept encrypted, wherever it stands.
+// Everything that is kept encrypted, wherever it stands, but for what expires soon (kept_answers.ts).
 
 import { sql } from 'kysely';
 import type { Executor } from './database.ts';

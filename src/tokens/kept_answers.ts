@@ -24,7 +24,8 @@ export type { Claim } from '../store/kept_answers.ts';
 export interface Answer {
   status: number;
   headers: Record<string, string>;
-  body: string;
+  /** Null: none. */
+  body: string | null;
 }
 
 export interface KeptAnswersOptions {
