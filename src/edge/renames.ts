@@ -52,6 +52,7 @@ export const renames: FastifyPluginAsyncTypebox<{ directory: Directory; registry
           },
         ]);
       const row = user.id === undefined ? await directory.resolve(tenant, { uid: user.name }) : user;
+      // The next one of this name, of whom nothing is stored either, would be shown in the same way, and has the same tag.
       const from = demand && user;
       const [renamed] = await registry.rename(tenant, [{ user: row, name, pointer: `#/${field}`, from }]);
       return sendTagged(request, reply, toAnswer(tenant, await directory.date(tenant.id, renamed!)));
