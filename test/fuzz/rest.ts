@@ -1,5 +1,6 @@
 // Fires requests at every operation of a service's OpenAPI document, and tells of each answer that it doesn't declare.
 
+import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import type { Service } from '../harness.ts';
 import { readDocument, type FuzzOperation } from './document.ts';
@@ -63,4 +64,10 @@ export async function fuzzRest(service: Service, seed: number, perOperation: num
     wire.close();
   }
   return outcome;
+}
+
+export function assertDeclared({ faults, succeeded, operations }: FuzzOutcome, seed: number): void {
+  assert.equal(faults.length, 0, `IMID_FUZZ_SEED=${seed}\n${faults.join('\n')}`);
+  // Else nothing was alive that could have been harmed.
+  assert.ok(succeeded.size > operations / 2, `only ${[...succeeded].join()} succeeded`);
 }

@@ -3,6 +3,7 @@
 import { once } from 'node:events';
 import { Agent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
+import { gunzipSync } from 'node:zlib';
 
 export interface Sent {
   method: string;
@@ -46,7 +47,9 @@ export function createWire(url: string) {
         request.end(body);
         const [response] = (await once(request, 'response')) as [IncomingMessage];
         request.on('error', () => {});
-        const text = Buffer.concat(await response.toArray()).toString();
+        const bytes = Buffer.concat(await response.toArray());
+        const isZipped = response.headers['content-encoding'] === 'gzip' && bytes.length > 0;
+        const text = (isZipped ? gunzipSync(bytes) : bytes).toString();
         const type = (response.headers['content-type'] ?? '').split(';', 1)[0]!.trim();
         return { method, status: response.statusCode!, headers: response.headers, type, text };
       } catch (error) {
