@@ -5,7 +5,8 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import fc, { type Arbitrary } from 'fast-check';
 import { closeCodes, errorCodes } from '../../src/errors.ts';
 import type { Client, Json, Tenant } from '../harness.ts';
-import { bytesOf, changed, odd, toText, valueOf } from './values.ts';
+import { bytesOf, changed, odd, toText } from './changes.ts';
+import { valueOf } from './values.ts';
 
 const text = { type: 'string', minLength: 1, maxLength: 128 };
 const address = {
@@ -65,7 +66,7 @@ const isOfService = new Ajv2020({ strict: false }).compile({ oneOf: SERVICE_FRAM
 const CLOSE_CODES = new Set([...Object.values(closeCodes).map((each) => each.code), 1002, 1007, 1009]);
 
 const valid = fc.oneof(
-  ...CLIENT_FRAMES.map((schema) =>
+  ...[CLIENT_FRAMES[0], ...CLIENT_FRAMES].map((schema) =>
     valueOf(schema, (each) => each, { uid: ['bob', 'reader'], userId: ['bob'], imId: ['1:bob'] }),
   ),
 );
@@ -77,7 +78,7 @@ interface Sent {
 
 /** As they should be, with something wrong in them, or nothing like a frame. */
 const frame: Arbitrary<Sent> = fc.oneof(
-  { weight: 20, arbitrary: textual(valid.map((value) => Buffer.from(toText(value)))) },
+  { weight: 30, arbitrary: textual(valid.map((value) => Buffer.from(toText(value)))) },
   { weight: 60, arbitrary: textual(bytesOf(changed(valid))) },
   { weight: 15, arbitrary: textual(bytesOf(odd.map(toText))) },
   {
