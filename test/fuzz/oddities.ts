@@ -84,7 +84,7 @@ export const ODD_HEADERS: Record<string, string[]> = {
   'accept-encoding': ['gzip', 'zzz', '*;q=0'],
   'content-encoding': ['gzip', 'br', 'identity', 'nonsense', 'gzip, gzip'],
   'transfer-encoding': ['chunked'],
-  expect: ['100-continue'],
+  expect: ['100-continue', 'wonders'],
   origin: ['null', 'https://elsewhere.example', 'nonsense', '\u00ff'],
   'idempotency-key': ['', 'x', '"x"', ' ', 'x'.repeat(5000), '\u00ff'],
   'if-match': ['*', '"x"', 'W/"x"', 'x', '"'],
