@@ -143,6 +143,8 @@ export async function createApp(options: AppOptions) {
     },
     routerOptions: { maxParamLength: PARAM_MAX_LENGTH, querystringParser: parseQuery },
   }).withTypeProvider<TypeBoxTypeProvider>();
+  // Not 417 in words of Node's own: RFC 9110 section 10.1.1 lets a server pass over an expectation it doesn't know.
+  app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
   const log = (message: string, error?: unknown, more?: object): void =>
     app.log.error({ ...more, err: error }, message);
   const tracing =

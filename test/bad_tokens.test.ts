@@ -63,6 +63,14 @@ test('an expired token says so', async () => {
   await assertRefused(await sign({ exp: now - 1 }), 'expired', 'token_expired');
 });
 
+test('where a key is needed, an expired token is not told to be renewed', async () => {
+  const expired = await sign({ exp: Math.floor(Date.now() / 1000) - 1 });
+  for (const path of ['/v1/apps', app.path, `${app.path}/identities`]) {
+    const answer = await service.call('GET', path, { key: expired });
+    assert.deepEqual([answer.status, answer.body.code], [401, 'unauthorized'], path);
+  }
+});
+
 test('a token of an app that does not exist acts for nobody', async () => {
   await assertRefused(await sign({ aud: 'imid:999999', sub: '999999:bob' }), 'unknown app', 'token_revoked');
 });

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect as connectTo } from 'node:net';
 import { before, test } from 'node:test';
+import { parse } from 'yaml';
 import { eventually, startService, type Service, type Tenant } from './harness.ts';
 
 let service: Service;
@@ -84,6 +85,19 @@ test('what is no HTTP, or too much of it, gets a problem document', async () => 
     const answer = await exchange(text);
     assert.match(answer, new RegExp(`^HTTP/1\\.1 ${status}`), text.slice(0, 40));
     assert.match(answer, /application\/problem\+json/);
+  }
+});
+
+test('an expectation that nobody knows is passed over', async () => {
+  assert.match(await exchange(request('GET /healthz', 'Expect: wonders')), /^HTTP\/1\.1 200 OK/);
+});
+
+test('a bad escape is refused as the document says, also where no query is asked for', async () => {
+  const { paths } = parse((await service.call('GET', '/openapi.yaml')).text);
+  for (const path of ['/healthz', '/readyz', '/metrics', '/.well-known/jwks.json']) {
+    const answer = await service.call('GET', `${path}?%`);
+    assert.deepEqual([answer.status, answer.body.code], [400, 'invalid_request'], path);
+    assert.ok(paths[path].get.responses['400'], path);
   }
 });
 

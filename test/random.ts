@@ -2,6 +2,7 @@
 
 /** Printed by whoever uses it. */
 export const seed = Number(process.env['IMID_SOAK_SEED'] ?? Date.now() % 2 ** 31);
+export const fuzzSeed = Number(process.env['IMID_FUZZ_SEED'] ?? Date.now() % 2 ** 31);
 export const rounds = Number(process.env['IMID_SOAK_ROUNDS'] ?? 10);
 
 /** Numbers from 0 to 1 (mulberry32). */

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { before, test } from 'node:test';
+import { parse } from 'yaml';
 import { ADMIN_KEY, startService, type Answer, type Service } from './harness.ts';
 
 let service: Service;
@@ -267,4 +268,18 @@ test('the service tells what it is to anyone', async () => {
   const committed = await readFile(new URL('../openapi.yaml', import.meta.url), 'utf8');
   assert.equal(yaml.text, committed, 'openapi.yaml drifted: npm run openapi');
   assert.equal((await service.call('GET', '/docs/', { key: '' })).status, 200);
+});
+
+test('a deletion with a body that is too large is refused as the document says', async () => {
+  const { paths } = parse((await service.call('GET', '/openapi.yaml')).text);
+  const app = await service.createApp();
+  const body = ' '.repeat(2 * 1024 * 1024 + 1);
+  for (const [path, asked] of [
+    ['/v1/apps/{appId}', app.path],
+    ['/v1/apps/{appId}/keys/{keyId}', `${app.path}/keys/x`],
+    ['/v1/apps/{appId}/identities/{imId}', `${app.path}/identities/${app.appId}:x`],
+  ] as const) {
+    assertProblem(await service.call('DELETE', asked, { body }), 413, 'payload_too_large');
+    assert.ok(paths[path].delete.responses['413'], path);
+  }
 });

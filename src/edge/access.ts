@@ -3,7 +3,7 @@
 
 import { timingSafeEqual } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
-import { ImidError } from '../errors.ts';
+import { errorCodes, ImidError } from '../errors.ts';
 import { isName, parseAppId } from '../ids.ts';
 import type { App, Apps } from '../identity/apps.ts';
 import type { Directory } from '../identity/directory.ts';
@@ -56,10 +56,14 @@ export function createAccess({ adminKey, apps, apiKeys, tokens, directory }: Acc
     return { app, claims, user: await directory.resolveHolder(claims.appId, { sub, issuedAt, deviceId }) };
   }
 
-  /** A user's token where none will do: forbidden in its own app, and nothing at all in another's. */
+  /** A user's token where none will do: forbidden in its own app, and nothing at all in another's; renewed, it still wouldn't do. */
   async function refuseToken(credential: string, appId: string | undefined): Promise<never> {
     if (!credential.startsWith('ey')) throw new ImidError('unauthorized', 'This key is not known.');
-    const claims = await tokens.verify(credential);
+    const claims = await tokens.verify(credential).catch((error: unknown) => {
+      throw error instanceof ImidError && errorCodes[error.code].status === 401
+        ? new ImidError('unauthorized', 'This needs a key of the app, and is not even a valid token.')
+        : error;
+    });
     if (appId !== undefined && String(claims.appId) !== appId) throw noSuchApp();
     throw new ImidError('forbidden', 'This needs a key of the app, not a user’s token.');
   }

@@ -195,7 +195,7 @@ export const tenantApp: FastifyPluginAsyncTypebox<{ apps: Apps; router: Router }
         params: AppPath,
         response: {
           204: Type.Null({ description: 'Deleted; its sockets are closed.' }),
-          ...backendProblems(),
+          ...backendProblems('payload_too_large'),
         },
       },
     },

@@ -226,7 +226,7 @@ export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
         ),
         response: {
           204: Type.Null({ description: 'Erased.' }),
-          ...backendProblems('conflict', 'scheme_disabled'),
+          ...backendProblems('conflict', 'scheme_disabled', 'payload_too_large'),
         },
       },
     },

@@ -119,7 +119,7 @@ export const keys: FastifyPluginAsyncTypebox<{ apiKeys: ApiKeys }> = async (app,
         }),
         response: {
           204: Type.Null({ description: 'Deleted; it is refused from now on.' }),
-          ...backendProblems(),
+          ...backendProblems('payload_too_large'),
         },
       },
     },
