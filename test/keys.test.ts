@@ -111,7 +111,7 @@ test('a key gives no longer life than it has', async () => {
 });
 
 test('a list of keys shows when each was used last, written once a minute', async () => {
-  const create = async (name: string) => (await app.call('POST', '/keys', { name })).body as Json;
+  const create = async (name: string) => (await app.call('POST', '/keys', { name })).body;
   const find = async (keyId: string): Promise<Json> =>
     (await service.call('GET', `${app.path}/keys?limit=1000`)).body.items.find(
       (key: Json) => key.keyId === keyId,
