@@ -10,6 +10,7 @@ import { collectDefaultMetrics, Registry } from 'prom-client';
 import { adminApps, tenantApp } from './edge/apps.ts';
 import { audit as auditTrail } from './edge/audit.ts';
 import { createAccess } from './edge/access.ts';
+import { auditRoutes } from './edge/auditing.ts';
 import { connect, isSocketRequest, SOCKET_MAX_PAYLOAD_BYTES, SUBPROTOCOL } from './edge/connect.ts';
 import { contacts } from './edge/contacts.ts';
 import { userExport } from './edge/exports.ts';
@@ -165,7 +166,7 @@ export async function createApp(options: AppOptions) {
   const directory = createDirectory({ database, lookups, hashes });
   const registry = createRegistry({ database, directory, lookups, hashes });
   const mergers = createMergers({ database, apps, directory, lookups, hashes });
-  const audit = createAudit({ database, hashes });
+  const audit = createAudit({ database, hashes, log });
   const renaming = createRenaming({ database, lookups, hashes });
   const beginRehearsal = createRehearsals({ database, hashes });
   const finishing = finishActs({ registry, mergers, log });
@@ -190,7 +191,7 @@ export async function createApp(options: AppOptions) {
     onNews: (news) => closeRevoked(news),
   });
   const tokens = createTokens({ keys, revocations, issuer: publicUrl, clock: database.clock });
-  const apiKeys = createApiKeys({ database, onRevoke: (keyId) => rings.tellAll('key', [keyId]) });
+  const apiKeys = createApiKeys({ database, onRevoke: (keyId) => rings.tellAll('key', [keyId]), log });
   const keptAnswers = createKeptAnswers({
     database,
     box,
@@ -255,10 +256,13 @@ export async function createApp(options: AppOptions) {
   app.addHook('onResponse', edgeMeters.count);
   app.decorateRequest('tenant');
   app.decorateRequest('granted');
+  app.decorateRequest('grantedUntil');
   app.decorateRequest('actor');
   app.decorateRequest('admitted');
   app.decorateRequest('rawBody');
   app.decorateRequest('claim');
+  auditRoutes(app, audit);
+  app.addHook('onClose', () => Promise.all([audit.stop(), apiKeys.stop()]));
   await app.register(problems);
   await app.register(openapi);
   await app.register(websocket, {

@@ -8,6 +8,7 @@ import { keepSecret } from '../src/tokens/secrets.ts';
 import { createBox } from '../src/tokens/box.ts';
 import { createKeys } from '../src/tokens/keys.ts';
 import { startService, type Service, type Tenant } from './harness.ts';
+import { SECRET } from './logs.ts';
 
 let service: Service;
 let app: Tenant;
@@ -21,7 +22,7 @@ before(async () => {
   good = await app.token({ uid: 'bob' });
   const keys = await createKeys({
     database: service.database,
-    box: createBox('secret-of-the-tests'),
+    box: createBox(SECRET),
     onChange() {},
   });
   const { kid, privateKey } = keys.current();
@@ -157,7 +158,7 @@ test('other spellings of a good token are refused', async () => {
     'a very long one': `${header}.${payload}${'A'.repeat(8000)}.${signature}`,
   };
   for (const [what, token] of Object.entries(spellings)) await assertRefused(token, what);
-  const key = await keepSecret(service.database, createBox('secret-of-the-tests'), 'former-names');
+  const key = await keepSecret(service.database, createBox(SECRET), 'former-names');
   const jwe = await new CompactEncrypt(Buffer.from(good))
     .setProtectedHeader({ alg: 'dir', enc: 'A256GCM' })
     .encrypt(key);

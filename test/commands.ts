@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after } from 'node:test';
 import type { Service, Tenant } from './harness.ts';
+import { keepOutput } from './logs.ts';
 
 const MAIN = new URL('../src/cli/main.ts', import.meta.url).pathname;
 
@@ -30,6 +31,7 @@ export function createCommands() {
       { env = {}, stdin = '' }: { env?: Record<string, string>; stdin?: string | Buffer } = {},
     ): Promise<Run> {
       const child = spawn(process.execPath, [MAIN, ...args], { cwd: directory, env });
+      keepOutput(child.stdout, child.stderr);
       child.stdin.on('error', () => {}).end(stdin);
       const [stdout, stderr, [code]] = await Promise.all([
         text(child.stdout),

@@ -14,6 +14,7 @@ import {
   type Tenant,
 } from './harness.ts';
 import { makeDirectory, Process } from './process.ts';
+import { SECRET } from './logs.ts';
 
 const DEVICE = 'phone';
 
@@ -140,7 +141,7 @@ test('connections are counted on all processes, and those of one that was killed
     DATABASE_URL: `postgres://${user}@localhost:${port}/${first.databaseName}?host=${host}`,
     IMID_DATA_DIR: await makeDirectory(),
     IMID_ADMIN_KEY: ADMIN_KEY,
-    IMID_SECRET: 'secret-of-the-tests',
+    IMID_SECRET: SECRET,
     IMID_PUBLIC_URL: 'https://imid.example',
   });
   const url = await third.url();

@@ -9,8 +9,9 @@ import pg from 'pg';
 import { WebSocket } from 'ws';
 import { createApp, type AppOptions } from '../src/app.ts';
 import { openDatabase, type Database } from '../src/store/database.ts';
+import { ADMIN_KEY, keepLog, SECRET } from './logs.ts';
 
-export const ADMIN_KEY = 'admin-key-of-the-tests';
+export { ADMIN_KEY };
 const WAIT_MS = 10_000;
 
 export type Json = any;
@@ -110,10 +111,16 @@ async function createAppOn(database: Database, options: Partial<AppOptions> = {}
     return await createApp({
       database,
       adminKey: ADMIN_KEY,
-      secret: 'secret-of-the-tests',
+      secret: SECRET,
       publicUrl: 'https://imid.example',
-      logLevel: 'silent',
+      logLevel: 'debug',
       ...options,
+      logTo: {
+        write(line) {
+          keepLog(line);
+          options.logTo?.write(line);
+        },
+      },
     });
   } catch (error) {
     await database.close();

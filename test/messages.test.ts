@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { startService, type Service } from './harness.ts';
+import { PLANTED } from './logs.ts';
 
 let service: Service;
 before(async () => {
@@ -45,7 +46,7 @@ test('a list of recipients gets a result each, in order, and a repeat stores onl
   const message = {
     from: { uid: 'news' },
     to: [{ uid: 'bob' }, { userId: 'later' }, { uid: 'carol' }, { uid: 'bob' }, { uid: 'news' }],
-    content: 'hello all',
+    content: PLANTED,
     id: 'issue-1',
   };
   const first = await app.call('POST', '/messages', message);
@@ -176,11 +177,14 @@ test('an inbox is read in pages by after', async () => {
 test('contacts come to a composed token as uids and to a registered one as imIds', async () => {
   const app = await service.createApp();
   const carol = await app.register('carol');
-  const items = [{ uid: 'bob', displayName: 'Bob', data: { avatar: [1, null] } }, { userId: 'carol' }];
+  const items = [
+    { uid: 'bob', displayName: PLANTED, data: { avatar: [PLANTED, null] } },
+    { userId: 'carol' },
+  ];
   const put = await app.call('PUT', `/contacts/${app.appId}:alice`, { items });
   assert.equal(put.status, 200);
   assert.deepEqual(put.body.items, [
-    { imId: `${app.appId}:bob`, uid: 'bob', displayName: 'Bob', data: { avatar: [1, null] } },
+    { imId: `${app.appId}:bob`, uid: 'bob', displayName: PLANTED, data: { avatar: [PLANTED, null] } },
     { imId: carol, userId: 'carol' },
   ]);
   assert.deepEqual((await app.call('GET', `/contacts/${app.appId}:alice`)).body, put.body);
@@ -188,13 +192,13 @@ test('contacts come to a composed token as uids and to a registered one as imIds
     (await service.call('GET', '/v1/me/contacts', { key: token })).body.items;
   const composed = await app.token({ uid: 'alice' });
   assert.deepEqual(await mine(composed), [
-    { uid: 'bob', displayName: 'Bob', data: { avatar: [1, null] } },
+    { uid: 'bob', displayName: PLANTED, data: { avatar: [PLANTED, null] } },
     { uid: 'carol' },
   ]);
   await app.register('alice');
   const registered = await app.token({ userId: 'alice' });
   assert.deepEqual(await mine(registered), [
-    { imId: `${app.appId}:bob`, displayName: 'Bob', data: { avatar: [1, null] } },
+    { imId: `${app.appId}:bob`, displayName: PLANTED, data: { avatar: [PLANTED, null] } },
     { imId: carol },
   ]);
 });

@@ -8,9 +8,8 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import pg from 'pg';
 import { createDatabase, eventually } from './harness.ts';
+import { PASSWORD } from './logs.ts';
 import { makeDirectory, Process } from './process.ts';
-
-const PASSWORD = 'Geheimnis';
 
 /** Starts, and gives back the one line that it ends with. */
 async function failToStart(env: Record<string, string>): Promise<string> {

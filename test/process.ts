@@ -6,6 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
+import { keepOutput } from './logs.ts';
 
 const MAIN = new URL('../src/main.ts', import.meta.url).pathname;
 const BANNER_MS = 60_000;
@@ -19,6 +20,7 @@ export class Process {
       env: { PATH: process.env['PATH'], LOG_LEVEL: 'error', PORT: '0', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
+    keepOutput(this.child.stdout, this.child.stderr);
     running.add(this);
     this.child.once('exit', () => running.delete(this));
     for (const stream of [this.child.stdout!, this.child.stderr!])

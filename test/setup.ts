@@ -1,17 +1,22 @@
-// Before all tests: one Postgres for the whole run, with a migrated template database to copy.
+// Before all tests: one Postgres for the whole run, with a migrated template database to copy, and a place for what is
+// logged. After all, the run fails if there is a secret in it.
 
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { openDatabase } from '../src/store/database.ts';
 import { startCluster, type Cluster } from '../src/store/embedded.ts';
+import { findLeaks, LOGS } from './logs.ts';
 
 let cluster: Cluster | undefined;
 let directory: string | undefined;
 
 export async function globalSetup(): Promise<void> {
   directory = await mkdtemp(join(tmpdir(), 'imid-test-'));
+  const logs = join(directory, 'logs');
+  await mkdir(logs);
+  process.env[LOGS] = logs;
   cluster = await startCluster({ directory, log: () => {} });
   const admin = new pg.Client({ ...cluster.connection, database: 'postgres' });
   await admin.connect();
@@ -27,5 +32,11 @@ export async function globalSetup(): Promise<void> {
 
 export async function globalTeardown(): Promise<void> {
   await cluster?.stop();
+  const logs = process.env[LOGS];
+  const leaks = logs === undefined ? [] : await findLeaks(logs);
   if (directory) await rm(directory, { recursive: true, force: true });
+  if (leaks.length === 0) return;
+  // Not thrown: Node would say nothing of it, and come back here without end.
+  console.error(`\nIn the logs of the run there is\n${leaks.join('\n')}`);
+  process.exitCode = 1;
 }

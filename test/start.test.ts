@@ -7,6 +7,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { call, connect, createDatabase, eventually, type Json } from './harness.ts';
+import { keepOutput } from './logs.ts';
 import { makeDirectory, Process } from './process.ts';
 
 async function findPostmaster(directory: string): Promise<number> {
@@ -157,6 +158,7 @@ test('npm start passes a signal on, so that nothing is left when npm has ended',
       env: { ...process.env, LOG_LEVEL: 'error', PORT: '0', IMID_DATA_DIR: directory },
       stdio: ['ignore', 'pipe', 'ignore'],
     });
+    keepOutput(npm.stdout);
     let output = '';
     npm.stdout.on('data', (data: Buffer) => (output += data.toString()));
     await eventually(() => output.includes('admin key'), 'the banner');

@@ -156,7 +156,7 @@ export function cursorBeside(cursor: string): string {
   return Buffer.from(key.slice(0, -1) + digit.toString(16)).toString('base64url');
 }
 
-/** All rows of an app, by table. */
+/** All rows of an app, by table, but for when and how often it used its keys. */
 export async function readTables({ database }: Service, { app }: World): Promise<Record<string, Json[]>> {
   const { rows: tables } = await database.pool.query<{ name: string }>(
     `select table_name as name from information_schema.columns
@@ -166,7 +166,8 @@ export async function readTables({ database }: Service, { app }: World): Promise
   for (const { name } of [...tables, { name: 'app' }]) {
     const column = name === 'app' ? 'id' : 'app_id';
     const { rows } = await database.pool.query<{ row: Json }>(
-      `select to_jsonb(t) as row from ${name} t where ${column} = $1 order by to_jsonb(t)::text`,
+      `select to_jsonb(t) - 'last_used_at' as row from ${name} t where ${column} = $1
+       ${name === 'audit_event' ? "and action <> 'key.use'" : ''} order by to_jsonb(t)::text`,
       [app.appId],
     );
     all[name] = rows.map(({ row }) => row);

@@ -19,7 +19,9 @@ declare module 'fastify' {
     tenant: App;
     /** In routes of backends: what the key may do; an admin may do everything. */
     granted: readonly Scope[];
-    /** In routes of backends: who calls, an API key's id or `admin`. */
+    /** In routes of backends: when the key expires, if it does. */
+    grantedUntil: Date | undefined;
+    /** In routes of backends and admins: who calls, an API key's id or `admin`. */
     actor: string;
     /** In routes of clients: the user of the token. */
     admitted: Admitted;
@@ -73,7 +75,10 @@ export function createAccess({ adminKey, apps, apiKeys, tokens, directory }: Acc
 
     async requireAdmin(request: FastifyRequest): Promise<void> {
       const credential = bearerOf(request);
-      if (isAdmin(credential)) return;
+      if (isAdmin(credential)) {
+        request.actor = 'admin';
+        return;
+      }
       if (await apiKeys.verify(credential)) throw new ImidError('forbidden', 'This needs the admin key.');
       await refuseToken(credential, undefined);
     },
@@ -95,14 +100,15 @@ export function createAccess({ adminKey, apps, apiKeys, tokens, directory }: Acc
       }
       if (!key) return refuseToken(credential, pathAppId);
       if (String(key.appId) !== pathAppId) throw noSuchApp();
+      request.tenant = await apps.resolve(key.appId);
+      request.actor = key.id;
       const { scope } = request.routeOptions.config;
       if (scope === 'admin') throw new ImidError('forbidden', 'This needs the admin key.');
       for (const needed of scope ? [scope] : scopes)
         if (!key.scopes.includes(needed))
           throw new ImidError('forbidden', `This key lacks the scope ${needed}.`);
-      request.tenant = await apps.resolve(key.appId);
       request.granted = key.scopes as Scope[];
-      request.actor = key.id;
+      request.grantedUntil = key.expiresAt;
     },
 
     async requireClient(request: FastifyRequest): Promise<void> {

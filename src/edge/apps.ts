@@ -76,7 +76,7 @@ export const adminApps: FastifyPluginAsyncTypebox<{ apps: Apps; apiKeys: ApiKeys
   app.post(
     '/',
     {
-      config: { idempotent: true },
+      config: { idempotent: true, audit: 'app.create' },
       schema: {
         operationId: 'createApp',
         summary: 'Create an app and its first API key',
@@ -98,7 +98,8 @@ export const adminApps: FastifyPluginAsyncTypebox<{ apps: Apps; apiKeys: ApiKeys
     async (request, reply) => {
       const { name, schemes, allowedOrigins = [] } = request.body;
       const created = await apps.create({ name, schemes, allowedOrigins: normalise(allowedOrigins) });
-      const { apiKey } = await apiKeys.create(created.id, { name: 'first', scopes });
+      const { id: keyId, apiKey } = await apiKeys.create(created.id, { name: 'first', scopes });
+      request.audited = { appId: created.id, target: keyId };
       return reply.code(201).send({ ...toAnswer(created), apiKey });
     },
   );
@@ -150,7 +151,7 @@ export const tenantApp: FastifyPluginAsyncTypebox<{ apps: Apps; router: Router }
   app.patch(
     '/',
     {
-      config: { tagged: true },
+      config: { tagged: true, audit: 'app.change' },
       schema: {
         operationId: 'changeApp',
         summary: 'Change the app’s name, schemes or origins',
@@ -187,10 +188,11 @@ export const tenantApp: FastifyPluginAsyncTypebox<{ apps: Apps; router: Router }
   app.delete(
     '/',
     {
-      config: { scope: 'admin' },
+      config: { scope: 'admin', audit: 'app.delete' },
       schema: {
         operationId: 'deleteApp',
         summary: 'Delete the app with everything in it',
+        description: 'The audit trail keeps what was done in it, and names nobody.',
         tags,
         params: AppPath,
         response: {

@@ -100,7 +100,11 @@ export const identities: FastifyPluginAsyncTypebox<IdentitiesOptions> = async (
     },
     async (request, reply) => {
       const { userId, adopt = true } = request.body;
-      const { user, status, createdAt } = await registry.register(request.tenant, { userId, adopt });
+      const { user, status, createdAt } = await registry.register(
+        request.tenant,
+        { userId, adopt },
+        request.actor,
+      );
       return reply
         .code(status === 'existing' ? 200 : 201)
         .send({ ...describe(request.tenant, user), createdAt: createdAt.toISOString() });

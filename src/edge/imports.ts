@@ -89,7 +89,7 @@ export const userImport: FastifyPluginAsyncTypebox<{
       if (query.dryRun) return dryRun(tenant, body);
       // The first lines before the status, so that a bad header is still a 400.
       const first = await body.next();
-      return reply.type(NDJSON).send(toStream(request, reply, writeResults(tenant, first, body), true));
+      return reply.type(NDJSON).send(toStream(request, reply, writeResults(request, first, body), true));
     },
   );
 
@@ -103,13 +103,13 @@ export const userImport: FastifyPluginAsyncTypebox<{
   }
 
   async function* writeResults(
-    tenant: App,
+    { tenant, actor }: { tenant: App; actor: string },
     first: IteratorResult<Line[]>,
     rest: AsyncGenerator<Line[]>,
   ): AsyncGenerator<string> {
     try {
       for await (const outcomes of workThrough(resume(first, rest), {
-        registerMany: (wanted) => registry.registerMany(tenant, wanted),
+        registerMany: (wanted) => registry.registerMany(tenant, wanted, actor),
         atOnce: 2,
       }))
         yield toLines(outcomes.map(toResult));

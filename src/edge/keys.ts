@@ -28,7 +28,16 @@ const keyFields = {
   name: Type.String(),
   scopes: Type.Array(Type.String()),
   createdAt: Timestamp,
+  expiresAt: Type.Optional({ ...Timestamp, description: 'From when on it is refused.' }),
 };
+const listedFields = {
+  ...keyFields,
+  lastUsedAt: Type.Optional({
+    ...Timestamp,
+    description: 'When it was used last, to the minute; absent if it never was.',
+  }),
+};
+const EXAMPLE_EXPIRY = '2036-05-01T00:00:00.000Z';
 const EXAMPLE_KEY_ID = '6f3a9c0d1e2b4857';
 const example = { keyId: EXAMPLE_KEY_ID, name: 'from May on', scopes: [...scopes], createdAt: EXAMPLE_AT };
 
@@ -37,6 +46,7 @@ const toAnswer = (key: ApiKey) => ({
   name: key.name,
   scopes: key.scopes,
   createdAt: key.createdAt.toISOString(),
+  ...(key.expiresAt && { expiresAt: key.expiresAt.toISOString() }),
 });
 
 const tags = ['Keys'];
@@ -45,15 +55,25 @@ export const keys: FastifyPluginAsyncTypebox<{ apiKeys: ApiKeys }> = async (app,
   app.post(
     '/keys',
     {
-      config: { idempotent: true },
+      config: { idempotent: true, audit: 'key.create' },
       schema: {
         operationId: 'createKey',
         summary: 'Create an API key',
-        description: 'The key is shown this once.',
+        description:
+          'The key is shown this once. A key gives no scope that it lacks, and no longer life than it has: one that expires ' +
+          'can’t create one that outlives it.',
         tags,
         params: AppPath,
         body: Type.Object(
-          { name: Label, scopes: Type.Optional(Scopes) },
+          {
+            name: Label,
+            scopes: Type.Optional(Scopes),
+            expiresAt: Type.Optional({
+              ...Timestamp,
+              description: 'From when on it is refused; without it, it lives until it is deleted.',
+              examples: [EXAMPLE_EXPIRY],
+            }),
+          },
           { additionalProperties: false, examples: [{ name: 'from May on', scopes: [...scopes] }] },
         ),
         response: {
@@ -66,10 +86,18 @@ export const keys: FastifyPluginAsyncTypebox<{ apiKeys: ApiKeys }> = async (app,
       },
     },
     async (request, reply) => {
-      const wanted = request.body.scopes ?? scopes;
+      const { name, scopes: wanted = scopes, expiresAt: expiry } = request.body;
       const beyond = wanted.find((scope) => !request.granted.includes(scope));
       if (beyond) throw new ImidError('forbidden', `A key can't give a scope that it lacks: ${beyond}.`);
-      const key = await apiKeys.create(request.tenant.id, { name: request.body.name, scopes: wanted });
+      const expiresAt = expiry === undefined ? undefined : new Date(expiry);
+      const until = request.grantedUntil;
+      if (until && (expiresAt === undefined || expiresAt > until))
+        throw new ImidError(
+          'forbidden',
+          `A key can't give a longer life than it has: expiresAt may be ${until.toISOString()} at most.`,
+        );
+      const key = await apiKeys.create(request.tenant.id, { name, scopes: wanted, expiresAt });
+      request.audited = { target: key.id };
       return reply.code(201).send({ ...toAnswer(key), apiKey: key.apiKey });
     },
   );
@@ -88,7 +116,7 @@ export const keys: FastifyPluginAsyncTypebox<{ apiKeys: ApiKeys }> = async (app,
           { additionalProperties: false },
         ),
         response: {
-          200: { ...list(Type.Object(keyFields, { examples: [example] })), description: 'A page.' },
+          200: { ...list(Type.Object(listedFields, { examples: [example] })), description: 'A page.' },
           ...backendProblems(),
         },
       },
@@ -98,13 +126,14 @@ export const keys: FastifyPluginAsyncTypebox<{ apiKeys: ApiKeys }> = async (app,
         await apiKeys.list(tenant.id, readCursor(cursor) ?? '', limit + 1),
         limit,
         (key) => key.id,
-        toAnswer,
+        (key) => ({ ...toAnswer(key), ...(key.lastUsedAt && { lastUsedAt: key.lastUsedAt.toISOString() }) }),
       ),
   );
 
   app.delete(
     '/keys/:keyId',
     {
+      config: { audit: 'key.delete' },
       schema: {
         operationId: 'deleteKey',
         summary: 'Delete an API key',
@@ -125,6 +154,7 @@ export const keys: FastifyPluginAsyncTypebox<{ apiKeys: ApiKeys }> = async (app,
     },
     async (request, reply) => {
       await apiKeys.remove(request.tenant.id, request.params.keyId);
+      request.audited = { target: request.params.keyId };
       return reply.code(204).send(null);
     },
   );

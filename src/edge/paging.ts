@@ -47,6 +47,10 @@ export function toPage<Row, Item>(
   const hasMore = rows.length > limit && last !== undefined;
   return {
     items: shown.map(toItem),
-    ...(hasMore ? { nextCursor: Buffer.from(`after:${keyOf(last)}`).toString('base64url') } : {}),
+    ...(hasMore ? { nextCursor: toCursor(keyOf(last)) } : {}),
   };
+}
+
+export function toCursor(key: string | number): string {
+  return Buffer.from(`after:${key}`).toString('base64url');
 }

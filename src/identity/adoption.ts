@@ -3,6 +3,7 @@
 
 import type { ImidError } from '../errors.ts';
 import type { AppId } from '../ids.ts';
+import { insertAuditEvents } from '../store/audit.ts';
 import { violatedUnique } from '../store/constraints.ts';
 import type { Database, Executor } from '../store/database.ts';
 import { findFormerIds, type Hashes } from '../store/former_names.ts';
@@ -25,7 +26,11 @@ export function createAdoption({ database, directory, lookups, hashes }: Adoptio
   const { kysely, pool } = database;
 
   /** Adopts those that nothing stands in the way of, in one transaction; the others are left out. */
-  async function adoptFree(appId: AppId, wanted: readonly Adoption[]): Promise<Map<Adoption, Registered>> {
+  async function adoptFree(
+    appId: AppId,
+    wanted: readonly Adoption[],
+    actor: string,
+  ): Promise<Map<Adoption, Registered>> {
     const results = new Map<Adoption, Registered>();
     const userIds = wanted.map(({ userId }) => userId);
     const uids = wanted.map(({ uid }) => uid);
@@ -52,7 +57,7 @@ export function createAdoption({ database, directory, lookups, hashes }: Adoptio
       const user = users.get(adoption.uid);
       if (user && user.imId === undefined && !byRow.has(user.id)) byRow.set(user.id, adoption);
     }
-    for (const [adoption, registered] of await adoptRows(appId, [...byRow]))
+    for (const [adoption, registered] of await adoptRows(appId, [...byRow], actor))
       results.set(adoption, registered);
     return results;
   }
@@ -61,6 +66,7 @@ export function createAdoption({ database, directory, lookups, hashes }: Adoptio
   async function adoptRows(
     appId: AppId,
     rows: readonly (readonly [id: number, adoption: Adoption])[],
+    actor: string,
   ): Promise<[Adoption, Registered][]> {
     if (rows.length === 0) return [];
     const byRow = new Map(rows);
@@ -71,7 +77,17 @@ export function createAdoption({ database, directory, lookups, hashes }: Adoptio
         .map(({ id }) => ({ id, name: byRow.get(id)!.userId, imId: byRow.get(id)!.imId }));
       if (adopted.length === 0) return undefined;
       await markRegistered(trx, appId, adopted);
-      return renameUsers(trx, appId, adopted, hashes);
+      const renamed = await renameUsers(trx, appId, adopted, hashes);
+      await insertAuditEvents(
+        trx,
+        (renamed ? adopted : []).map(({ id }) => ({
+          appId,
+          actor,
+          action: 'identity.adopt',
+          subjectHash: hashes.ofName(appId, byRow.get(id)!.uid),
+        })),
+      );
+      return renamed;
     };
     try {
       const renamed = await transact(kysely, act);
@@ -87,16 +103,20 @@ export function createAdoption({ database, directory, lookups, hashes }: Adoptio
       if (violatedUnique(error) === undefined) throw error;
       if (rows.length === 1) return [];
       const half = Math.ceil(rows.length / 2);
-      const first = await adoptRows(appId, rows.slice(0, half));
-      return [...first, ...(await adoptRows(appId, rows.slice(half)))];
+      const first = await adoptRows(appId, rows.slice(0, half), actor);
+      return [...first, ...(await adoptRows(appId, rows.slice(half), actor))];
     }
   }
 
-  async function adoptAlone(appId: AppId, adoption: Adoption): Promise<Registered | ImidError> {
+  async function adoptAlone(
+    appId: AppId,
+    adoption: Adoption,
+    actor: string,
+  ): Promise<Registered | ImidError> {
     for (;;) {
       const conflict = await findConflict(appId, adoption);
       if (conflict) return conflict;
-      const registered = (await adoptFree(appId, [adoption])).get(adoption);
+      const registered = (await adoptFree(appId, [adoption], actor)).get(adoption);
       if (registered) return registered;
       // Somebody else registered, merged or erased it just now, or took the name.
     }
@@ -115,11 +135,16 @@ export function createAdoption({ database, directory, lookups, hashes }: Adoptio
 
   return {
     /** Adopts many, none with a name or imId of another's; each comes to a result of its own. */
-    async adoptAll(appId: AppId, wanted: readonly Adoption[]): Promise<(Registered | ImidError)[]> {
+    async adoptAll(
+      appId: AppId,
+      wanted: readonly Adoption[],
+      actor: string,
+    ): Promise<(Registered | ImidError)[]> {
       if (wanted.length === 0) return [];
-      const done = await adoptFree(appId, wanted);
+      const done = await adoptFree(appId, wanted, actor);
       const results: (Registered | ImidError)[] = [];
-      for (const adoption of wanted) results.push(done.get(adoption) ?? (await adoptAlone(appId, adoption)));
+      for (const adoption of wanted)
+        results.push(done.get(adoption) ?? (await adoptAlone(appId, adoption, actor)));
       return results;
     },
   };

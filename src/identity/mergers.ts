@@ -3,7 +3,7 @@
 
 import { ImidError } from '../errors.ts';
 import type { AppId, ImId } from '../ids.ts';
-import { insertAuditEvent } from '../store/audit.ts';
+import { insertAuditEvents } from '../store/audit.ts';
 import type { Database } from '../store/database.ts';
 import type { Hashes } from '../store/former_names.ts';
 import { findMerged, findMerger, findUnfinishedMergers, mergeUsers, moveMessages } from '../store/mergers.ts';
@@ -64,7 +64,7 @@ export function createMergers({ database: { kysely }, apps, directory, lookups, 
           const done = await mergeUsers(trx, app.id, { fromId: merging.id, intoId: into.id }, hashes);
           const subjectHash = hashes.ofName(app.id, merging.name);
           if (done === 'merged')
-            await insertAuditEvent(trx, { appId: app.id, actor, action: 'identity.merge', subjectHash });
+            await insertAuditEvents(trx, [{ appId: app.id, actor, action: 'identity.merge', subjectHash }]);
           return done;
         });
         lookups.forget();

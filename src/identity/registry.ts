@@ -5,10 +5,16 @@ import { ImidError } from '../errors.ts';
 import { makeUuid, uuidToRegisteredId, type AppId, type Name, type RegisteredId } from '../ids.ts';
 import { isDanglingReference, violatedUnique } from '../store/constraints.ts';
 import type { Database } from '../store/database.ts';
-import { insertAuditEvent } from '../store/audit.ts';
+import { insertAuditEvents } from '../store/audit.ts';
 import { clearMessages, findErasures } from '../store/erasures.ts';
 import type { Hashes } from '../store/former_names.ts';
-import { findUsersByName, isCalled, registerNames, type User } from '../store/identities.ts';
+import {
+  findUsersByName,
+  isCalled,
+  registerNames,
+  type NewRegistration,
+  type User,
+} from '../store/identities.ts';
 import { eraseUser, renameUsers, settleNames } from '../store/name_changes.ts';
 import { attemptEach, rerun, transact } from '../store/transact.ts';
 import { createAdoption } from './adoption.ts';
@@ -55,20 +61,23 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
 
   /**
    * Registers many, each name once, none with another's name to adopt: all in one statement, or, where that runs into
-   * an imId that is taken, in halves.
+   * an imId that is taken, in halves. Those that are there already are adopted, and that is noted, in a second one.
    */
   async function registerAll(
     appId: AppId,
     wanted: readonly Registration[],
+    actor: string,
+    adopts = false,
   ): Promise<(Registered | ImidError)[]> {
     if (wanted.length === 0) return [];
     const registrations = wanted.map(({ userId, adopt, imId = mint(), createdAt }) => ({
       name: userId,
       imId,
-      adopt: adopt !== false,
+      adopt: adopts && adopt !== false,
       createdAt,
     }));
-    const changed = await rerun(() => registerNames(kysely, appId, registrations)).catch((error: unknown) => {
+    const act = adopts ? adoptNames(appId, registrations, actor) : insertNames(appId, registrations);
+    const changed = await act.catch((error: unknown) => {
       if (isDanglingReference(error)) throw new ImidError('not_found', 'There is no such app.');
       if (violatedUnique(error) === 'identity__im_id') return undefined;
       throw error;
@@ -76,32 +85,57 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
     if (!changed) {
       if (wanted.length === 1) return [imIdTaken()];
       const half = Math.ceil(wanted.length / 2);
-      const first = await registerAll(appId, wanted.slice(0, half));
-      return [...first, ...(await registerAll(appId, wanted.slice(half)))];
+      const first = await registerAll(appId, wanted.slice(0, half), actor, adopts);
+      return [...first, ...(await registerAll(appId, wanted.slice(half), actor, adopts))];
     }
-    if (changed.some(({ isNew }) => !isNew)) lookups.forget();
     const byName = new Map(
       changed.map(({ user, isNew }) => [
         user.name,
         { user, createdAt: user.createdAt, status: isNew ? 'created' : 'adopted' } as Registered,
       ]),
     );
-    const rest = wanted.filter(({ userId }) => !byName.has(userId));
-    const restNames = rest.map(({ userId }) => userId);
-    const holders = rest.length > 0 ? await findUsersByName(pool, appId, restNames) : undefined;
-    const results: (Registered | ImidError)[] = [];
-    for (const registration of wanted) {
-      const { userId } = registration;
-      const holder = holders?.get(userId);
-      const done = byName.get(userId) ?? resultOf(registration, holder);
-      // Nobody has the name, so it was given up just now, or another line of the statement was in the way; or its user
-      // was merged into one that has another name.
-      results.push(
-        done ?? (await registerAll(appId, [{ ...registration, userId: holder?.name ?? userId }]))[0]!,
-      );
+    const restNames = wanted.map(({ userId }) => userId).filter((userId) => !byName.has(userId));
+    const holders = restNames.length > 0 ? await findUsersByName(pool, appId, restNames) : undefined;
+    const results = wanted.map(
+      (registration) =>
+        byName.get(registration.userId) ?? resultOf(registration, holders?.get(registration.userId)),
+    );
+    const nameNow = ({ userId }: Registration): Name => holders?.get(userId)?.name ?? userId;
+    const isToAdopt = (place: number): boolean =>
+      !adopts && results[place] === undefined && nameNow(wanted[place]!) === wanted[place]!.userId;
+    const second = [...wanted.keys()].filter(isToAdopt);
+    const registered = await registerAll(
+      appId,
+      second.map((place) => wanted[place]!),
+      actor,
+      true,
+    );
+    for (const [i, place] of second.entries()) results[place] = registered[i];
+    for (const [place, registration] of wanted.entries()) {
+      // Its user was merged into one that has another name; or nobody has the name, so it was given up just now, or another
+      // line of the statement was in the way.
+      const userId = nameNow(registration);
+      results[place] ??= (await registerAll(appId, [{ ...registration, userId }], actor, adopts))[0]!;
     }
-    return results;
+    return results as (Registered | ImidError)[];
   }
+
+  const insertNames = (appId: AppId, registrations: readonly NewRegistration[]) =>
+    rerun(() => registerNames(kysely, appId, registrations));
+
+  async function adoptNames(appId: AppId, registrations: readonly NewRegistration[], actor: string) {
+    const changed = await transact(kysely, async (trx) => {
+      const registered = await registerNames(trx, appId, registrations);
+      const adopted = registered.filter(({ isNew }) => !isNew).map(({ user }) => user.name);
+      await insertAuditEvents(trx, toEvents(appId, adopted, { actor, action: 'identity.adopt' }));
+      return registered;
+    });
+    lookups.forget();
+    return changed;
+  }
+
+  const toEvents = (appId: AppId, names: readonly Name[], act: { actor: string; action: string }) =>
+    names.map((name) => ({ ...act, appId, subjectHash: hashes.ofName(appId, name) }));
 
   /** What to answer for a name that registering left as it was; undefined when that isn't why. */
   function resultOf(
@@ -154,9 +188,13 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
     outcomes: outcomes as Readonly<typeof outcomes>,
 
     /** Registers a userId, with a fresh imId unless it has one. Throws `scheme_disabled`, `conflict`. */
-    async register(app: AppSchemes, registration: Registration): Promise<Registered & { createdAt: Date }> {
+    async register(
+      app: AppSchemes,
+      registration: Registration,
+      actor: string,
+    ): Promise<Registered & { createdAt: Date }> {
       for (;;) {
-        const [registered] = await this.registerMany(app, [registration]);
+        const [registered] = await this.registerMany(app, [registration], actor);
         if (registered instanceof ImidError) throw registered;
         const { user, createdAt = (await directory.findRow(app.id, user.id))?.createdAt } = registered!;
         if (createdAt) return { ...registered!, createdAt };
@@ -166,11 +204,13 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
 
     /**
      * Registers many, in order: each comes to a result of its own, and one that fails stops no other. Nothing is
-     * ever overwritten, so that the same again ends in the same state. Throws `scheme_disabled`.
+     * ever overwritten, so that the same again ends in the same state. Who is adopted is noted in the audit trail. Throws
+     * `scheme_disabled`.
      */
     async registerMany(
       app: AppSchemes,
       wanted: readonly Registration[],
+      actor: string,
     ): Promise<(Registered | ImidError)[]> {
       requireScheme(app, 'registered');
       const results: (Registered | ImidError)[] = [];
@@ -178,6 +218,7 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
         const registered = await registerAll(
           app.id,
           plain.map(({ registration }) => registration),
+          actor,
         );
         for (const [i, { places }] of plain.entries())
           for (const place of places)
@@ -185,6 +226,7 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
         const adopted = await adoption.adoptAll(
           app.id,
           adoptions.map(({ adoption: each }) => each),
+          actor,
         );
         for (const [i, { place }] of adoptions.entries()) results[place] = adopted[i]!;
       }
@@ -237,13 +279,12 @@ export function createRegistry({ database, directory, lookups, hashes }: Registr
       const row = user.id === undefined ? await directory.resolve(app, { uid: user.name }) : user;
       const erased = await transact(kysely, async (trx) => {
         const erasure = await eraseUser(trx, app.id, row.id, { hashes, blanksContent: how.blanksContent });
-        for (const subjectHash of erasure?.subjectHashes ?? [])
-          await insertAuditEvent(trx, {
-            appId: app.id,
-            actor: how.actor,
-            action: 'identity.erase',
-            subjectHash,
-          });
+        const act = { appId: app.id, actor: how.actor, action: 'identity.erase' };
+        const subjectHashes = erasure?.subjectHashes ?? [];
+        await insertAuditEvents(
+          trx,
+          subjectHashes.map((subjectHash) => ({ ...act, subjectHash })),
+        );
         return erasure;
       });
       lookups.forget();

@@ -1,4 +1,4 @@
-// Apps (tenants) and the API keys of their backends.
+// Apps (tenants).
 
 import type { Selectable } from 'kysely';
 import type { AppId, Scheme } from '../ids.ts';
@@ -16,15 +16,6 @@ export interface App {
   allowedOrigins: string[];
   /** Tokens that were issued before are revoked; undefined: none are. */
   tokensFrom: Date | undefined;
-  createdAt: Date;
-}
-
-export interface ApiKey {
-  id: string;
-  appId: AppId;
-  name: string;
-  scopes: string[];
-  secretHash: Buffer;
   createdAt: Date;
 }
 
@@ -98,7 +89,7 @@ export function updateCheckedApp(
   });
 }
 
-/** Deletes the app with everything in it, in one transaction. */
+/** Deletes the app with everything in it but its audit trail, in one transaction. */
 export async function deleteApp(db: Executor, id: AppId): Promise<boolean> {
   return transact(db, async (trx) => {
     const app = await trx.selectFrom('app').select('id').where('id', '=', id).forUpdate().executeTakeFirst();
@@ -109,60 +100,10 @@ export async function deleteApp(db: Executor, id: AppId): Promise<boolean> {
     await trx.deleteFrom('former_name').where('app_id', '=', id).execute();
     await trx.deleteFrom('settlement').where('app_id', '=', id).execute();
     await trx.deleteFrom('erasure').where('app_id', '=', id).execute();
-    await trx.deleteFrom('audit_event').where('app_id', '=', id).execute();
     await trx.deleteFrom('kept_answer').where('app_id', '=', id).execute();
     await trx.deleteFrom('app').where('id', '=', id).execute();
     return true;
   });
-}
-
-export async function insertApiKey(
-  db: Executor,
-  key: { id: string; appId: AppId; name: string; scopes: readonly string[]; secretHash: Buffer },
-): Promise<ApiKey> {
-  const row = await db
-    .insertInto('api_key')
-    .values({
-      id: key.id,
-      app_id: key.appId,
-      name: key.name,
-      scopes: [...key.scopes],
-      secret_hash: key.secretHash,
-    })
-    .returningAll()
-    .executeTakeFirstOrThrow();
-  return toApiKey(row);
-}
-
-export async function findApiKey(db: Executor, id: string): Promise<ApiKey | undefined> {
-  const row = await db.selectFrom('api_key').selectAll().where('id', '=', id).executeTakeFirst();
-  return row && toApiKey(row);
-}
-
-export async function findApiKeys(
-  db: Executor,
-  appId: AppId,
-  afterId: string,
-  limit: number,
-): Promise<ApiKey[]> {
-  const rows = await db
-    .selectFrom('api_key')
-    .selectAll()
-    .where('app_id', '=', appId)
-    .where('id', '>', afterId)
-    .orderBy('id')
-    .limit(limit)
-    .execute();
-  return rows.map(toApiKey);
-}
-
-export async function deleteApiKey(db: Executor, appId: AppId, id: string): Promise<boolean> {
-  const gone = await db
-    .deleteFrom('api_key')
-    .where('app_id', '=', appId)
-    .where('id', '=', id)
-    .executeTakeFirst();
-  return gone.numDeletedRows > 0n;
 }
 
 function schemeColumns(schemes: readonly Scheme[]): { composed: boolean; registered: boolean } {
@@ -180,17 +121,6 @@ function toApp(row: Selectable<Tables['app']>): App {
     hasAliases: row.has_aliases,
     allowedOrigins: row.allowed_origins,
     tokensFrom: row.tokens_from ?? undefined,
-    createdAt: row.created_at,
-  };
-}
-
-function toApiKey(row: Selectable<Tables['api_key']>): ApiKey {
-  return {
-    id: row.id,
-    appId: row.app_id as AppId,
-    name: row.name,
-    scopes: row.scopes,
-    secretHash: row.secret_hash,
     createdAt: row.created_at,
   };
 }

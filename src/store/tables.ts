@@ -37,6 +37,8 @@ export interface Tables {
     scopes: string[];
     secret_hash: Buffer;
     created_at: Generated<Date>;
+    expires_at: Date | null;
+    last_used_at: Date | null;
   };
   kept_answer: {
     app_id: number;
@@ -88,10 +90,12 @@ export interface Tables {
   audit_event: {
     id: Generated<number>;
     at: Generated<Date>;
-    app_id: number;
+    app_id: number | null;
     actor: string;
     action: string;
-    subject_hash: Buffer;
+    subject_hash: Buffer | null;
+    target: string | null;
+    count: Generated<number>;
   };
   message: {
     app_id: number;

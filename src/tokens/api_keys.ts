@@ -1,15 +1,24 @@
 // API keys of backends: `imk_<keyId>_<secret>`. Only a hash is kept; the key itself is shown once.
-// A key deleted on another process is refused here within a second, and sooner when that tells of it.
+// A key deleted on another process is refused here within a second, and sooner when that tells of it; one that has expired
+// is refused everywhere at once.
 
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { ImidError } from '../errors.ts';
 import type { AppId } from '../ids.ts';
-import { deleteApiKey, findApiKey, findApiKeys, insertApiKey, type ApiKey } from '../store/apps.ts';
+import {
+  deleteApiKey,
+  findApiKey,
+  findApiKeys,
+  insertApiKey,
+  markUsed,
+  type ApiKey,
+} from '../store/api_keys.ts';
 import { isDanglingReference } from '../store/constraints.ts';
 import type { Database } from '../store/database.ts';
 import { createFresh } from '../store/fresh.ts';
+import { noteLastUses } from './last_uses.ts';
 
-export type { ApiKey } from '../store/apps.ts';
+export type { ApiKey } from '../store/api_keys.ts';
 
 export const scopes = ['identities', 'tokens', 'messages', 'read'] as const;
 export type Scope = (typeof scopes)[number];
@@ -23,21 +32,30 @@ export interface ApiKeysOptions {
   database: Database;
   /** Told of the keys that this process has revoked. */
   onRevoke: (keyId: string) => void;
+  log: (message: string, error?: unknown) => void;
 }
 
-export function createApiKeys({ database: { kysely }, onRevoke }: ApiKeysOptions) {
+export function createApiKeys({ database: { kysely, clock }, onRevoke, log }: ApiKeysOptions) {
   const fresh = createFresh(MAX_AGE_MS, (keyId: string) => findApiKey(kysely, keyId));
+  const lastUses = noteLastUses((uses) => markUsed(kysely, uses), clock, log);
 
   return {
     uses: fresh.uses,
 
+    /** Throws `invalid_request`, `not_found`. */
     async create(
       appId: AppId,
-      key: { name: string; scopes: readonly Scope[] },
+      key: { name: string; scopes: readonly Scope[]; expiresAt?: Date | undefined },
     ): Promise<ApiKey & { apiKey: string }> {
+      if (key.expiresAt && key.expiresAt <= clock.now())
+        throw new ImidError('invalid_request', 'expiresAt must be in the future.', {
+          errors: [{ in: 'body', pointer: '#/expiresAt', detail: 'must be in the future' }],
+        });
       const id = randomBytes(8).toString('hex');
       const secret = randomBytes(32).toString('base64url');
-      const row = await insertApiKey(kysely, { id, appId, ...key, secretHash: hashSecret(secret) }).catch(
+      const { name, scopes: given, expiresAt } = key;
+      const secretHash = hashSecret(secret);
+      const row = await insertApiKey(kysely, { id, appId, name, scopes: given, expiresAt, secretHash }).catch(
         (error: unknown) => {
           if (isDanglingReference(error)) throw new ImidError('not_found', 'There is no such app.');
           throw error;
@@ -60,13 +78,20 @@ export function createApiKeys({ database: { kysely }, onRevoke }: ApiKeysOptions
     /** To be called when another process has revoked a key. */
     hear: (keyId: string): void => fresh.forget(keyId),
 
-    /** The key, if it is one of ours in full. */
+    /** The key, if it is one of ours in full. Throws `unauthorized` once it has expired. */
     async verify(text: string): Promise<ApiKey | undefined> {
       const [, keyId, secret] = KEY.exec(text) ?? [];
       if (keyId === undefined || secret === undefined) return undefined;
       const key = await fresh.get(keyId);
-      return key && timingSafeEqual(key.secretHash, hashSecret(secret)) ? key : undefined;
+      if (!key || !timingSafeEqual(key.secretHash, hashSecret(secret))) return undefined;
+      if (key.expiresAt && key.expiresAt <= clock.now())
+        throw new ImidError('unauthorized', `This key has expired at ${key.expiresAt.toISOString()}.`);
+      lastUses.note(keyId);
+      return key;
     },
+
+    /** Resolves when nothing is being written any more. */
+    stop: (): Promise<void> => lastUses.stop(),
   };
 }
 
