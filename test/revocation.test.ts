@@ -11,6 +11,7 @@ import {
   eventually,
   startService,
   type Client,
+  type Json,
   type Service,
   type Tenant,
 } from './harness.ts';
@@ -220,6 +221,23 @@ test('an app is revoked with everything that was issued in it until then, and no
   await assertGood(await issue(app, { uid: 'bob' }));
   await assertGood(kept);
   assert.equal((await others.say({ uid: 'bob' }, 1)).type, 'sent');
+});
+
+test('what was revoked stands in the audit trail, and no token', async () => {
+  const app = await first.createApp();
+  const token = await issue(app, { uid: 'bob' });
+  for (const what of [{ jti: jtiOf(token) }, { uid: 'bob' }, { uid: 'bob', deviceId: 'd' }, { all: true }])
+    await revoke(app, what);
+  const read = async (query: string) => {
+    const { body, text } = await first.call(
+      'GET',
+      `/v1/audit?appId=${app.appId}&action=token.revoke${query}`,
+    );
+    assert.ok(!text.includes(token));
+    return body.items.map((event: Json) => event.target);
+  };
+  assert.deepEqual(await read(''), [jtiOf(token), 'user', 'device', 'all']);
+  assert.deepEqual(await read('&name=bob'), ['user', 'device']);
 });
 
 test('an app can’t revoke what another was issued', async () => {

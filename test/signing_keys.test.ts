@@ -115,6 +115,14 @@ test('a key that is dropped takes its tokens and connections with it, at once, o
   }
   assert.equal((await others.say({ uid: 'carol' }, 1)).type, 'sent');
   assert.equal((await first.call('DELETE', `/v1/keys/${kidOf(token)}`)).status, 404);
+  const trail = (await first.call('GET', '/v1/audit?order=desc&limit=2')).body.items;
+  assert.deepEqual(
+    trail.map(({ actor, action, target }: Json) => [actor, action, target]),
+    [
+      ['admin', 'signing_key.revoke', kidOf(token)],
+      ['admin', 'signing_key.rotate', kidOf(kept)],
+    ],
+  );
 });
 
 test('in place of a current key that is dropped the next signs, however new it is', async () => {
@@ -135,6 +143,9 @@ test('a key that gets too old is rotated by itself', async () => {
   const service = await startService({ app: { signingKeyMaxAgeMs: 300, heartbeatMs: 50 } });
   const [current] = await kidsOf(service, 'current');
   await eventually(async () => (await kidsOf(service, 'retired')).includes(current!), 'a rotation');
+  const { actor, action, target } = (await service.call('GET', '/v1/audit?limit=1')).body.items[0];
+  const kids = (await keysOf(service)).map((key) => key.kid);
+  assert.deepEqual([actor, action, kids.includes(target)], ['service', 'signing_key.rotate', true]);
 });
 
 test('a service that is to sign otherwise lets such a key stand by, and sign when it was shown', async () => {

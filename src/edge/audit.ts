@@ -11,7 +11,8 @@ import { invalid } from './validation.ts';
 const Actor = Type.String({
   minLength: 1,
   maxLength: 100,
-  description: 'The id of an API key, `admin`, or `client` for a user itself.',
+  description:
+    'The id of an API key, `admin`, `client` for a user itself, or `service` for what it does by itself.',
   examples: ['admin'],
 });
 const Action = Type.String({

@@ -59,17 +59,23 @@ export const tokenRevocation: FastifyPluginAsyncTypebox<{
         },
       },
     },
-    async ({ tenant, body }, reply) => {
+    async (request, reply) => {
+      const { tenant, body } = request;
       const { jti, all, deviceId, ...address } = body;
       if (deviceId !== undefined && (jti !== undefined || all))
         throw invalid([{ in: 'body', pointer: '#/deviceId', detail: 'goes with an address only' }]);
-      if (jti !== undefined) await revocations.revokeToken(tenant.id, jti);
-      else if (all) await revocations.revokeApp(tenant.id);
-      else {
+      if (jti !== undefined) {
+        await revocations.revokeToken(tenant.id, jti);
+        request.audited = { target: jti };
+      } else if (all) {
+        await revocations.revokeApp(tenant.id);
+        request.audited = { target: 'all' };
+      } else {
         const user = await directory.resolve(tenant, address);
         await (deviceId === undefined
           ? revocations.revokeUser(tenant.id, user.id)
           : revocations.revokeDevice(tenant.id, user.id, deviceId));
+        request.audited = { name: user.name, target: deviceId === undefined ? 'user' : 'device' };
       }
       return reply.code(204).send(null);
     },

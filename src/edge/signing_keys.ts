@@ -82,8 +82,8 @@ export const signingKeys: FastifyPluginAsyncTypebox<{ keys: Keys }> = async (app
         },
       },
     },
-    async () => {
-      await keys.rotate();
+    async (request) => {
+      request.audited = { target: await keys.rotate() };
       return listed();
     },
   );
@@ -116,6 +116,7 @@ export const signingKeys: FastifyPluginAsyncTypebox<{ keys: Keys }> = async (app
     },
     async (request, reply) => {
       await keys.revoke(request.params.kid);
+      request.audited = { target: request.params.kid };
       return reply.code(204).send(null);
     },
   );

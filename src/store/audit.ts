@@ -6,7 +6,7 @@ import type { Executor } from './database.ts';
 
 export interface AuditEvent {
   appId?: AppId | undefined;
-  /** An API key's id, `admin`, or `client`. */
+  /** An API key's id, `admin`, `client`, or `service`. */
   actor: string;
   action: string;
   /** The keyed hash of the name it was done to. */

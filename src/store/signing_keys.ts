@@ -2,6 +2,7 @@
 // Invariant: one key is current. Whoever changes keys holds the row of the service, and counts the change.
 
 import { sql, type Selectable } from 'kysely';
+import { insertAuditEvents } from './audit.ts';
 import type { Executor } from './database.ts';
 import type { Tables } from './tables.ts';
 import { transact } from './transact.ts';
@@ -30,6 +31,8 @@ export interface KeyChange {
   /** The key signs no more: its private half goes. */
   retire(kid: string): Promise<void>;
   delete(kids: readonly string[]): Promise<void>;
+  /** Writes down that the service has done something to a key by itself. */
+  note(action: string, kid: string): Promise<void>;
 }
 
 /** Changes the keys, one process after the other. */
@@ -73,6 +76,7 @@ export function changeSigningKeys<T>(db: Executor, act: (change: KeyChange) => P
         isChanged = true;
         await trx.deleteFrom('signing_key').where('kid', 'in', kids).execute();
       },
+      note: (action, kid) => insertAuditEvents(trx, [{ actor: 'service', action, target: kid }]),
     });
     if (isChanged)
       await trx

@@ -107,20 +107,18 @@ export async function createKeys(options: KeysOptions) {
   if (nextOf(rows).length < STANDING_BY || nextOf(rows).some((row) => row.alg !== alg)) await standBy();
   await load();
 
-  /** Lets the next key sign if it is time; gives back how many seconds are to be waited before it may, if any are. */
-  const rotate = (isDue: (change: KeyChange) => boolean): Promise<number> =>
-    change(async (making) => {
-      const { keys, now } = making;
-      const current = keys.find((key) => key.state === 'current')!;
-      const [next] = nextOf(keys);
-      if (!next || !isDue(making)) return 0;
-      const waitSeconds = secondsUntilShown(current, next, now);
-      if (waitSeconds > 0) return waitSeconds;
-      await making.retire(current.kid);
-      await making.promote(next.kid);
-      await topUp(making, 1 + STANDING_BY - nextOf(keys).length);
-      return 0;
-    });
+  /** Lets the next key sign; gives back its kid. Throws `conflict` while copies of the JWKS may not have it yet. */
+  async function promoteNext(making: KeyChange): Promise<string> {
+    const { keys, now } = making;
+    const current = keys.find((key) => key.state === 'current')!;
+    const next = nextOf(keys)[0]!;
+    const waitSeconds = secondsUntilShown(current, next, now);
+    if (waitSeconds > 0) throw tooEarly(waitSeconds);
+    await making.retire(current.kid);
+    await making.promote(next.kid);
+    await topUp(making, 1 + STANDING_BY - nextOf(keys).length);
+    return next.kid;
+  }
 
   /** Whether the current key is too old, or of another kind than the service is to sign with. */
   function isOverdue({ keys, now }: Pick<KeyChange, 'keys' | 'now'>): boolean {
@@ -159,11 +157,8 @@ export async function createKeys(options: KeysOptions) {
     /** To be called when another process has changed the keys. */
     load,
 
-    /** Lets the next key sign. Throws `conflict` while copies of the JWKS may be about that don't have it. */
-    async rotate(): Promise<void> {
-      const waitSeconds = await rotate(() => true);
-      if (waitSeconds > 0) throw tooEarly(waitSeconds);
-    },
+    /** Lets the next key sign; gives back its kid. Throws `conflict` while copies of the JWKS may not have it yet. */
+    rotate: (): Promise<string> => change(promoteNext),
 
     /**
      * Drops a key at once, with all that it signed; in place of the current one the next signs. Throws `not_found`.
@@ -185,7 +180,10 @@ export async function createKeys(options: KeysOptions) {
     /** Rotates where it is time, and drops keys whose last tokens are over. */
     async tend(): Promise<void> {
       const now = clock.now();
-      if (isOverdue({ keys: rows, now })) await rotate(isOverdue);
+      if (isOverdue({ keys: rows, now }))
+        await change(async (making) => {
+          if (isOverdue(making)) await making.note('signing_key.rotate', await promoteNext(making));
+        });
       if (rows.some((row) => isOver(row, now)))
         await change((making) =>
           making.delete(making.keys.filter((row) => isOver(row, making.now)).map((row) => row.kid)),
