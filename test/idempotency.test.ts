@@ -364,6 +364,28 @@ test('an answer that was kept before the secret was rotated is given afterwards'
   await resealAll(kysely, back.reseal);
 });
 
+test('an act stands in the audit trail once, however often its answer is given', async () => {
+  const other = await service.createApp();
+  for (let n = 0; n < 3; n++)
+    assert.equal(
+      (await ask(`${other.path}/keys`, { name: 'k' }, 'audited', { key: other.apiKey })).status,
+      201,
+    );
+  const { body } = await service.call('GET', `/v1/audit?appId=${other.appId}`);
+  assert.equal(body.items.filter(({ action }: { action: string }) => action === 'key.create').length, 1);
+});
+
+test('an act that could not be written into the audit trail gives its key back', async () => {
+  const lock = await second.database.pool.connect();
+  const make = () => ask(`${app.path}/keys`, { name: 'unaudited' }, 'unaudited');
+  await lock.query('alter table audit_event rename to audit_event_away');
+  assert.deepEqual(outcomeOf(await make()), [503, 'unavailable']);
+  await lock.query('alter table audit_event_away rename to audit_event');
+  lock.release();
+  const again = await make();
+  assert.deepEqual([again.status, isReplay(again)], [201, false]);
+});
+
 test('with an app go the answers that were kept for it', async () => {
   const other = await service.createApp();
   await ask(`${other.path}/tokens`, { uid: 'x' }, 'gone', { key: other.apiKey });

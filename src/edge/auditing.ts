@@ -27,6 +27,8 @@ export function auditRoutes(app: FastifyInstance, audit: Audit): void {
       route.onSend = [
         ...[route.onSend ?? []].flat(),
         async (request: FastifyRequest, reply: FastifyReply) => {
+          // An answer that is given again is no act.
+          if (reply.hasHeader('idempotency-replayed')) return;
           if (reply.statusCode >= 200 && reply.statusCode < 300) await note(request, action);
         },
       ];
