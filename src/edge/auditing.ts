@@ -20,8 +20,9 @@ export function auditRoutes(app: FastifyInstance, audit: Audit): void {
   app.decorateRequest('audited');
   app.addHook('onRoute', (route) => {
     const methods = [route.method].flat();
-    if (methods.every((method) => READS.has(method)) || route.config?.scope === 'read') return;
-    const action = route.config?.audit;
+    const { audit: action, scope } = route.config ?? {};
+    const isRead = scope === 'read' && action === undefined;
+    if (isRead || methods.every((method) => READS.has(method))) return;
     const operation = operationOf(route);
     if (action !== undefined)
       route.onSend = [
