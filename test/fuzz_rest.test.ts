@@ -8,7 +8,7 @@ import { assertDeclared, fuzzRest } from './fuzz/rest.ts';
 import { startService, type Service } from './harness.ts';
 import { fuzzSeed } from './random.ts';
 
-const PER_OPERATION = 25;
+const PER_OPERATION = 15;
 const CONNECTIONS = 100;
 
 let service: Service;

@@ -73,7 +73,7 @@ export async function fuzzBytes(service: Service, seed: number, numRuns: number)
       assert.match(answer, /^HTTP\/1\.1 [1-4]\d\d /);
       if (!/^HTTP\/1\.1 [1-3]/.test(answer)) assert.match(answer, /application\/problem\+json/i);
     }),
-    { seed, numRuns },
+    { seed, numRuns, endOnFailure: true },
   );
   wire.close();
   assert.equal((await service.call('GET', '/readyz')).status, 200);

@@ -122,7 +122,7 @@ export async function fuzzFrames(app: Tenant, seed: number, numRuns: number): Pr
       }
       client.frames.forEach(assertOfService);
     }),
-    { seed, numRuns },
+    { seed, numRuns, endOnFailure: true },
   );
   assert.equal((await bystander.say({ uid: 'reader' }, 1)).type, 'sent');
   assert.equal(bystander.closed, undefined);
