@@ -143,7 +143,7 @@ test('every answer is described and says what it holds, and what needs a credent
     const { security = document.security, responses } = operation;
     assert.equal('401' in responses, security.length > 0, name);
     const isBounded = 'application/json' in (operation.requestBody?.content ?? {});
-    assert.equal('413' in responses, isBounded, name);
+    if (isBounded) assert.ok('413' in responses, name);
   }
 });
 
