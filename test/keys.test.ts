@@ -35,6 +35,7 @@ const NEEDED: Record<string, string> = {
   'GET /schemes': 'read',
   'POST /resolve': 'read',
   'POST /tokens': 'tokens',
+  'POST /tokens/revoke': 'tokens',
   'POST /messages': 'messages',
   'GET /messages': 'read',
   'GET /presence': 'read',
