@@ -19,7 +19,7 @@ declare module 'fastify' {
     tenant: App;
     /** In routes of backends: what the key may do; an admin may do everything. */
     granted: readonly Scope[];
-    /** In routes of backends: who calls, an API key's id or `admin`. */
+    /** In routes of backends and the admin: who calls, an API key's id or `admin`. */
     actor: string;
     /** In routes of clients: the user of the token. */
     admitted: Admitted;
@@ -66,7 +66,10 @@ export function createAccess({ adminKey, apps, apiKeys, tokens, directory }: Acc
 
     async requireAdmin(request: FastifyRequest): Promise<void> {
       const credential = bearerOf(request);
-      if (isAdmin(credential)) return;
+      if (isAdmin(credential)) {
+        request.actor = 'admin';
+        return;
+      }
       if (await apiKeys.verify(credential)) throw new ImidError('forbidden', 'This needs the admin key.');
       await refuseToken(credential, undefined);
     },

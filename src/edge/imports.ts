@@ -21,9 +21,12 @@ import { compileSchema, invalid } from './validation.ts';
 export const userImport: FastifyPluginAsyncTypebox<{
   registry: Registry;
   beginRehearsal: BeginRehearsal;
-}> = async (app, { registry, beginRehearsal }) => {
+  idleMs: number;
+}> = async (app, { registry, beginRehearsal, idleMs }) => {
   for (const [type, read] of Object.entries(importTypes))
-    app.addContentTypeParser(type, (request, payload, done) => done(null, read(readBody(request, payload))));
+    app.addContentTypeParser(type, (request, payload, done) =>
+      done(null, read(readBody(request, payload, idleMs))),
+    );
 
   app.post(
     '/identities/import',

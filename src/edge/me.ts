@@ -36,6 +36,7 @@ const refusals = problems(
   'token_expired',
   'token_revoked',
   'scheme_disabled',
+  'rate_limited',
   'unavailable',
 );
 
@@ -44,7 +45,7 @@ export const me: FastifyPluginAsyncTypebox<{ contactBook: ContactBook; router: R
   { contactBook, router },
 ) => {
   app.get(
-    '/me',
+    '/',
     {
       schema: {
         operationId: 'getMe',
@@ -61,7 +62,7 @@ export const me: FastifyPluginAsyncTypebox<{ contactBook: ContactBook; router: R
   );
 
   app.get(
-    '/me/contacts',
+    '/contacts',
     {
       schema: {
         operationId: 'getMyContacts',
@@ -87,7 +88,7 @@ export const me: FastifyPluginAsyncTypebox<{ contactBook: ContactBook; router: R
   );
 
   app.get(
-    '/me/messages',
+    '/messages',
     {
       schema: {
         operationId: 'getMyMessages',

@@ -227,7 +227,15 @@ export function problems(...codes: ErrorCode[]): Record<number, TSchema> {
 
 /** As `problems`, of a route about an app: what each of them may answer, and more. */
 export function backendProblems(...more: ErrorCode[]): Record<number, TSchema> {
-  return problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', ...more, 'unavailable');
+  return problems(
+    'invalid_request',
+    'unauthorized',
+    'forbidden',
+    'not_found',
+    ...more,
+    'rate_limited',
+    'unavailable',
+  );
 }
 
 const RETRY_AFTER = { 'Retry-After': { type: 'integer', description: 'In seconds.' } };

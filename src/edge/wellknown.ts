@@ -45,6 +45,7 @@ export const wellKnown: FastifyPluginAsyncTypebox<WellKnownOptions> = async (
       },
     },
     async (_request, reply) => {
+      reply.header('access-control-allow-origin', '*');
       reply.header('cache-control', `public, max-age=${JWKS_MAX_AGE_SECONDS}`);
       return keys.jwks();
     },

@@ -118,4 +118,5 @@ export interface Tables {
     former_process_id: string | null;
     former_id: string | null;
   };
+  quota_use: { window_end: Date; quota: string; holder: string; process_id: string; uses: number };
 }
