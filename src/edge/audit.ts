@@ -46,7 +46,7 @@ export const audit: FastifyPluginAsyncTypebox<{ audit: Audit }> = async (app, { 
         ),
         response: {
           200: { ...list(AuditEvent), description: 'A page, oldest first.' },
-          ...problems('invalid_request', 'unauthorized', 'forbidden', 'rate_limited', 'unavailable'),
+          ...problems('invalid_request', 'unauthorized', 'forbidden', 'unavailable'),
         },
       },
     },

@@ -71,7 +71,7 @@ export const userImport: FastifyPluginAsyncTypebox<{
               'application/json': { schema: DryRun, example: dryRunExample },
             },
           },
-          ...backendProblems('scheme_disabled'),
+          ...backendProblems('scheme_disabled', 'request_timeout'),
         },
       },
       // A body of lines is checked line by line.

@@ -36,7 +36,6 @@ const refusals = problems(
   'token_expired',
   'token_revoked',
   'scheme_disabled',
-  'rate_limited',
   'unavailable',
 );
 

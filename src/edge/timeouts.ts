@@ -27,15 +27,14 @@ export function completeTimeouts({
 export function createBodyTimeouts({ bodyMs }: Timeouts) {
   return {
     /** A hook before a body is read: JSON has to be there in time. */
-    limitJson(
-      { raw, headers }: FastifyRequest,
-      _reply: FastifyReply,
-      _body: unknown,
-      done: () => void,
-    ): void {
+    limitJson({ raw, headers }: FastifyRequest, reply: FastifyReply, _body: unknown, done: () => void): void {
       if (!raw.complete && headers['content-type']?.startsWith('application/json')) {
-        // Told to who reads it, which lets it be answered; destroying it would close the connection.
-        const timer = setTimeout(() => raw.emit('error', tooLate('The body')), bodyMs);
+        const timer = setTimeout(() => {
+          // Told to who reads it, which lets it be answered; destroying it would close the connection. Where nobody reads
+          // it, it was answered, and nobody listens.
+          if (!reply.sent && raw.listenerCount('error') > 0) raw.emit('error', tooLate('The body'));
+        }, bodyMs);
+        timer.unref();
         raw.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
       }
       done();
@@ -45,6 +44,7 @@ export function createBodyTimeouts({ bodyMs }: Timeouts) {
     closeUnread({ raw }: FastifyRequest, _reply: FastifyReply, done: () => void): void {
       if (!raw.complete && !raw.destroyed) {
         const timer = setTimeout(() => raw.destroy(), bodyMs);
+        timer.unref();
         raw.once('close', () => clearTimeout(timer));
       }
       done();
