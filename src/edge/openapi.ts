@@ -90,7 +90,6 @@ export const openapi = fp<{ headers: Headers }>(
         'img-src': "'self' data:",
         // The one style that Swagger UI writes into its page.
         'style-src': "'self' 'sha256-RL3ie0nH+Lzz2YNqQN83mnU0J1ot4QL7b99vMdIX99w='",
-        'style-src-attr': "'unsafe-inline'", // React writes sizes there
 
         'base-uri': "'none'",
         'form-action': "'none'",
