@@ -39,7 +39,7 @@ const head = (path: string, ...headers: string[]): string =>
   [`POST ${app.path}${path} HTTP/1.1`, 'Host: imid', ...headers, '', ''].join('\r\n');
 const authorization = (): string => `Authorization: Bearer ${app.apiKey}`;
 const LONG = 'Content-Length: 1000';
-const JSON_TYPE = 'Content-Type: application/json';
+const JSON_TYPE = 'Content-Type: Application/JSON';
 const trickle = Array.from({ length: 100 }, () => ' ');
 
 function assertTimeout(answer: string): void {

@@ -24,11 +24,19 @@ export function completeTimeouts({
   return { headersMs, bodyMs, idleMs, keepAliveMs };
 }
 
+/** All others are read as they come in. */
+const WHOLE = /^application\/(json|x-www-form-urlencoded)\b/i;
+
 export function createBodyTimeouts({ bodyMs }: Timeouts) {
   return {
-    /** A hook before a body is read: JSON has to be there in time. */
-    limitJson({ raw, headers }: FastifyRequest, reply: FastifyReply, _body: unknown, done: () => void): void {
-      if (!raw.complete && headers['content-type']?.startsWith('application/json')) {
+    /** A hook before a body is read: one that is read as a whole has to be there in time. */
+    limitWhole(
+      { raw, headers }: FastifyRequest,
+      reply: FastifyReply,
+      _body: unknown,
+      done: () => void,
+    ): void {
+      if (!raw.complete && WHOLE.test(headers['content-type'] ?? '')) {
         const timer = setTimeout(() => {
           // Told to who reads it, which lets it be answered; destroying it would close the connection. Where nobody reads
           // it, it was answered, and nobody listens.
