@@ -13,6 +13,7 @@ import { startCluster } from '../src/store/embedded.ts';
 import { cpuSecondsOf, cpuSecondsOfPostgres, parentOf } from './processes.ts';
 
 /** As many connections as the service's own pool has. */
+const QUOTA = '999999999/10';
 const POOL_SIZE = 10;
 const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url));
 const BARE = fileURLToPath(new URL('bare.ts', import.meta.url));
@@ -136,6 +137,10 @@ export async function openSite(): Promise<Site> {
             HOST: '127.0.0.1',
             PORT: '0',
             LOG_LEVEL: 'warn',
+            // Counted, and never used up.
+            IMID_QUOTA_KEY: QUOTA,
+            IMID_QUOTA_APP: QUOTA,
+            IMID_QUOTA_USER: QUOTA,
             ...env,
           });
           return { ...program, createApp: (schemes) => createApp(program.url, adminKey, schemes) };

@@ -3,6 +3,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import cors from '@fastify/cors';
 import websocket from '@fastify/websocket';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify, { LogController } from 'fastify';
@@ -13,8 +14,10 @@ import { createAccess } from './edge/access.ts';
 import { auditRoutes } from './edge/auditing.ts';
 import { connect, isSocketRequest, SOCKET_MAX_PAYLOAD_BYTES, SUBPROTOCOL } from './edge/connect.ts';
 import { contacts } from './edge/contacts.ts';
+import { forPages, withholdFromOtherPages } from './edge/cors.ts';
 import { userExport } from './edge/exports.ts';
 import { answerOnce } from './edge/idempotency.ts';
+import { answerHeaders, pageHeaders } from './edge/headers.ts';
 import { identities } from './edge/identities.ts';
 import { userImport } from './edge/imports.ts';
 import { keys as keyRoutes } from './edge/keys.ts';
@@ -26,11 +29,13 @@ import { createEdgeMeters } from './edge/meters.ts';
 import { openapi } from './edge/openapi.ts';
 import { presence } from './edge/presence.ts';
 import { problems, refuseMalformed, sendProblem, toImidError } from './edge/problems.ts';
+import { holdQuotas } from './edge/quotas.ts';
 import { renameLists } from './edge/rename_lists.ts';
 import { renames } from './edge/renames.ts';
 import { tokenRevocation } from './edge/revocations.ts';
 import { schemeUse } from './edge/schemes.ts';
 import { signingKeys } from './edge/signing_keys.ts';
+import { completeTimeouts, createBodyTimeouts, type Timeouts } from './edge/timeouts.ts';
 import { tokenIssue } from './edge/tokens.ts';
 import { compileSchema } from './edge/validation.ts';
 import { parseJson, parseQuery, refuseBadQuery } from './edge/parsing.ts';
@@ -51,8 +56,10 @@ import { createReadiness } from './readiness.ts';
 import { completeLimits } from './routing/limits.ts';
 import { createBell } from './routing/bell.ts';
 import { createMeters } from './routing/meters.ts';
+import { completeQuotas } from './routing/quotas.ts';
 import { createRings } from './routing/rings.ts';
 import { createRouter } from './routing/router.ts';
+import { shareQuotas } from './routing/shared_quotas.ts';
 import { createLogTracing, type Tracing } from './routing/tracing.ts';
 import type { Database } from './store/database.ts';
 import { createApiKeys } from './tokens/api_keys.ts';
@@ -93,6 +100,12 @@ export interface AppOptions {
   limits?: Parameters<typeof completeLimits>[0];
   /** How many messages may wait to be stored. */
   maxQueuedMessages?: number | undefined;
+  quotas?: Parameters<typeof completeQuotas>[0];
+  /** In milliseconds: how often processes tell each other what they let be used of them. */
+  quotaExchangeMs?: number | undefined;
+  timeouts?: { [Name in keyof Timeouts]?: Timeouts[Name] | undefined } | undefined;
+  /** Whose X-Forwarded-For is believed: addresses and networks. Undefined: nobody's. */
+  trustedProxies?: readonly string[] | undefined;
   /** In milliseconds: how often it is made good what rings between processes have missed. */
   heartbeatMs?: number | undefined;
   /** In milliseconds: how long an answer is kept for who asks again with its Idempotency-Key. */
@@ -102,6 +115,8 @@ export interface AppOptions {
 }
 
 const BODY_MAX_BYTES = 2 * 1024 * 1024;
+const HEADERS_MAX_BYTES = 16 * 1024;
+const TIMEOUT_CHECKS_MS = 1_000;
 /** How long a process waits until it can be rung; without that, what others tell is seen a second later. */
 const BELL_PATIENCE_MS = 1_000;
 const PARAM_MAX_LENGTH = 600; // 128 bytes of UTF-8, each as %XX, behind an appId
@@ -112,6 +127,8 @@ export async function createApp(options: AppOptions) {
   const metrics = new Registry();
   const newRequestId = createRequestIds();
   const edgeMeters = createEdgeMeters(metrics);
+  const timeouts = completeTimeouts(options.timeouts);
+  const headers = answerHeaders(publicUrl);
   const app = Fastify({
     logger: {
       level: logLevel,
@@ -131,15 +148,22 @@ export async function createApp(options: AppOptions) {
     onProtoPoisoning: 'ignore',
     onConstructorPoisoning: 'ignore',
     // Only this is an upgrade; whoever offers another protocol, or elsewhere, is answered in HTTP.
-    http: { shouldUpgradeCallback: isSocketRequest },
+    http: {
+      shouldUpgradeCallback: isSocketRequest,
+      maxHeaderSize: HEADERS_MAX_BYTES,
+      headersTimeout: timeouts.headersMs,
+      connectionsCheckingInterval: Math.min(timeouts.headersMs, TIMEOUT_CHECKS_MS),
+    },
+    keepAliveTimeout: timeouts.keepAliveMs,
+    trustProxy: options.trustedProxies ? [...options.trustedProxies] : false,
     clientErrorHandler(error, socket) {
       const origin = newRequestId();
       app.log.debug({ origin, err: error }, 'what came was not a request');
-      edgeMeters.answered(refuseMalformed(error, socket, origin));
+      edgeMeters.answered(refuseMalformed(error, socket, origin, headers));
     },
     frameworkErrors(error, request, reply) {
       const problem = toImidError(error);
-      void sendProblem(problem, request, reply);
+      void sendProblem(problem, request, reply.headers(headers));
       edgeMeters.answered(problem.code); // no hook is run for it
     },
     routerOptions: { maxParamLength: PARAM_MAX_LENGTH, querystringParser: parseQuery },
@@ -249,10 +273,13 @@ export async function createApp(options: AppOptions) {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, parseJson);
   app.addHook('onRequest', (request, reply, done) => {
-    reply.header('x-request-id', request.id);
+    reply.headers(headers).header('x-request-id', request.id);
     done();
   });
   app.addHook('onRequest', refuseBadQuery);
+  const bodyTimeouts = createBodyTimeouts(timeouts);
+  app.addHook('preParsing', bodyTimeouts.limitWhole);
+  app.addHook('onResponse', bodyTimeouts.closeUnread);
   app.addHook('onResponse', edgeMeters.count);
   app.decorateRequest('tenant');
   app.decorateRequest('granted');
@@ -264,7 +291,15 @@ export async function createApp(options: AppOptions) {
   auditRoutes(app, audit);
   app.addHook('onClose', () => Promise.all([audit.stop(), apiKeys.stop()]));
   await app.register(problems);
-  await app.register(openapi);
+  await app.register(openapi, { headers: pageHeaders(publicUrl) });
+  const quotas = await holdQuotas(app, completeQuotas(options.quotas), () => database.clock.now().getTime());
+  const sharing = shareQuotas({
+    database,
+    processId,
+    uses: quotas.shared,
+    intervalMs: options.quotaExchangeMs,
+    log,
+  });
   await app.register(websocket, {
     options: {
       maxPayload: SOCKET_MAX_PAYLOAD_BYTES,
@@ -283,6 +318,8 @@ export async function createApp(options: AppOptions) {
     findFaults: createReadiness({ database, router, isDraining: () => isDraining }),
   });
   await app.register(async (admin) => {
+    admin.addHook('onRequest', quotas.refuseAddress);
+    admin.addHook('onError', quotas.countRefused);
     admin.addHook('onRequest', access.requireAdmin);
     admin.addHook('onRoute', answerOnce(keptAnswers));
     await admin.register(adminApps, { prefix: '/v1/apps', apps, apiKeys });
@@ -291,15 +328,18 @@ export async function createApp(options: AppOptions) {
   });
   await app.register(
     async (backend) => {
+      backend.addHook('onRequest', quotas.refuseAddress);
+      backend.addHook('onError', quotas.countRefused);
       backend.addHook('onRequest', access.requireBackend);
       backend.addHook('onRoute', answerOnce(keptAnswers));
+      backend.addHook('onRequest', quotas.takeBackend);
       await backend.register(tenantApp, { apps, router });
       await backend.register(keyRoutes, { apiKeys });
       await backend.register(identities, { directory, registry, router });
       await backend.register(renames, { directory, registry });
-      await backend.register(renameLists, { directory, registry, renaming });
+      await backend.register(renameLists, { directory, registry, renaming, idleMs: timeouts.idleMs });
       await backend.register(merges, { mergers, router });
-      await backend.register(userImport, { registry, beginRehearsal });
+      await backend.register(userImport, { registry, beginRehearsal, idleMs: timeouts.idleMs });
       await backend.register(userExport, { directory });
       await backend.register(schemeUse, { directory, router });
       await backend.register(tokenIssue, { tokens, directory });
@@ -312,9 +352,23 @@ export async function createApp(options: AppOptions) {
   );
   await app.register(
     async (client) => {
+      await client.register(cors, forPages);
+      client.addHook('onRequest', quotas.refuseAddress);
+      client.addHook('onError', quotas.countRefused);
       client.addHook('onRequest', access.requireClient);
+      client.addHook('onRequest', withholdFromOtherPages);
+      client.addHook('onRequest', quotas.takeUser);
       await client.register(me, { contactBook, router });
-      await client.register(connect, {
+    },
+    { prefix: '/v1/me' },
+  );
+  await app.register(
+    async (socket) => {
+      socket.addHook('onRequest', quotas.refuseAddress);
+      socket.addHook('onError', quotas.countRefused);
+      socket.addHook('onRequest', access.requireClient);
+      socket.addHook('onRequest', quotas.takeUser);
+      await socket.register(connect, {
         router,
         isDraining: () => isDraining,
         limits,
@@ -330,6 +384,7 @@ export async function createApp(options: AppOptions) {
     isDraining = true;
     finishing.stop();
     keptAnswers.stop();
+    await sharing.stop();
     await router.drain();
     await bell.close();
     for (const socket of app.websocketServer.clients)

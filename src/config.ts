@@ -1,5 +1,7 @@
 // The only reader of process.env: every setting of the process, checked before anything starts.
 
+import { isIP } from 'node:net';
+
 export interface Config {
   readonly port: number;
   readonly host: string;
@@ -28,6 +30,11 @@ export interface Config {
   readonly limits: Readonly<
     Record<'framesPerSecond' | 'frameBurst' | 'connectionsPerUser' | 'connectionsPerApp', number | undefined>
   >;
+  readonly quotas: Readonly<
+    Record<'key' | 'app' | 'user' | 'address', { uses: number; windowSeconds: number } | 'off' | undefined>
+  >;
+  /** Whose X-Forwarded-For is believed. Undefined: nobody's. */
+  readonly trustedProxies: readonly string[] | undefined;
   readonly maxQueuedMessages: number | undefined;
   readonly pingMs: number | undefined;
   readonly drainTimeoutMs: number | undefined;
@@ -52,6 +59,7 @@ const SAMPLERS = [
 ] as const;
 const SIGNING_ALGS = ['ES256', 'EdDSA'] as const;
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
+const QUOTA_MAX_SECONDS = 3_600;
 const SECRET_MIN_LENGTH = 16;
 const NATS_URL_RULE =
   'NATS_URL must be nats://user:password@host:port (or nats://token@host:port, or tls: instead of nats:; several ' +
@@ -87,6 +95,13 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     logLevel,
     traces: parseTraces(env),
     limits: readLimits(env),
+    quotas: {
+      key: parseQuota('IMID_QUOTA_KEY', env.IMID_QUOTA_KEY),
+      app: parseQuota('IMID_QUOTA_APP', env.IMID_QUOTA_APP),
+      user: parseQuota('IMID_QUOTA_USER', env.IMID_QUOTA_USER),
+      address: parseQuota('IMID_QUOTA_ADDRESS', env.IMID_QUOTA_ADDRESS),
+    },
+    trustedProxies: parseProxies(env.IMID_TRUSTED_PROXIES),
     maxQueuedMessages: parseInteger(
       'IMID_MAX_QUEUED_MESSAGES',
       env.IMID_MAX_QUEUED_MESSAGES,
@@ -107,6 +122,36 @@ function readLimits(env: NodeJS.ProcessEnv): Config['limits'] {
     connectionsPerUser: read('IMID_MAX_CONNECTIONS_PER_USER', env.IMID_MAX_CONNECTIONS_PER_USER),
     connectionsPerApp: read('IMID_MAX_CONNECTIONS_PER_APP', env.IMID_MAX_CONNECTIONS_PER_APP),
   };
+}
+
+/** So many requests in so many seconds: `600/10`. */
+function parseQuota(
+  variable: string,
+  text: string | undefined,
+): { uses: number; windowSeconds: number } | 'off' | undefined {
+  if (!text) return undefined;
+  if (text === 'off') return text;
+  const [, uses, windowSeconds] = (/^(\d{1,9})\/(\d{1,4})$/.exec(text) ?? []).map(Number);
+  if (!uses || !windowSeconds || windowSeconds > QUOTA_MAX_SECONDS)
+    throw new Error(
+      `${variable} must be off, or requests per seconds, such as 600/10, of up to ${QUOTA_MAX_SECONDS} seconds`,
+    );
+  return { uses, windowSeconds };
+}
+
+function parseProxies(text: string | undefined): readonly string[] | undefined {
+  if (!text) return undefined;
+  const proxies = text.split(',').map((each) => each.trim());
+  for (const each of proxies) {
+    const [address = '', bits, ...more] = each.split('/');
+    const family = isIP(address);
+    const isNetwork = bits === undefined || (/^\d+$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128));
+    if (family === 0 || !isNetwork || more.length > 0)
+      throw new Error(
+        'IMID_TRUSTED_PROXIES must be addresses and networks, such as 10.0.0.7 or 10.0.0.0/8, separated by commas',
+      );
+  }
+  return proxies;
 }
 
 function parseInteger(

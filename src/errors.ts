@@ -8,6 +8,7 @@ export const errorCodes = {
   token_revoked: { status: 401, title: 'The token acts for nobody any more' },
   forbidden: { status: 403, title: 'This credential may not do that' },
   not_found: { status: 404, title: 'There is no such thing' },
+  request_timeout: { status: 408, title: 'The request took too long to arrive' },
   conflict: { status: 409, title: 'It clashes with what is there' },
   scheme_disabled: { status: 409, title: 'The app does not use this scheme' },
   precondition_failed: { status: 412, title: 'It is not what the request demands' },
@@ -50,12 +51,19 @@ export class ImidError extends Error {
   readonly errors: FieldFault[] | undefined;
   readonly retryAfterSeconds: number | undefined;
 
-  constructor(code: ErrorCode, detail: string, more: { errors?: FieldFault[]; cause?: unknown } = {}) {
+  /** Of `retryAfterSeconds` one that isn't given is a second, where the code asks for it. */
+  constructor(
+    code: ErrorCode,
+    detail: string,
+    more: { errors?: FieldFault[]; cause?: unknown; retryAfterSeconds?: number } = {},
+  ) {
     super(detail, { cause: more.cause });
     this.name = 'ImidError';
     this.code = code;
     this.errors = more.errors;
-    this.retryAfterSeconds = code === 'unavailable' || code === 'rate_limited' ? 1 : undefined;
+    const { retryAfterSeconds = 1 } = more;
+    this.retryAfterSeconds =
+      code === 'unavailable' || code === 'rate_limited' ? retryAfterSeconds : undefined;
   }
 }
 

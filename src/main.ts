@@ -67,6 +67,8 @@ async function start(config: Config, open: (() => Promise<unknown>)[]): Promise<
     traces,
     natsUrl: config.natsUrl,
     limits: config.limits,
+    quotas: config.quotas,
+    trustedProxies: config.trustedProxies,
     maxQueuedMessages: config.maxQueuedMessages,
     pingMs: config.pingMs,
     drainTimeoutMs: config.drainTimeoutMs,

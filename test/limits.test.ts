@@ -182,6 +182,12 @@ const CONSTANTS = [
   ['a frame', 'edge/connect.ts', 'FRAME_MAX_BYTES'],
   ['a frame', 'edge/connect.ts', 'SOCKET_MAX_PAYLOAD_BYTES'],
   ['a body', 'app.ts', 'BODY_MAX_BYTES'],
+  ['arrays and objects', 'edge/parsing.ts', 'NESTING_MAX'],
+  ['request line and headers', 'app.ts', 'HEADERS_MAX_BYTES'],
+  ['time for the request line', 'edge/timeouts.ts', 'headersMs'],
+  ['time for a JSON body', 'edge/timeouts.ts', 'bodyMs'],
+  ['silence within an import', 'edge/timeouts.ts', 'idleMs'],
+  ['silence between two requests', 'edge/timeouts.ts', 'keepAliveMs'],
   ['content', 'edge/content.ts', 'CONTENT_MAX_BYTES'],
   ['a contact list', 'edge/content.ts', 'CONTACT_DATA_MAX_BYTES'],
   ['a contact list', 'edge/contacts.ts', 'CONTACTS_MAX'],
@@ -199,7 +205,7 @@ const CONSTANTS = [
   ['connections of a user', 'routing/limits.ts', 'connectionsPerUser'],
   ['connections of an app', 'routing/limits.ts', 'connectionsPerApp'],
   ['messages waiting', 'routing/writer.ts', 'maxQueuedMessages'],
-  ['silence', 'edge/connect.ts', 'pingMs'],
+  ['silence on the socket', 'edge/connect.ts', 'pingMs'],
   ['kept in memory', 'edge/connect.ts', 'drainTimeoutMs'],
 ] as const;
 

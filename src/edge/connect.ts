@@ -11,7 +11,7 @@ import { ImidError } from '../errors.ts';
 import { Rate, type Limits } from '../routing/limits.ts';
 import type { Router } from '../routing/router.ts';
 import { createFrameReader } from './frames.ts';
-import { parseOrigin } from './origins.ts';
+import { isAllowedOrigin } from './origins.ts';
 import { createPeer } from './peer.ts';
 import { DeviceId, problems, Seq } from './shapes.ts';
 import { invalid } from './validation.ts';
@@ -127,7 +127,7 @@ export const connect: FastifyPluginAsyncTypebox<ConnectOptions> = async (
       const receive = (data: Buffer, isBinary: boolean): void => {
         if (!rate.take(performance.now())) return session.close('tooFast');
         if (isBinary || data.length > FRAME_MAX_BYTES || !isUtf8(data)) return session.close('protocolError');
-        const read = readFrame(data.toString());
+        const read = readFrame(data);
         if ('frame' in read) session.receive(read.frame);
         else session.fail(read.error, read.id);
       };
@@ -190,9 +190,7 @@ function refuseOtherProtocols({ headers }: FastifyRequest): void {
 
 /** Browsers say from which page they connect, and let no page say otherwise; who says nothing is no browser. */
 function refuseOtherOrigin({ headers: { origin }, admitted: { app } }: FastifyRequest): void {
-  if (origin === undefined || app.allowedOrigins.length === 0) return;
-  const parsed = parseOrigin(origin);
-  if (parsed === undefined || !app.allowedOrigins.includes(parsed))
+  if (!isAllowedOrigin(app, origin))
     throw new ImidError('forbidden', 'The app does not let pages of this origin connect.');
 }
 

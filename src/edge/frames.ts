@@ -5,6 +5,7 @@ import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
 import type { ClientFrame } from '../routing/frames.ts';
 import { CONTENT_MAX_BYTES, toJsonText } from './content.ts';
+import { isTooDeep, TOO_DEEP } from './parsing.ts';
 import { Address, ClientId, PushText, ref, Seq } from './shapes.ts';
 import { compileSchema, faultsOf, invalid } from './validation.ts';
 
@@ -26,17 +27,17 @@ const frameSchemas: Record<ClientFrame['type'], object> = {
 /** A frame that was read, or what to tell the client, with the id of the send it is about if it has one. */
 export type ReadFrame = { frame: ClientFrame } | { error: ImidError; id?: string };
 
-export type FrameReader = (text: string) => ReadFrame;
+export type FrameReader = (bytes: Buffer) => ReadFrame;
 
 export function createFrameReader(): FrameReader {
   const validators = new Map<string, ValidateFunction>(
     Object.entries(frameSchemas).map(([type, schema]) => [type, compileSchema(schema, 'frame')]),
   );
 
-  return (text) => {
+  return (bytes) => {
     let value: unknown;
     try {
-      value = JSON.parse(text);
+      value = JSON.parse(bytes.toString());
     } catch {
       return { error: new ImidError('invalid_request', 'The frame is not JSON.') };
     }
@@ -49,6 +50,8 @@ export function createFrameReader(): FrameReader {
       const detail = `must be one of ${[...validators.keys()].join(', ')}`;
       return { error: invalid([{ in: 'frame', pointer: '#/type', detail }]), ...about };
     }
+    if (isTooDeep(bytes))
+      return { error: new ImidError('invalid_request', `The frame ${TOO_DEEP}.`), ...about };
     if (!validate(value)) return { error: invalid(faultsOf(validate.errors ?? [], 'frame')), ...about };
     if (type !== 'send') return { frame: value as ClientFrame };
     try {

@@ -21,9 +21,12 @@ import { compileSchema, invalid } from './validation.ts';
 export const userImport: FastifyPluginAsyncTypebox<{
   registry: Registry;
   beginRehearsal: BeginRehearsal;
-}> = async (app, { registry, beginRehearsal }) => {
+  idleMs: number;
+}> = async (app, { registry, beginRehearsal, idleMs }) => {
   for (const [type, read] of Object.entries(importTypes))
-    app.addContentTypeParser(type, (request, payload, done) => done(null, read(readBody(request, payload))));
+    app.addContentTypeParser(type, (request, payload, done) =>
+      done(null, read(readBody(request, payload, idleMs))),
+    );
 
   app.post(
     '/identities/import',
@@ -68,7 +71,7 @@ export const userImport: FastifyPluginAsyncTypebox<{
               'application/json': { schema: DryRun, example: dryRunExample },
             },
           },
-          ...backendProblems('scheme_disabled'),
+          ...backendProblems('scheme_disabled', 'request_timeout'),
         },
       },
       // A body of lines is checked line by line.

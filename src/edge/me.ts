@@ -44,7 +44,7 @@ export const me: FastifyPluginAsyncTypebox<{ contactBook: ContactBook; router: R
   { contactBook, router },
 ) => {
   app.get(
-    '/me',
+    '/',
     {
       schema: {
         operationId: 'getMe',
@@ -61,7 +61,7 @@ export const me: FastifyPluginAsyncTypebox<{ contactBook: ContactBook; router: R
   );
 
   app.get(
-    '/me/contacts',
+    '/contacts',
     {
       schema: {
         operationId: 'getMyContacts',
@@ -87,7 +87,7 @@ export const me: FastifyPluginAsyncTypebox<{ contactBook: ContactBook; router: R
   );
 
   app.get(
-    '/me/messages',
+    '/messages',
     {
       schema: {
         operationId: 'getMyMessages',

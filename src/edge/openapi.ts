@@ -6,6 +6,7 @@ import type { FastifySchema, RouteOptions } from 'fastify';
 import fp from 'fastify-plugin';
 import { describeTags } from './etags.ts';
 import { describeIdempotency } from './idempotency.ts';
+import type { Headers } from './headers.ts';
 import { sharedShapes } from './shapes.ts';
 
 const DESCRIPTION = `An identity for messaging, in two schemes side by side, and the routing of messages by it.
@@ -51,8 +52,8 @@ const css = `.swagger-ui .topbar .download-url-wrapper, .swagger-ui .info hgroup
 
 const OWN_FORMATS = new Set(['name', 'im-id', 'app-id', 'origin', 'text']);
 
-export const openapi = fp(
-  async (app) => {
+export const openapi = fp<{ headers: Headers }>(
+  async (app, { headers }) => {
     for (const shape of sharedShapes) app.addSchema(shape);
     await app.register(swagger, {
       openapi: {
@@ -83,12 +84,22 @@ export const openapi = fp(
         favicon: [{ filename: 'imid.svg', rel: 'icon', type: 'image/svg+xml', sizes: 'any', content: icon }],
       },
       logo: { type: 'image/svg+xml', content: logo, href: '/docs' },
+      uiHooks: {
+        onRequest(_request, reply, done) {
+          reply.headers(headers);
+          done();
+        },
+      },
       staticCSP: {
-        'default-src': "'self'",
+        'default-src': "'none'",
+        'script-src': "'self'",
+        'connect-src': "'self'",
         'img-src': "'self' data:",
-        'style-src': "'self' 'unsafe-inline'",
-        'object-src': "'none'",
+        // The one style that Swagger UI writes into its page.
+        'style-src': "'self' 'sha256-RL3ie0nH+Lzz2YNqQN83mnU0J1ot4QL7b99vMdIX99w='",
+
         'base-uri': "'none'",
+        'form-action': "'none'",
         'frame-ancestors': "'none'",
       },
     });

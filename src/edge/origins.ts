@@ -13,6 +13,16 @@ export function parseOrigin(text: string): string | undefined {
   return url.origin === 'null' ? `${url.protocol}//${url.host.toLowerCase()}` : url.origin;
 }
 
+/** Whether pages of an origin may act for users of an app; who says none is no browser. */
+export function isAllowedOrigin(
+  app: { allowedOrigins: readonly string[] },
+  origin: string | undefined,
+): boolean {
+  if (origin === undefined || app.allowedOrigins.length === 0) return true;
+  const parsed = parseOrigin(origin);
+  return parsed !== undefined && app.allowedOrigins.includes(parsed);
+}
+
 export function faultOfOrigin(text: string): string | undefined {
   if (parseOrigin(text) !== undefined) return undefined;
   return 'must be an origin such as https://chat.example or capacitor://localhost, without a path and without wildcards';

@@ -19,8 +19,34 @@ export function parseJson(
   } catch {
     return done(new ImidError('invalid_request', 'The body is not JSON.'));
   }
+  if (isTooDeep(body)) return done(new ImidError('invalid_request', `The body ${TOO_DEEP}.`));
   done(null, value);
 }
+
+const NESTING_MAX = 100;
+export const TOO_DEEP = `has more than ${NESTING_MAX} arrays and objects within one another`;
+
+/** Whether JSON, already known to be well-formed, is nested so deeply that whoever walks it might run out of stack. */
+export function isTooDeep(json: Buffer): boolean {
+  if (json.length <= NESTING_MAX) return false;
+  let depth = 0;
+  for (let at = 0; at < json.length; at++) {
+    const byte = json[at];
+    if (byte === QUOTE) {
+      for (at++; at < json.length && json[at] !== QUOTE; at++) if (json[at] === BACKSLASH) at++;
+    } else if (byte === BRACKET || byte === BRACE) {
+      if (++depth > NESTING_MAX) return true;
+    } else if (byte === BRACKET + 2 || byte === BRACE + 2) depth -= 1;
+  }
+  return false;
+}
+
+const [QUOTE, BACKSLASH, BRACKET, BRACE] = Buffer.from('"\\[{') as unknown as [
+  number,
+  number,
+  number,
+  number,
+];
 
 /** A query as names and values; a repeated name makes a list. Never throws: `refuseBadQuery` does, where it is heard. */
 export function parseQuery(text: string): Record<string, string | string[]> {

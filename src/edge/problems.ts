@@ -6,6 +6,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import type { ErrorObject } from 'ajv';
 import { asImidError, errorCodes, ImidError, type ErrorCode, type FieldFault } from '../errors.ts';
+import type { Headers } from './headers.ts';
 import { ORIGIN } from './logging.ts';
 import { faultsOf, invalid } from './validation.ts';
 
@@ -56,24 +57,33 @@ export function sendProblem(error: ImidError, request: FastifyRequest, reply: Fa
     .send(toProblem(error));
 }
 
+const MALFORMED: Record<string, () => ImidError> = {
+  HPE_HEADER_OVERFLOW: () =>
+    new ImidError('payload_too_large', 'The request line and headers are too large.'),
+  ERR_HTTP_REQUEST_TIMEOUT: () =>
+    new ImidError('request_timeout', 'The request line and headers did not arrive in time.'),
+};
+
 /** Answers what isn't HTTP enough to become a request; with which code, if with any. */
 export function refuseMalformed(
   error: Error & { code?: string },
   socket: Socket,
   id: string,
+  headers: Headers,
 ): ErrorCode | undefined {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
     return undefined;
   }
-  const isTooLarge = error.code === 'HPE_HEADER_OVERFLOW';
-  const refusal = isTooLarge
-    ? new ImidError('payload_too_large', 'The request line and headers are too large.')
-    : new ImidError('invalid_request', 'This is not well-formed HTTP.');
+  const refusal =
+    MALFORMED[error.code ?? '']?.() ?? new ImidError('invalid_request', 'This is not well-formed HTTP.');
   const body = JSON.stringify(toProblem(refusal));
   const { status } = errorCodes[refusal.code];
   socket.end(
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/problem+json\r\n` +
+      Object.entries(headers)
+        .map(([name, value]) => `${name}: ${value}\r\n`)
+        .join('') +
       `X-Request-Id: ${id}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
   );
   return refusal.code;
@@ -100,6 +110,7 @@ function challengeOf(error: ImidError): string {
 
 /** Fastify's own errors are about the request, unless they are not. */
 export function toImidError(error: FastifyError | Error): ImidError {
+  if (error instanceof ImidError) return error;
   if (!('statusCode' in error) && !('validation' in error)) return asImidError(error);
   if ('validation' in error && error.validation)
     return invalid(

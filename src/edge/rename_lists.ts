@@ -1,6 +1,5 @@
 // Renaming many users at once: up to a thousand in JSON, any number in CSV. All of a list, or nothing.
 
-import type { IncomingMessage } from 'node:http';
 import { finished, type Readable } from 'node:stream';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
@@ -24,8 +23,6 @@ import { isStream, readBody, toStream } from './streams.ts';
 import { compileSchema, invalid } from './validation.ts';
 
 const RENAMES_MAX = 1000;
-/** An upload from which nothing comes for so long is given up. */
-const UPLOAD_IDLE_MS = 60_000;
 
 const JSON_EXAMPLE = { renames: [{ imId: identityExample.imId, userId: 'robert' }] };
 const JsonList = Type.Object(
@@ -54,9 +51,10 @@ export const renameLists: FastifyPluginAsyncTypebox<{
   directory: Directory;
   registry: Registry;
   renaming: Renaming;
-}> = async (app, { directory, registry, renaming }) => {
+  idleMs: number;
+}> = async (app, { directory, registry, renaming, idleMs }) => {
   app.addContentTypeParser(CSV, (request, payload, done) =>
-    done(null, readRenameCsv(readPatiently(request.raw, readBody(request, payload as Readable)))),
+    done(null, readRenameCsv(readBody(request, payload as Readable, idleMs))),
   );
 
   app.post(
@@ -155,17 +153,4 @@ export const renameLists: FastifyPluginAsyncTypebox<{
 /** It was checked, unless there is none. */
 function isJsonList(body: unknown): body is { renames: AskedRename[] } {
   return body !== undefined;
-}
-
-/** Gives an upload up when nothing comes any more, so that it doesn't hold what it was given for ever. */
-async function* readPatiently(
-  request: IncomingMessage,
-  bytes: AsyncIterable<Buffer>,
-): AsyncGenerator<Buffer> {
-  request.setTimeout(UPLOAD_IDLE_MS, () => request.destroy());
-  try {
-    yield* bytes;
-  } finally {
-    request.setTimeout(0);
-  }
 }

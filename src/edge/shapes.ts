@@ -213,10 +213,16 @@ export function list<T extends TSchema & { examples?: unknown[] }>(
   );
 }
 
-/** The `response` schemas of the errors an operation may answer, one per status. */
+/** Who is asked for a credential has quotas, and a body may come too slowly. */
+const COMPANIONS: Partial<Record<ErrorCode, ErrorCode>> = {
+  unauthorized: 'rate_limited',
+  payload_too_large: 'request_timeout',
+};
+
+/** The `response` schemas of the errors an operation may answer, and of those that come with them, one per status. */
 export function problems(...codes: ErrorCode[]): Record<number, TSchema> {
   const byStatus = new Map<number, ErrorCode[]>();
-  for (const code of codes) {
+  for (const code of new Set(codes.flatMap((each) => [each, COMPANIONS[each] ?? each]))) {
     const { status } = errorCodes[code];
     byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
   }

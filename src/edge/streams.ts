@@ -6,14 +6,20 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import Negotiator from 'negotiator';
 import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
+import { readPatiently } from './timeouts.ts';
 import { invalid } from './validation.ts';
 
 /**
  * The bytes of a body, whatever its Content-Encoding. What isn't read in the end is let go by, so that the answer gets out.
- * Throws `invalid_request`: for an encoding that isn't known before the first byte, for broken gzip behind the last good one.
+ * Throws `invalid_request`: for an encoding that isn't known before the first byte, for broken gzip behind the last good one;
+ * `request_timeout` where nothing comes for `idleMs`.
  */
-export async function* readBody(request: FastifyRequest, body: Readable): AsyncGenerator<Buffer> {
-  const bytes = body.iterator({ destroyOnReturn: false });
+export async function* readBody(
+  request: FastifyRequest,
+  body: Readable,
+  idleMs: number,
+): AsyncGenerator<Buffer> {
+  const bytes = readPatiently<Buffer>(body.iterator({ destroyOnReturn: false }), idleMs);
   try {
     const encoding = request.headers['content-encoding']?.toLowerCase() ?? 'identity';
     if (encoding === 'identity') yield* bytes;

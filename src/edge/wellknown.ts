@@ -52,6 +52,7 @@ export const wellKnown: FastifyPluginAsyncTypebox<WellKnownOptions> = async (
     async (request, reply) => {
       const jwks = keys.jwks();
       const etag = `"${hash('sha256', JSON.stringify(jwks), 'base64url')}"`;
+      reply.header('access-control-allow-origin', '*');
       reply.header('cache-control', `public, max-age=${JWKS_MAX_AGE_SECONDS}, must-revalidate`);
       reply.header('etag', etag);
       if (request.headers['if-none-match'] === etag) return reply.code(304).send(null);

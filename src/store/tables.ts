@@ -151,4 +151,5 @@ export interface Tables {
     tokens_from: Date | null;
     expires_at: Date;
   };
+  quota_use: { window_end: Date; quota: string; holder: string; process_id: string; uses: number };
 }
