@@ -15,8 +15,8 @@ export type QuotaName = (typeof quotaNames)[number];
 export type Quotas = Readonly<Record<QuotaName, Quota | 'off'>>;
 
 const DEFAULTS: Quotas = {
-  key: { uses: 20_000, windowSeconds: 10 },
-  app: { uses: 50_000, windowSeconds: 10 },
+  key: { uses: 100_000, windowSeconds: 10 },
+  app: { uses: 200_000, windowSeconds: 10 },
   user: { uses: 600, windowSeconds: 10 },
   address: { uses: 60_000, windowSeconds: 60 },
 };
