@@ -48,23 +48,31 @@ export class Turns {
           if (this.#acting === 0) this.#onSettled?.();
         });
     };
-    if (this.#waiting === 0 && !this.#mustSettle) {
+    const begin = async (preparing?: Promise<T>): Promise<void> => {
       try {
-        const prepared = prepare();
-        if (!(prepared instanceof Promise)) return start(prepared);
-        this.#wait(() => prepared.then(start, refuse));
+        if (!preparing && this.#mustSettle) await this.#settle();
+        let prepared = await (preparing ?? prepare());
+        // It may have been found out before it means something else.
+        while (this.#mustSettle) {
+          await this.#settle();
+          prepared = await prepare();
+        }
+        start(prepared);
       } catch (error) {
         refuse(error);
       }
+    };
+    if (this.#waiting > 0 || this.#mustSettle) {
+      this.#wait(() => begin());
       return;
     }
-    this.#wait(async () => {
-      try {
-        start(await prepare());
-      } catch (error) {
-        refuse(error);
-      }
-    });
+    try {
+      const prepared = prepare();
+      if (prepared instanceof Promise) this.#wait(() => begin(prepared));
+      else start(prepared);
+    } catch (error) {
+      refuse(error);
+    }
   }
 
   /** Makes the frames that come now wait until those before are dealt with: they mean something else from now on. */
@@ -74,10 +82,7 @@ export class Turns {
 
   #wait(turn: () => Promise<void>): void {
     this.#waiting += 1;
-    this.#last = this.#last
-      .then(() => (this.#mustSettle ? this.#settle() : undefined))
-      .then(turn)
-      .finally(() => (this.#waiting -= 1));
+    this.#last = this.#last.then(turn).finally(() => (this.#waiting -= 1));
   }
 
   async #settle(): Promise<void> {
