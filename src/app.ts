@@ -15,12 +15,14 @@ import { contacts } from './edge/contacts.ts';
 import { userExport } from './edge/exports.ts';
 import { identities } from './edge/identities.ts';
 import { userImport } from './edge/imports.ts';
+import { issuers as issuerRoutes } from './edge/issuers.ts';
 import { keys as keyRoutes } from './edge/keys.ts';
 import { createRequestIds, describeError, ORIGIN } from './edge/logging.ts';
 import { me } from './edge/me.ts';
 import { merges } from './edge/merges.ts';
 import { messages } from './edge/messages.ts';
 import { createEdgeMeters } from './edge/meters.ts';
+import { oauth } from './edge/oauth.ts';
 import { openapi } from './edge/openapi.ts';
 import { presence } from './edge/presence.ts';
 import { problems, refuseMalformed, sendProblem, toImidError } from './edge/problems.ts';
@@ -43,6 +45,7 @@ import { createMergers } from './identity/mergers.ts';
 import { createRegistry } from './identity/registry.ts';
 import { createRehearsals } from './identity/rehearsal.ts';
 import { createRenaming } from './identity/renaming.ts';
+import { createOutbound } from './outbound.ts';
 import { createReadiness } from './readiness.ts';
 import { completeLimits } from './routing/limits.ts';
 import { createBell } from './routing/bell.ts';
@@ -53,6 +56,8 @@ import { createLogTracing, type Tracing } from './routing/tracing.ts';
 import type { Database } from './store/database.ts';
 import { createApiKeys } from './tokens/api_keys.ts';
 import { createBox } from './tokens/box.ts';
+import { createExchange } from './tokens/exchange.ts';
+import { createIssuers } from './tokens/issuers.ts';
 import { createKeys } from './tokens/keys.ts';
 import { keepSecret } from './tokens/secrets.ts';
 import { createTokens } from './tokens/tokens.ts';
@@ -80,6 +85,10 @@ export interface AppOptions {
   maxQueuedMessages?: number | undefined;
   /** In milliseconds: how often it is made good what rings between processes have missed. */
   heartbeatMs?: number | undefined;
+  /** URLs of customers may be http, and at private addresses. */
+  allowPrivateUrls?: boolean | undefined;
+  /** In milliseconds: how often an issuer is asked for a key that it hasn't published. */
+  jwksCooldownMs?: number | undefined;
 }
 
 const BODY_MAX_BYTES = 2 * 1024 * 1024;
@@ -153,6 +162,9 @@ export async function createApp(options: AppOptions) {
   const keys = await createKeys(database, box);
   const tokens = createTokens({ keys, issuer: publicUrl, clock: database.clock });
   const apiKeys = createApiKeys({ database, onRevoke: (keyId) => rings.tellAll('key', [keyId]) });
+  const outbound = createOutbound({ allowPrivate: options.allowPrivateUrls ?? false });
+  const issuers = createIssuers({ database, outbound, cooldownMs: options.jwksCooldownMs });
+  const exchange = createExchange({ issuers, clock: database.clock });
   const access = createAccess({ adminKey, apps, apiKeys, tokens, directory });
   const router = await createRouter({
     database,
@@ -229,6 +241,7 @@ export async function createApp(options: AppOptions) {
     metrics,
     findFaults: createReadiness({ database, router, isDraining: () => isDraining }),
   });
+  await app.register(oauth, { prefix: '/oauth', apps, directory, registry, tokens, exchange });
   await app.register(async (admin) => {
     admin.addHook('onRequest', access.requireAdmin);
     await admin.register(adminApps, { prefix: '/v1/apps', apps, apiKeys });
@@ -247,6 +260,7 @@ export async function createApp(options: AppOptions) {
       await backend.register(userExport, { directory });
       await backend.register(schemeUse, { directory, router });
       await backend.register(tokenIssue, { tokens, directory });
+      await backend.register(issuerRoutes, { issuers });
       await backend.register(messages, { directory, router });
       await backend.register(presence, { directory, router });
       await backend.register(contacts, { directory, contactBook });

@@ -23,6 +23,8 @@ export interface Config {
     Record<'framesPerSecond' | 'frameBurst' | 'connectionsPerUser' | 'connectionsPerApp', number | undefined>
   >;
   readonly maxQueuedMessages: number | undefined;
+  /** URLs of customers may be http, and at private addresses. */
+  readonly allowPrivateUrls: boolean;
   readonly pingMs: number | undefined;
   readonly drainTimeoutMs: number | undefined;
   /** Undefined: no traces are made. Where they go is read by the exporter. */
@@ -73,6 +75,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     logLevel,
     traces: parseTraces(env),
     limits: readLimits(env),
+    allowPrivateUrls: parseSwitch('IMID_ALLOW_PRIVATE_URLS', env.IMID_ALLOW_PRIVATE_URLS),
     maxQueuedMessages: parseInteger(
       'IMID_MAX_QUEUED_MESSAGES',
       env.IMID_MAX_QUEUED_MESSAGES,

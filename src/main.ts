@@ -61,6 +61,7 @@ async function start(config: Config, open: (() => Promise<unknown>)[]): Promise<
     natsUrl: config.natsUrl,
     limits: config.limits,
     maxQueuedMessages: config.maxQueuedMessages,
+    allowPrivateUrls: config.allowPrivateUrls,
     pingMs: config.pingMs,
     drainTimeoutMs: config.drainTimeoutMs,
   });

@@ -31,6 +31,20 @@ export interface Tables {
     secret_hash: Buffer;
     created_at: Generated<Date>;
   };
+  issuer: {
+    app_id: number;
+    name: string;
+    issuer: string;
+    audiences: string[];
+    jwks_url: string | null;
+    jwks: unknown;
+    algorithms: string[];
+    subject_claim: string;
+    clock_skew_seconds: number;
+    registers: boolean;
+    created_at: Generated<Date>;
+    changed_at: Generated<Date>;
+  };
   identity: {
     app_id: number;
     id: Generated<number>;
