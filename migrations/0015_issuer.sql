@@ -5,7 +5,8 @@ create table issuer (
   issuer text not null,
   audiences text[] not null,
   jwks_url text,
-  jwks jsonb,
+  -- JSON
+  jwks text,
   algorithms text[] not null,
   subject_claim text not null,
   clock_skew_seconds integer not null,

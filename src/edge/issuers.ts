@@ -15,10 +15,20 @@ const AUDIENCES_MAX = 20;
 const text = (maxLength: number, description: string) =>
   Type.String({ format: 'text', minLength: 1, maxLength, description });
 
+/** Of RFC 7517 appendix A.1. */
+const exampleKey = {
+  kty: 'EC',
+  crv: 'P-256',
+  x: 'MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4',
+  y: '4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM',
+};
 const Audience = Type.String({ format: 'text', minLength: 1, maxLength: 500 });
 const Jwks = Type.Object(
   {
-    keys: Type.Array(Type.Record(Type.String(), Type.Unknown()), { minItems: 1, maxItems: JWKS_MAX_KEYS }),
+    keys: Type.Array(Type.Record(Type.String(), Type.Unknown(), { examples: [exampleKey] }), {
+      minItems: 1,
+      maxItems: JWKS_MAX_KEYS,
+    }),
   },
   { description: 'A set of public keys, RFC 7517: RSA of 2048 bits or more, P-256, P-384, P-521, Ed25519.' },
 );

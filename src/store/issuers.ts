@@ -130,7 +130,7 @@ function toIssuer(row: Selectable<Tables['issuer']>): Issuer {
     issuer: row.issuer,
     audiences: row.audiences,
     jwksUrl: row.jwks_url ?? undefined,
-    jwks: (row.jwks ?? undefined) as Issuer['jwks'],
+    jwks: row.jwks === null ? undefined : JSON.parse(row.jwks),
     algorithms: row.algorithms,
     subjectClaim: row.subject_claim,
     clockSkewSeconds: row.clock_skew_seconds,

@@ -37,7 +37,7 @@ export interface Tables {
     issuer: string;
     audiences: string[];
     jwks_url: string | null;
-    jwks: unknown;
+    jwks: string | null;
     algorithms: string[];
     subject_claim: string;
     clock_skew_seconds: number;

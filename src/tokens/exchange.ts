@@ -8,7 +8,7 @@ import type { Clock } from '../store/clock.ts';
 import { readCompact, readUnambiguous } from './compact.ts';
 import type { Issuer, Issuers } from './issuers.ts';
 
-export const SUBJECT_TOKEN_MAX_LENGTH = 8_192;
+const SUBJECT_TOKEN_MAX_LENGTH = 8_192;
 /** Typed otherwise, it is meant for something else (RFC 8725 section 3.11). */
 const TYPES = new Set(['jwt', 'at+jwt']);
 /** What would have it verified otherwise than it is here, or opens something else. */

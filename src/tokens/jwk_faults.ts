@@ -63,7 +63,7 @@ export function faultOfJwk(jwk: unknown): JwkFault | undefined {
       detail: `must be text of 1 to ${KID_MAX_LENGTH} characters, none of them control characters`,
     };
   const fitting = kty === 'RSA' ? RSA_ALGORITHMS : CURVES[String(key['crv'])]?.algorithms;
-  if (alg !== undefined && fitting && !fitting.includes(String(alg)))
+  if (alg !== undefined && fitting && !fitting.some((each) => each === alg))
     return { member: 'alg', detail: `must be ${fitting.join(' or ')} for this key` };
   return (kty === 'RSA' ? faultOfRsa(key) : faultOfCurve(key, kty)) ?? faultOfImport(key);
 }

@@ -19,7 +19,7 @@ import type { Keys } from './keys.ts';
 
 export const TTL_DEFAULT_SECONDS = 3_600;
 export const TTL_MAX_SECONDS = 30 * 24 * 3_600;
-export const TOKEN_TYPE = 'imid+jwt';
+const TOKEN_TYPE = 'imid+jwt';
 const TOKEN_MAX_LENGTH = 4_096;
 /** By how much the clocks of two processes may differ. */
 const CLOCK_TOLERANCE_MS = 1_000;
