@@ -2,7 +2,7 @@
 // is taken is chosen by the issuer's settings, never by the token. Who the user is, and whether there is one, isn't decided here.
 
 import { errors, jwtVerify } from 'jose';
-import { ImidError, OauthError } from '../errors.ts';
+import { OauthError } from '../errors.ts';
 import { faultOfName, type AppId, type Name } from '../ids.ts';
 import type { Clock } from '../store/clock.ts';
 import { readCompact, readUnambiguous } from './compact.ts';
@@ -123,6 +123,6 @@ function untrusted(): OauthError {
   return new OauthError('invalid_target', 'No such audience takes tokens of this issuer.');
 }
 
-function refused(why: string, cause?: unknown): ImidError {
+function refused(why: string, cause?: unknown): OauthError {
   return new OauthError('invalid_request', `The subject_token is refused: ${why}.`, { cause });
 }
