@@ -253,6 +253,8 @@ test('a token that is not exactly what the issuer signs is refused', async () =>
     'another aud': [await signed({ aud: 'other' }), /aud/],
     'no aud': [await signed({ aud: undefined }), /aud/],
     'an aud of numbers': [forge(head, claims({ aud: [1] })), /aud/],
+    'an iss with a zero': [await signed({ iss: 'a\u0000' }), /iss/],
+    'an aud with a zero': [await signed({ aud: [AUD, '\u0000'] }), /aud/],
     'no iss': [await signed({ iss: undefined }), /iss/],
     'no sub': [await signed({ sub: undefined }), /sub is not text/],
     'a sub that is a number': [forge(head, { ...claims(), sub: 7 }), /sub is not text/],
@@ -260,8 +262,10 @@ test('a token that is not exactly what the issuer signs is refused', async () =>
     'a sub that is too long': [await signed({ sub: 'é'.repeat(65) }), /128 bytes/],
     nothing: ['x', /compact JWS/],
   };
-  for (const [what, [token, why]] of Object.entries(tokens))
+  for (const [what, [token, why]] of Object.entries(tokens)) {
     assertRefused(await exchange(token), 'invalid_request', why, what);
+    assert.equal((await exchange(token, { audience: '' })).status, 400, what);
+  }
   assert.equal((await exchange(await signed({ exp: now() - 20, nbf: now() + 20, iat: now() }))).status, 200);
   assertRefused(await exchange(await signed({ iss: `${ISS}/` })), 'invalid_target', /No such audience/);
 });
@@ -367,4 +371,14 @@ test('an issuer is put, read, listed and deleted, and each bad field is named', 
     const { status, body } = await put(tenant, fields);
     assert.deepEqual([status, body.errors?.[0].pointer], [400, pointer], JSON.stringify([fields, body]));
   }
+});
+
+test('without its database the service says in the form of OAuth when to try again', async () => {
+  const { pool } = service.database;
+  await pool.query('alter table issuer rename to issuer_away');
+  const { status, body, headers } = await exchange(await signed(), { audience: '' });
+  await pool.query('alter table issuer_away rename to issuer');
+  assert.deepEqual([status, body.error], [503, 'temporarily_unavailable']);
+  assert.deepEqual([headers.get('retry-after'), headers.get('cache-control')], ['1', 'no-store']);
+  assert.equal((await exchange(await signed())).status, 200);
 });

@@ -8,7 +8,7 @@ import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, test } from 'node:test';
 import { decodeProtectedHeader, exportJWK, generateKeyPair } from 'jose';
-import Provider from 'oidc-provider';
+import { Provider } from 'oidc-provider';
 import { eventually, startService, type Answer, type Json } from './harness.ts';
 
 const COOLDOWN_MS = 300;
@@ -17,7 +17,7 @@ const CLIENT = 'chat-client';
 const REDIRECT = 'https://chat.example/signed-in';
 const API = 'urn:chat';
 
-let listener: RequestListener;
+let listener: (...asked: Parameters<RequestListener>) => unknown;
 let fetches = 0;
 const server = createServer((request, response) => {
   if (request.url === '/jwks') fetches += 1;
@@ -42,7 +42,7 @@ async function startProvider(...algs: string[]): Promise<void> {
     }),
   );
   const provider = new Provider(issuer, {
-    jwks: { keys: keys as never },
+    jwks: { keys },
     cookies: { keys: ['secret'] },
     clients: [
       {
@@ -189,7 +189,7 @@ test('keys that the provider rotates are found, and asked for no more often than
 test('while the keys can’t be had, it is said when to try again, and why', async () => {
   const token = await accessToken();
   const good = listener;
-  const answers: [RequestListener, RegExp][] = [
+  const answers: [typeof listener, RegExp][] = [
     [(_, response) => void response.writeHead(302, { location: `${issuer}/jwks2` }).end(), /answers 302/],
     [(_, response) => void response.end('<html>'), /JWK set/],
     [(_, response) => void response.end('x'.repeat(300_000)), /answers more than 262144 bytes/],
