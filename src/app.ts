@@ -20,12 +20,14 @@ import { answerOnce } from './edge/idempotency.ts';
 import { answerHeaders, pageHeaders } from './edge/headers.ts';
 import { identities } from './edge/identities.ts';
 import { userImport } from './edge/imports.ts';
+import { issuers as issuerRoutes } from './edge/issuers.ts';
 import { keys as keyRoutes } from './edge/keys.ts';
 import { createRequestIds, describeError, ORIGIN } from './edge/logging.ts';
 import { me } from './edge/me.ts';
 import { merges } from './edge/merges.ts';
 import { messages } from './edge/messages.ts';
 import { createEdgeMeters } from './edge/meters.ts';
+import { oauth } from './edge/oauth.ts';
 import { openapi } from './edge/openapi.ts';
 import { presence } from './edge/presence.ts';
 import { problems, refuseMalformed, sendProblem, toImidError } from './edge/problems.ts';
@@ -52,6 +54,7 @@ import { createMergers } from './identity/mergers.ts';
 import { createRegistry } from './identity/registry.ts';
 import { createRehearsals } from './identity/rehearsal.ts';
 import { createRenaming } from './identity/renaming.ts';
+import { createOutbound } from './outbound.ts';
 import { createReadiness } from './readiness.ts';
 import { completeLimits } from './routing/limits.ts';
 import { createBell } from './routing/bell.ts';
@@ -65,6 +68,8 @@ import type { Database } from './store/database.ts';
 import { createApiKeys } from './tokens/api_keys.ts';
 import { createBox } from './tokens/box.ts';
 import { createKeptAnswers } from './tokens/kept_answers.ts';
+import { createExchange } from './tokens/exchange.ts';
+import { createIssuers } from './tokens/issuers.ts';
 import { createKeys } from './tokens/keys.ts';
 import { createRevocations, type News } from './tokens/revocations.ts';
 import { keepSecret } from './tokens/secrets.ts';
@@ -112,6 +117,10 @@ export interface AppOptions {
   idempotencyMs?: number | undefined;
   /** In milliseconds: how long such a key is held for a process that may have ended. */
   idempotencyLeaseMs?: number | undefined;
+  /** URLs of customers may be http, and at private addresses. */
+  allowPrivateUrls?: boolean | undefined;
+  /** In milliseconds: how often an issuer is asked for a key that it hasn't published. */
+  jwksCooldownMs?: number | undefined;
 }
 
 const BODY_MAX_BYTES = 2 * 1024 * 1024;
@@ -223,6 +232,9 @@ export async function createApp(options: AppOptions) {
     leaseMs: options.idempotencyLeaseMs,
     log,
   });
+  const outbound = createOutbound({ allowPrivate: options.allowPrivateUrls ?? false });
+  const issuers = createIssuers({ database, outbound, cooldownMs: options.jwksCooldownMs });
+  const exchange = createExchange({ issuers, clock: database.clock });
   const access = createAccess({ adminKey, apps, apiKeys, tokens, directory });
   const router = await createRouter({
     database,
@@ -317,6 +329,14 @@ export async function createApp(options: AppOptions) {
     metrics,
     findFaults: createReadiness({ database, router, isDraining: () => isDraining }),
   });
+  await app.register(
+    async (open) => {
+      await open.register(cors, forPages);
+      open.addHook('onRequest', quotas.takeAddress);
+      await open.register(oauth, { apps, directory, registry, tokens, exchange });
+    },
+    { prefix: '/oauth' },
+  );
   await app.register(async (admin) => {
     admin.addHook('onRequest', quotas.refuseAddress);
     admin.addHook('onError', quotas.countRefused);
@@ -344,6 +364,7 @@ export async function createApp(options: AppOptions) {
       await backend.register(schemeUse, { directory, router });
       await backend.register(tokenIssue, { tokens, directory });
       await backend.register(tokenRevocation, { revocations, directory });
+      await backend.register(issuerRoutes, { issuers });
       await backend.register(messages, { directory, router });
       await backend.register(presence, { directory, router });
       await backend.register(contacts, { directory, contactBook });

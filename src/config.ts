@@ -36,6 +36,8 @@ export interface Config {
   /** Whose X-Forwarded-For is believed. Undefined: nobody's. */
   readonly trustedProxies: readonly string[] | undefined;
   readonly maxQueuedMessages: number | undefined;
+  /** URLs of customers may be http, and at private addresses. */
+  readonly allowPrivateUrls: boolean;
   readonly pingMs: number | undefined;
   readonly drainTimeoutMs: number | undefined;
   readonly idempotencyMs: number | undefined;
@@ -102,6 +104,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
       address: parseQuota('IMID_QUOTA_ADDRESS', env.IMID_QUOTA_ADDRESS),
     },
     trustedProxies: parseProxies(env.IMID_TRUSTED_PROXIES),
+    allowPrivateUrls: parseSwitch('IMID_ALLOW_PRIVATE_URLS', env.IMID_ALLOW_PRIVATE_URLS),
     maxQueuedMessages: parseInteger(
       'IMID_MAX_QUEUED_MESSAGES',
       env.IMID_MAX_QUEUED_MESSAGES,

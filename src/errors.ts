@@ -67,6 +67,27 @@ export class ImidError extends Error {
   }
 }
 
+/** What the token endpoint may answer (RFC 6749 section 5.2, RFC 8693 section 2.2.2), with its HTTP status. */
+export const oauthErrorCodes = {
+  invalid_request: { status: 400 },
+  invalid_scope: { status: 400 },
+  invalid_target: { status: 400 },
+  unsupported_grant_type: { status: 400 },
+  temporarily_unavailable: { status: 503 },
+} as const;
+
+export type OauthErrorCode = keyof typeof oauthErrorCodes;
+
+/** Thrown where only the token endpoint answers. */
+export class OauthError extends ImidError {
+  readonly oauthCode: OauthErrorCode;
+
+  constructor(oauthCode: OauthErrorCode, detail: string, more: { cause?: unknown } = {}) {
+    super('invalid_request', detail, more);
+    this.oauthCode = oauthCode;
+  }
+}
+
 /** What a caller is told of anything thrown: a lost database is `unavailable`, and nothing internal gets out. */
 export function asImidError(thrown: unknown): ImidError {
   if (thrown instanceof ImidError) return thrown;

@@ -70,6 +70,7 @@ async function start(config: Config, open: (() => Promise<unknown>)[]): Promise<
     quotas: config.quotas,
     trustedProxies: config.trustedProxies,
     maxQueuedMessages: config.maxQueuedMessages,
+    allowPrivateUrls: config.allowPrivateUrls,
     pingMs: config.pingMs,
     drainTimeoutMs: config.drainTimeoutMs,
     idempotencyMs: config.idempotencyMs,

@@ -53,7 +53,8 @@ function expandOperation(name: string, described: Schema, expand: Expand): Templ
   const expandPart = (part: 'path' | 'query'): Fields[] => {
     const ofPart = [...parameters.values()].filter((each) => each.in === part);
     const values = (field: string): unknown[] => {
-      if (part === 'path' && !(field in FORMS)) throw new Error(`${name}: say what form a ${field} has`);
+      if (part === 'path' && !(field in FORMS) && !PLAIN.has(field))
+        throw new Error(`${name}: say what form a ${field} has`);
       const { schema, example } = parameters.get(`${part} ${field}`);
       return expand(schema, { part, pointer: `/${part}/${field}`, example, isGuess: false });
     };

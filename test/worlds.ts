@@ -36,7 +36,7 @@ async function done(asked: Promise<Answer>): Promise<Json> {
   return body;
 }
 
-/** An app with alice and carol (uids), bob and dave (registered), their messages, contacts and tokens, two keys, and two events. */
+/** An app with alice and carol (uids), bob and dave (registered), their messages, contacts and tokens, two keys, two issuers, and two events. */
 export async function createWorld(service: Service, schemes?: string[], mark = ''): Promise<World> {
   const app = await service.createApp();
   const call = (method: string, path: string, body?: unknown) => done(app.call(method, path, body));
@@ -64,6 +64,12 @@ export async function createWorld(service: Service, schemes?: string[], mark = '
   }
   for (const uid of ['eve', 'evelyn'])
     await call('POST', `/identities/${app.appId}:carol/merge`, { from: { uid } });
+  for (const name of ['customer-1', 'customer-2'])
+    await call('PUT', `/issuers/${name}`, {
+      issuer: `https://${name}.example`,
+      audience: `chat${mark}`,
+      jwksUrl: `https://${name}.example/jwks${mark}`,
+    });
   const { keyId } = await call('POST', '/keys', { name: `second${mark}` });
   const credentials = {
     admin: ADMIN_KEY,

@@ -48,6 +48,32 @@ const [QUOTE, BACKSLASH, BRACKET, BRACE] = Buffer.from('"\\[{') as unknown as [
   number,
 ];
 
+/**
+ * A form (RFC 6749 appendix B): each parameter at most once (section 3.2), and one without a value is none. Gives
+ * `invalid_request`.
+ */
+export function parseForm(
+  _request: unknown,
+  body: Buffer,
+  done: (error: Error | null, body?: unknown) => void,
+): void {
+  const form: Record<string, string> = {};
+  const seen = new Set<string>();
+  for (const pair of body.toString('latin1').split('&')) {
+    const at = pair.indexOf('=');
+    const [name, value] = [at < 0 ? pair : pair.slice(0, at), at < 0 ? '' : pair.slice(at + 1)].map((part) =>
+      /^[ -~]*$/.test(part) ? tryUnescape(part.replaceAll('+', ' ')) : undefined,
+    );
+    if (name === undefined || value === undefined)
+      return done(new ImidError('invalid_request', 'The form is not in percent-encoded UTF-8.'));
+    if (seen.has(name))
+      return done(new ImidError('invalid_request', `The parameter ${name.slice(0, 40)} stands twice.`));
+    seen.add(name);
+    if (value !== '') Object.defineProperty(form, name, { value, enumerable: true });
+  }
+  done(null, form);
+}
+
 /** A query as names and values; a repeated name makes a list. Never throws: `refuseBadQuery` does, where it is heard. */
 export function parseQuery(text: string): Record<string, string | string[]> {
   const query: Record<string, string | string[]> = Object.create(null);

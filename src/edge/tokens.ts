@@ -86,8 +86,8 @@ export const tokenIssue: FastifyPluginAsyncTypebox<{ tokens: Tokens; directory: 
   );
 };
 
-/** The imId in the scheme of the address: composed without any I/O, registered by looking the user up. */
-async function subjectOf(directory: Directory, app: App, address: Address): Promise<ImId> {
+/** The imId in the scheme of the address: composed without any I/O, registered by looking the user up. Throws `not_found`, `scheme_disabled`. */
+export async function subjectOf(directory: Directory, app: App, address: Address): Promise<ImId> {
   if (schemeOfAddress(address) === 'composed') {
     const target = readAddress(app, address);
     if (target.by === 'name') return composeImId(app.id, target.name);

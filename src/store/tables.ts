@@ -48,6 +48,20 @@ export interface Tables {
     sealed: string | null;
     expires_at: Date;
   };
+  issuer: {
+    app_id: number;
+    name: string;
+    issuer: string;
+    audiences: string[];
+    jwks_url: string | null;
+    jwks: string | null;
+    algorithms: string[];
+    subject_claim: string;
+    clock_skew_seconds: number;
+    registers: boolean;
+    created_at: Generated<Date>;
+    changed_at: Generated<Date>;
+  };
   identity: {
     app_id: number;
     id: Generated<number>;

@@ -16,6 +16,7 @@ import {
   type Scheme,
 } from '../ids.ts';
 import type { Clock } from '../store/clock.ts';
+import { readCompact } from './compact.ts';
 import type { Keys } from './keys.ts';
 import { TTL_DEFAULT_SECONDS, TTL_MAX_SECONDS } from './ttl.ts';
 
@@ -23,7 +24,6 @@ const TOKEN_TYPE = 'imid+jwt';
 const TOKEN_MAX_LENGTH = 4_096;
 /** By how much the clocks of two processes may differ. */
 const CLOCK_TOLERANCE_MS = 1_000;
-const COMPACT_JWS = /^([\w-]+)\.([\w-]+)\.([\w-]+)$/;
 
 /** What a token says, checked. */
 export interface Claims {
@@ -134,19 +134,9 @@ function audienceOf(appId: AppId): string {
 
 type Part = Record<string, unknown> & { text: string };
 
-/** Header and payload of a canonical compact JWS (RFC 7515 section 3.1), which jose reads far more leniently. */
 function readParts(token: string): { header: Part; payload: Part } {
-  const [, header, payload, signature] = (token.length <= TOKEN_MAX_LENGTH && COMPACT_JWS.exec(token)) || [];
-  if (header === undefined || payload === undefined || signature === undefined)
-    throw refused('it is not a compact JWS');
-  decode(signature);
-  return { header: readJson(decode(header)), payload: readJson(decode(payload)) };
-}
-
-function decode(part: string): string {
-  const bytes = Buffer.from(part, 'base64url');
-  if (bytes.toString('base64url') !== part) throw refused('it is not in canonical base64url');
-  return bytes.toString();
+  const { header, payload } = readCompact(token, TOKEN_MAX_LENGTH, refused);
+  return { header: readJson(header.toString()), payload: readJson(payload.toString()) };
 }
 
 function readJson(text: string): Part {
