@@ -124,7 +124,7 @@ test('a URL that could never be asked is refused before it is', async () => {
   ];
   for (const host of hosts) {
     assert.equal(guarded.faultOf(`https://${host}/jwks`), 'is at a private or reserved address', host);
-    await assert.rejects(guarded.fetch(`https://${host}/jwks`, LIMITS), OutboundError);
+    await assert.rejects(guarded.fetch(`https://${host}/jwks`, LIMITS), { message: /private or reserved/ });
   }
   const others = {
     'must begin with https://': ['http://a.example', 'ftp://a.example', 'file:///etc/passwd', 'data:,1'],

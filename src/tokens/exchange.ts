@@ -117,7 +117,8 @@ function reasonOf(error: Error): string {
   if (error instanceof errors.JWTClaimValidationFailed)
     return error.claim === 'nbf' ? 'it is not good yet' : `its ${error.claim} is not one that the app trusts`;
   if (error instanceof errors.JOSEAlgNotAllowed) return 'its alg is not one that the app trusts';
-  if (error instanceof errors.JWKSMultipleMatchingKeys) return 'it needs a kid, since several keys fit';
+  if (error instanceof errors.JWKSMultipleMatchingKeys)
+    return 'several keys of its issuer fit it, so that it needs a kid of its own';
   if (error instanceof errors.JWKSNoMatchingKey) return 'its issuer has no such key';
   return 'its signature is not good';
 }

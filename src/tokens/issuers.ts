@@ -140,12 +140,8 @@ async function fetchKeys(outbound: Outbound, url: string): Promise<{ keys: Recor
   const keys = parseKeys(body);
   if (!keys || keys.length > JWKS_MAX_KEYS)
     throw new OutboundError(`answers something else than a JWK set of at most ${JWKS_MAX_KEYS} keys`);
-  const good = keys
-    .filter((key) => !faultOfJwk(key))
-    .map((key) => pickPublic(key as Record<string, unknown>));
-  // Which of two keys with one kid is meant can't be known.
-  const counts = Map.groupBy(good, (key) => key['kid']);
-  return { keys: good.filter(({ kid }) => kid === undefined || counts.get(kid)!.length === 1) };
+  const good = keys.filter((key) => !faultOfJwk(key)) as Record<string, unknown>[];
+  return { keys: good.map(pickPublic) };
 }
 
 function parseKeys(body: Buffer): unknown[] | undefined {
