@@ -56,7 +56,12 @@ const Form = Type.Object(
     requested_token_type: Type.Optional(Type.String({ enum: [JWT_TYPE, ACCESS_TYPE] })),
     device_id: Type.Optional({ ...DeviceId, description: 'The only device that the token connects.' }),
   },
-  { additionalProperties: true },
+  {
+    additionalProperties: true,
+    examples: [
+      { grant_type: GRANT_TYPE, subject_token: 'eyJ…', subject_token_type: JWT_TYPE, audience: 'imid:1' },
+    ],
+  },
 );
 
 const Granted = Type.Object(

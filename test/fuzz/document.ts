@@ -77,7 +77,7 @@ export function readDocument(yaml: string): FuzzDocument {
     if (Object.keys(contents).length === 0) return reply.text === '' ? undefined : 'a body is not declared';
     const content = contents[reply.type];
     if (content === undefined) return `the type ${reply.type} is not declared`;
-    if (reply.status >= 400) {
+    if (reply.status >= 400 && reply.type === 'application/problem+json') {
       const { code } = parseText(reply.text);
       const codes = content.examples ? Object.keys(content.examples) : [content.example?.code ?? code];
       return codes.includes(code) ? undefined : `the code ${code} is not declared`;
@@ -108,7 +108,9 @@ export function readDocument(yaml: string): FuzzDocument {
     faultOf(reply, operation) {
       if (reply.status >= 500) return 'the service failed';
       const isBare = reply.method === 'HEAD';
-      if (reply.status >= 400 && !isBare) {
+      // An endpoint of OAuth refuses in a form of its own, and declares it.
+      const isOwnForm = operation?.responses[reply.status]?.content?.['application/json'] !== undefined;
+      if (reply.status >= 400 && !isBare && !isOwnForm) {
         const fault = faultOfProblem(reply);
         if (fault !== undefined) return fault;
       }
