@@ -165,14 +165,6 @@ test('other spellings of a good token are refused', async () => {
   await assertRefused(jwe, 'a JWE');
 });
 
-test('every single character of a good token counts', async () => {
-  for (let i = 0; i < good.length; i += 7) {
-    const other = good[i] === 'A' ? 'B' : 'A';
-    if (good[i] === '.') continue;
-    await assertRefused(good.slice(0, i) + other + good.slice(i + 1), `character ${i}`);
-  }
-});
-
 test('a token of one app shows nothing of another', async () => {
   const other = await service.createApp();
   const answer = await service.call('GET', `/v1/apps/${other.appId}/identities`, { key: good });
