@@ -2,6 +2,7 @@
 // written once more from what was read in it, and has to be the same. So the header chooses nothing but a kid among our own
 // keys, and nothing is said twice, otherwise, or besides. Whom a token acts for is not decided here.
 
+import { isUtf8 } from 'node:buffer';
 import { errors, jwtVerify, SignJWT, type JWTPayload } from 'jose';
 import { ImidError } from '../errors.ts';
 import {
@@ -136,16 +137,19 @@ type Part = Record<string, unknown> & { text: string };
 
 function readParts(token: string): { header: Part; payload: Part } {
   const { header, payload } = readCompact(token, TOKEN_MAX_LENGTH, refused);
-  return { header: readJson(header.toString()), payload: readJson(payload.toString()) };
+  return { header: readJson(header), payload: readJson(payload) };
 }
 
-function readJson(text: string): Part {
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === 'object' && value !== null) return { ...value, text };
-  } catch {
-    // falls through to the one refusal
-  }
+function readJson(bytes: Buffer): Part {
+  // Or what it says couldn't be told from what it is read as.
+  if (isUtf8(bytes))
+    try {
+      const text = bytes.toString();
+      const value: unknown = JSON.parse(text);
+      if (typeof value === 'object' && value !== null) return { ...value, text };
+    } catch {
+      // falls through to the one refusal
+    }
   throw refused('it is not JSON inside');
 }
 
