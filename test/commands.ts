@@ -10,6 +10,7 @@ import { text } from 'node:stream/consumers';
 import { after } from 'node:test';
 import type { Service, Tenant } from './harness.ts';
 import { keepOutput } from './logs.ts';
+import { INHERITED } from './process.ts';
 
 const MAIN = new URL('../src/cli/main.ts', import.meta.url).pathname;
 
@@ -30,7 +31,10 @@ export function createCommands() {
       args: string[],
       { env = {}, stdin = '' }: { env?: Record<string, string>; stdin?: string | Buffer } = {},
     ): Promise<Run> {
-      const child = spawn(process.execPath, [MAIN, ...args], { cwd: directory, env });
+      const child = spawn(process.execPath, [MAIN, ...args], {
+        cwd: directory,
+        env: { ...INHERITED, ...env },
+      });
       keepOutput(child.stdout, child.stderr);
       child.stdin.on('error', () => {}).end(stdin);
       const [stdout, stderr, [code]] = await Promise.all([

@@ -10,6 +10,11 @@ import { keepOutput } from './logs.ts';
 
 const MAIN = new URL('../src/main.ts', import.meta.url).pathname;
 const BANNER_MS = 60_000;
+/** What a process needs to start, and to start fast, of the environment of the run. */
+export const INHERITED = {
+  PATH: process.env['PATH']!,
+  NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE']!,
+};
 
 export class Process {
   readonly child: ChildProcess;
@@ -17,7 +22,7 @@ export class Process {
 
   constructor(env: Record<string, string>) {
     this.child = spawn(process.execPath, [MAIN], {
-      env: { PATH: process.env['PATH'], LOG_LEVEL: 'error', PORT: '0', ...env },
+      env: { ...INHERITED, LOG_LEVEL: 'error', PORT: '0', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     keepOutput(this.child.stdout, this.child.stderr);

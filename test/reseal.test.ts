@@ -11,12 +11,11 @@ import { createDatabase, startService, type Service } from './harness.ts';
 import { makeDirectory } from './process.ts';
 
 const { run } = createCommands();
-const PATH = process.env['PATH']!;
 const [OLD, NEW] = ['the-old-secret-of-a-test', 'the-new-secret-of-a-test'];
 
 const urlOf = ({ user, host, port }: pg.PoolConfig, name: string) =>
   `postgres://${user}@localhost:${port}/${name}?host=${host}`;
-const reseal = (env: Record<string, string>) => run(['reseal'], { env: { PATH, ...env } });
+const reseal = (env: Record<string, string>) => run(['reseal'], { env });
 
 /** What needs the secret: signing, and finding former names by their hashes. */
 async function assertWhole(service: Service, token: string, apiKey: string, path: string): Promise<void> {

@@ -18,8 +18,7 @@ import {
 import { makeDirectory, Process } from './process.ts';
 
 const { run } = createCommands();
-const PATH = process.env['PATH']!;
-const restored = (env: Record<string, string>) => run(['restored'], { env: { PATH, ...env } });
+const restored = (env: Record<string, string>) => run(['restored'], { env });
 
 const urlOf = ({ user, host, port }: pg.PoolConfig, name: string) =>
   `postgres://${user}@localhost:${port}/${name}?host=${host}`;

@@ -51,7 +51,10 @@ export function createBodyTimeouts({ bodyMs }: Timeouts) {
     /** A hook for when a request was answered: what still comes of it is let go by, though not for ever. */
     closeUnread({ raw }: FastifyRequest, _reply: FastifyReply, done: () => void): void {
       if (!raw.complete && !raw.destroyed) {
-        const timer = setTimeout(() => raw.destroy(), bodyMs);
+        const timer = setTimeout(() => {
+          // All of it has come, and the connection is another request's by now.
+          if (!raw.complete) raw.destroy();
+        }, bodyMs);
         timer.unref();
         raw.once('close', () => clearTimeout(timer));
       }
@@ -62,12 +65,20 @@ export function createBodyTimeouts({ bodyMs }: Timeouts) {
 
 /** What comes in, piece by piece; throws `request_timeout` where the next one doesn't come. */
 export async function* readPatiently<T>(pieces: AsyncIterator<T>, idleMs: number): AsyncGenerator<T> {
-  for (;;) {
-    const late = Promise.withResolvers<never>();
-    const timer = setTimeout(() => late.reject(tooLate('The next piece of the body')), idleMs);
-    const step = await Promise.race([pieces.next(), late.promise]).finally(() => clearTimeout(timer));
-    if (step.done) return;
-    yield step.value;
+  let isWaiting = false;
+  try {
+    for (;;) {
+      const late = Promise.withResolvers<never>();
+      const timer = setTimeout(() => late.reject(tooLate('The next piece of the body')), idleMs);
+      isWaiting = true;
+      const step = await Promise.race([pieces.next(), late.promise]).finally(() => clearTimeout(timer));
+      isWaiting = false;
+      if (step.done) return;
+      yield step.value;
+    }
+  } finally {
+    // Lets go of the stream, so that the rest can flow by; one that is waited for can't be let go of.
+    if (!isWaiting) await pieces.return?.();
   }
 }
 
