@@ -26,8 +26,11 @@ const FORMS: Record<string, Form[]> = {
   jti: ['jti'],
   epoch: ['epoch'],
 };
-/** Texts for people, which name nothing. */
-const PLAIN = new Set(['name', 'displayName', 'title', 'body', 'allowedOrigins']);
+/** Texts for people, and what is said of somebody else's service, which name nothing here. */
+const PLAIN = new Set([
+  ...['name', 'displayName', 'title', 'body', 'allowedOrigins'],
+  ...['issuer', 'audience', 'subjectClaim', 'jwksUrl'],
+]);
 const PLAIN_VALUES: Record<string, unknown> = { boolean: true, integer: 1, number: 1, any: 'anything' };
 const ADDRESS = ['uid', 'userId', 'imId'] as const;
 
