@@ -2,10 +2,17 @@
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { deleteDeadProcesses } from '../src/store/connections.ts';
+import { keepKeyFile } from '../src/store/key_files.ts';
+import { deleteOverRevocations } from '../src/store/revocations.ts';
+import { createBox } from '../src/tokens/box.ts';
+import { createCommands } from './commands.ts';
 import { createDatabase, eventually, startService, type Json, type Service, type Tenant } from './harness.ts';
+import { makeDirectory } from './process.ts';
 
+const { run } = createCommands();
 const [OLD, NEW] = ['the-old-secret-of-a-test', 'the-new-secret-of-a-test'];
 const codeOf = async (service: Service, token: string, query = ''): Promise<string | undefined> =>
   (await service.call('GET', `/v1/me${query}`, { key: token })).body.code;
@@ -136,4 +143,84 @@ test('while the secret is rotated as documented, keys that got out can be droppe
   await new Promise((resolve) => setTimeout(resolve, 4_500));
   assert.equal(await codeOf(between, token), undefined);
   assert.equal(await codeOf(before, token), undefined);
+});
+
+test('a key that was dropped is in the trail, also where the process that did it fails right after', async () => {
+  const { name, connection } = await createDatabase();
+  const at = { name, connection };
+  const before = await startService({ at, app: { secret: OLD } });
+  const between = await startService({ at, app: { secret: NEW, formerSecret: OLD } });
+  const inState = async (state: string): Promise<Json[]> =>
+    (await between.call('GET', '/v1/keys')).body.items.filter((key: Json) => key.state === state);
+  for (const { kid } of await inState('next'))
+    assert.equal((await between.call('DELETE', `/v1/keys/${kid}`)).status, 204);
+  const [{ kid }] = (await inState('current')) as [Json];
+  await before.call('DELETE', `/v1/keys/${kid}`); // 503: the one that signs now is sealed under the new secret
+  const { rows } = await between.database.pool.query('select from signing_key where kid = $1', [kid]);
+  assert.equal(rows.length, 0);
+  const { body } = await between.call('GET', '/v1/audit?action=signing_key.revoke');
+  assert.ok(body.items.some((event: Json) => event.target === kid));
+});
+
+test('the secret in the data directory is not replaced while a process runs that has the old one', async () => {
+  const directory = await makeDirectory();
+  const { key: old } = await keepKeyFile(join(directory, 'secret.key'), 'ims_');
+  const { name, connection } = await createDatabase();
+  const running = await startService({ at: { name, connection }, app: { secret: old } });
+  const { user, host, port } = connection;
+  const env = {
+    PATH: process.env['PATH']!,
+    DATABASE_URL: `postgres://${user}@localhost:${port}/${name}?host=${host}`,
+    IMID_DATA_DIR: directory,
+  };
+  const { code, stdout } = await run(['reseal'], { env });
+  const rotated = await running.call('POST', '/v1/keys/rotate');
+  const { key } = await keepKeyFile(join(directory, 'secret.key'), 'ims_');
+  const box = createBox(key);
+  const { rows } = await running.database.pool.query<{ sealed: string }>(
+    'select sealed_private_jwk as sealed from signing_key where sealed_private_jwk is not null',
+  );
+  for (const { sealed } of rows) await box.open('signing-key', sealed); // or the service won't start again one day
+  assert.equal(rotated.status, 200);
+  assert.notEqual(code, 0, stdout);
+});
+
+test('a process that comes back within the time it may be blind closes what was revoked meanwhile', async () => {
+  const deaf = await startService({
+    on: first,
+    app: { natsUrl: 'nats://127.0.0.1:1', heartbeatMs: 2_000, maxBlindMs: 3_600_000 },
+  });
+  const app = await first.createApp();
+  const live = await deaf.connect(await app.token({ uid: 'bob' }));
+  assert.equal((await revoke(app, { uid: 'bob' })).status, 204);
+  // More than ten minutes go by.
+  const { pool, kysely } = first.database;
+  await pool.query("update revocation set expires_at = now() - interval '1 second' where app_id = $1", [
+    app.appId,
+  ]);
+  await deleteOverRevocations(kysely);
+  assert.equal((await live.waitClosed()).code, 4502);
+});
+
+test('two processes that are to sign differently don’t take turns for ever', async () => {
+  const { name, connection } = await createDatabase();
+  const at = { name, connection };
+  const a = await startService({ at, app: { heartbeatMs: 200 } });
+  const b = await startService({ at, app: { heartbeatMs: 200, signingAlg: 'EdDSA' } });
+  const { pool } = a.database;
+  const minute = async (): Promise<void> => {
+    await pool.query("update signing_key set created_at = created_at - interval '2 minutes'");
+    await pool.query('update service set keys_version = keys_version + 1');
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  };
+  const retired = async (): Promise<number> =>
+    (await pool.query("select from signing_key where state = 'retired'")).rows.length;
+  for (let i = 0; i < 3; i += 1) await minute();
+  for (const service of [a, b]) {
+    assert.equal((await service.call('POST', '/v1/keys/rotate')).status, 200);
+    await minute();
+  }
+  const before = await retired();
+  for (let i = 0; i < 6; i += 1) await minute();
+  assert.ok((await retired()) - before <= 2, `${(await retired()) - before} keys were retired`);
 });
