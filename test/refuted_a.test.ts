@@ -224,3 +224,36 @@ test('two processes that are to sign differently don’t take turns for ever', a
   for (let i = 0; i < 6; i += 1) await minute();
   assert.ok((await retired()) - before <= 2, `${(await retired()) - before} keys were retired`);
 });
+
+test('a guest’s connection is closed when it is merged into a user that had its older tokens revoked', async () => {
+  const app = await first.createApp();
+  const carol = await app.register('carol');
+  const token = await app.token({ uid: 'guest' });
+  assert.equal((await revoke(app, { userId: 'carol' })).status, 204);
+  // A while goes by: what closes connections is forgotten.
+  const { pool, kysely } = first.database;
+  await pool.query("update revocation set expires_at = now() - interval '1 second' where app_id = $1", [
+    app.appId,
+  ]);
+  await deleteOverRevocations(kysely);
+  const later = await startService({ on: first });
+  const live = await later.connect(token);
+  const path = `${app.path}/identities/${carol}/merge`;
+  const merged = await later.call('POST', path, { key: app.apiKey, body: { from: { uid: 'guest' } } });
+  assert.equal(merged.status, 200);
+  assert.equal(await codeOf(later, token), 'token_revoked');
+  assert.equal((await live.waitClosed()).code, 4502);
+});
+
+test('a process that trusts nobody is not ready, and shows no keys that it can’t vouch for', async () => {
+  const { name, connection } = await createDatabase();
+  const at = { name, connection };
+  const before = await startService({ at, app: { secret: OLD, maxBlindMs: 1_000 } });
+  const between = await startService({ at, app: { secret: NEW, formerSecret: OLD } });
+  const { items } = (await between.call('GET', '/v1/keys')).body;
+  for (const { kid } of items as Json[]) await between.call('DELETE', `/v1/keys/${kid}`);
+  const app = await between.createApp();
+  const token = await app.token({ uid: 'bob' });
+  await eventually(async () => (await codeOf(before, token)) === 'unavailable');
+  assert.equal((await before.call('GET', '/readyz', { key: '' })).status, 503);
+});
