@@ -119,7 +119,7 @@ test('a device is revoked with the token it was last there with, though its proc
 test('while the secret is rotated as documented, a process with the old one opens what one with the new one keeps', async () => {
   const { name, connection } = await createDatabase();
   const at = { name, connection };
-  const before = await startService({ at, app: { secret: OLD, maxBlindMs: 3_000 } });
+  const former = await startService({ at, app: { secret: OLD, maxBlindMs: 3_000 } });
   const between = await startService({ at, app: { secret: NEW, formerSecret: OLD } });
   const app = await between.createApp();
   const headers = { 'idempotency-key': 'once' };
@@ -127,13 +127,13 @@ test('while the secret is rotated as documented, a process with the old one open
     service.call('POST', `${app.path}/tokens`, { key: app.apiKey, headers, body: { uid: 'bob' } });
   const told = await ask(between);
   assert.equal(told.status, 201);
-  assert.deepEqual([(await ask(before)).status], [201]);
+  assert.deepEqual([(await ask(former)).status], [201]);
 });
 
 test('while the secret is rotated as documented, keys that got out can be dropped', async () => {
   const { name, connection } = await createDatabase();
   const at = { name, connection };
-  const before = await startService({ at, app: { secret: OLD, maxBlindMs: 3_000 } });
+  const former = await startService({ at, app: { secret: OLD, maxBlindMs: 3_000 } });
   const between = await startService({ at, app: { secret: NEW, formerSecret: OLD } });
   const app = await between.createApp();
   const { items } = (await between.call('GET', '/v1/keys')).body;
@@ -142,20 +142,20 @@ test('while the secret is rotated as documented, keys that got out can be droppe
   const token = await app.token({ uid: 'bob' });
   await new Promise((resolve) => setTimeout(resolve, 4_500));
   assert.equal(await codeOf(between, token), undefined);
-  assert.equal(await codeOf(before, token), undefined);
+  assert.equal(await codeOf(former, token), undefined);
 });
 
 test('a key that was dropped is in the trail, also where the process that did it fails right after', async () => {
   const { name, connection } = await createDatabase();
   const at = { name, connection };
-  const before = await startService({ at, app: { secret: OLD } });
+  const former = await startService({ at, app: { secret: OLD } });
   const between = await startService({ at, app: { secret: NEW, formerSecret: OLD } });
   const inState = async (state: string): Promise<Json[]> =>
     (await between.call('GET', '/v1/keys')).body.items.filter((key: Json) => key.state === state);
   for (const { kid } of await inState('next'))
     assert.equal((await between.call('DELETE', `/v1/keys/${kid}`)).status, 204);
   const [{ kid }] = (await inState('current')) as [Json];
-  await before.call('DELETE', `/v1/keys/${kid}`); // 503: the one that signs now is sealed under the new secret
+  await former.call('DELETE', `/v1/keys/${kid}`); // 503: the one that signs now is sealed under the new secret
   const { rows } = await between.database.pool.query('select from signing_key where kid = $1', [kid]);
   assert.equal(rows.length, 0);
   const { body } = await between.call('GET', '/v1/audit?action=signing_key.revoke');
@@ -220,9 +220,9 @@ test('two processes that are to sign differently don’t take turns for ever', a
     assert.equal((await service.call('POST', '/v1/keys/rotate')).status, 200);
     await minute();
   }
-  const before = await retired();
+  const former = await retired();
   for (let i = 0; i < 6; i += 1) await minute();
-  assert.ok((await retired()) - before <= 2, `${(await retired()) - before} keys were retired`);
+  assert.ok((await retired()) - former <= 2, `${(await retired()) - former} keys were retired`);
 });
 
 test('a guest’s connection is closed when it is merged into a user that had its older tokens revoked', async () => {
@@ -248,12 +248,12 @@ test('a guest’s connection is closed when it is merged into a user that had it
 test('a process that trusts nobody is not ready, and shows no keys that it can’t vouch for', async () => {
   const { name, connection } = await createDatabase();
   const at = { name, connection };
-  const before = await startService({ at, app: { secret: OLD, maxBlindMs: 1_000 } });
+  const former = await startService({ at, app: { secret: OLD, maxBlindMs: 1_000 } });
   const between = await startService({ at, app: { secret: NEW, formerSecret: OLD } });
   const { items } = (await between.call('GET', '/v1/keys')).body;
   for (const { kid } of items as Json[]) await between.call('DELETE', `/v1/keys/${kid}`);
   const app = await between.createApp();
   const token = await app.token({ uid: 'bob' });
-  await eventually(async () => (await codeOf(before, token)) === 'unavailable');
-  assert.equal((await before.call('GET', '/readyz', { key: '' })).status, 503);
+  await eventually(async () => (await codeOf(former, token)) === 'unavailable');
+  assert.equal((await former.call('GET', '/readyz', { key: '' })).status, 503);
 });
