@@ -9,6 +9,8 @@ alter table device
   -- of the token that its last connection ended with
   add column last_jti uuid;
 alter table connection add column jti uuid;
+-- by an imId that went over to another row, what was revoked of the one that had it
+create index merger__im_id on merger (app_id, im_id) where im_id is not null;
 
 -- What processes follow. Of a single token it is all there is, until that would have expired; the rest stands above as well,
 -- and only closes connections that are open.

@@ -82,7 +82,7 @@ export interface AppOptions {
   /** Seals secrets at rest. */
   secret: string;
   /** What some may still be sealed under. */
-  formerSecret?: string | undefined;
+  otherSecret?: string | undefined;
   /** What tokens are signed with. */
   signingAlg?: SigningAlg | undefined;
   /** In milliseconds: how old a signing key gets before the next one signs. */
@@ -190,7 +190,7 @@ export async function createApp(options: AppOptions) {
   let isDraining = false;
 
   // The stages, each given what stands above it.
-  const box = createBox(secret, options.formerSecret);
+  const box = createBox(secret, options.otherSecret);
   const hashes = createHashes(await keepSecret(database, box, 'former-names'));
   const meters = createMeters(metrics);
   const rings = createRings({ database, processId, meters, log });
@@ -211,6 +211,8 @@ export async function createApp(options: AppOptions) {
     box,
     alg: options.signingAlg,
     maxAgeMs: options.signingKeyMaxAgeMs,
+    maxBlindMs: options.maxBlindMs,
+    log,
     onChange() {
       tellTrust();
       closeRevoked({ revoked: [], hasOtherKeys: true });
@@ -326,8 +328,9 @@ export async function createApp(options: AppOptions) {
   // The routes, by who may call them.
   await app.register(wellKnown, {
     keys,
+    revocations,
     metrics,
-    findFaults: createReadiness({ database, router, isDraining: () => isDraining }),
+    findFaults: createReadiness({ database, router, trust: revocations, isDraining: () => isDraining }),
   });
   await app.register(
     async (open) => {
@@ -363,7 +366,7 @@ export async function createApp(options: AppOptions) {
       await backend.register(userExport, { directory });
       await backend.register(schemeUse, { directory, router });
       await backend.register(tokenIssue, { tokens, directory });
-      await backend.register(tokenRevocation, { revocations, directory });
+      await backend.register(tokenRevocation, { revocations, directory, apps });
       await backend.register(issuerRoutes, { issuers });
       await backend.register(messages, { directory, router });
       await backend.register(presence, { directory, router });

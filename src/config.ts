@@ -18,7 +18,7 @@ export interface Config {
   /** Encrypts secrets at rest. Undefined: made at first start and kept in `directory`. */
   readonly secret: string | undefined;
   /** What some secrets may still be encrypted with. */
-  readonly formerSecret: string | undefined;
+  readonly otherSecret: string | undefined;
   /** Undefined, also for those that follow: as the service has it. */
   readonly signingAlg: (typeof SIGNING_ALGS)[number] | undefined;
   readonly signingKeyMaxAgeMs: number | undefined;
@@ -80,7 +80,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     3_600,
   );
   const signingKeyDays = parseInteger('IMID_SIGNING_KEY_DAYS', env.IMID_SIGNING_KEY_DAYS, 1, 3_650);
-  const maxBlindSeconds = parseInteger('IMID_MAX_BLIND_SECONDS', env.IMID_MAX_BLIND_SECONDS, 5, 3_600);
+  const maxBlindSeconds = parseInteger('IMID_MAX_BLIND_SECONDS', env.IMID_MAX_BLIND_SECONDS, 5, 300);
   const idempotencyHours = parseInteger('IMID_IDEMPOTENCY_HOURS', env.IMID_IDEMPOTENCY_HOURS, 1, 720);
   if (!LOG_LEVELS.includes(logLevel)) throw new Error(`LOG_LEVEL must be one of ${LOG_LEVELS.join(', ')}`);
   return {
@@ -195,10 +195,10 @@ export function readDatabaseConfig(
 /** What secrets are encrypted with. Throws an Error that names the variable. */
 export function readSecretConfig(
   env: NodeJS.ProcessEnv = process.env,
-): Pick<Config, 'secret' | 'formerSecret' | 'directory'> {
+): Pick<Config, 'secret' | 'otherSecret' | 'directory'> {
   return {
     secret: parseSecret('IMID_SECRET', env.IMID_SECRET),
-    formerSecret: parseSecret('IMID_FORMER_SECRET', env.IMID_FORMER_SECRET),
+    otherSecret: parseSecret('IMID_OTHER_SECRET', env.IMID_OTHER_SECRET),
     directory: env.IMID_DATA_DIR || '.data',
   };
 }

@@ -38,10 +38,10 @@ async function start(config: Config, open: (() => Promise<unknown>)[]): Promise<
     config.adminKey === undefined
       ? await keepKeyFile(join(config.directory, 'admin.key'), 'ima_')
       : undefined;
-  const { key: secret, former: formerSecret } =
+  const { key: secret, former: otherSecret } =
     config.secret === undefined
       ? await keepKeyFile(join(config.directory, 'secret.key'), 'ims_')
-      : { key: config.secret, former: config.formerSecret };
+      : { key: config.secret, former: config.otherSecret };
   const database = await openDatabase({
     connection: cluster ? { ...cluster.connection, ssl: false } : { connectionString: config.databaseUrl },
     allowUnsafe: config.allowUnsafePostgres,
@@ -58,7 +58,7 @@ async function start(config: Config, open: (() => Promise<unknown>)[]): Promise<
     database,
     adminKey: config.adminKey ?? admin!.key,
     secret,
-    formerSecret,
+    otherSecret,
     signingAlg: config.signingAlg,
     signingKeyMaxAgeMs: config.signingKeyMaxAgeMs,
     maxBlindMs: config.maxBlindMs,

@@ -8,13 +8,19 @@ import { createProbe } from './store/probe.ts';
 export interface ReadinessOptions {
   database: Database;
   router: Router;
+  trust: { readonly isBlind: boolean };
   isDraining: () => boolean;
 }
 
 const PATIENCE_MS = 1_000;
 
 /** Gives back a function that says what is in the way; nothing is when the service can serve. */
-export function createReadiness({ database, router, isDraining }: ReadinessOptions): () => Promise<string[]> {
+export function createReadiness({
+  database,
+  router,
+  trust,
+  isDraining,
+}: ReadinessOptions): () => Promise<string[]> {
   const probe = createProbe(() => findMissingMigrations(database.kysely), PATIENCE_MS);
 
   return async () => {
@@ -26,6 +32,7 @@ export function createReadiness({ database, router, isDraining }: ReadinessOptio
       faults.push(`The schema is not that of this version: it lacks ${missing.join(', ')}.`);
     const { isHeartbeatLate } = router.state;
     if (isHeartbeatLate) faults.push('The database has not taken note of this process for too long.');
+    if (trust.isBlind) faults.push('It has been unknown for too long which tokens count.');
     return faults;
   };
 }

@@ -24,6 +24,7 @@ before(async () => {
     database: service.database,
     box: createBox(SECRET),
     onChange() {},
+    log() {},
   });
   const { kid, privateKey } = keys.current();
   sign = (claims, header = {}) =>

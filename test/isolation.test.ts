@@ -229,6 +229,7 @@ test('a token for one app that names a user of another acts for nobody, even if 
       database: service.database,
       box: createBox(SECRET),
       onChange() {},
+      log() {},
     })
   ).current();
   const me = async (token: string, sub: string): Promise<Json> => {

@@ -2,8 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { randomUUID } from 'node:crypto';
 import { decodeJwt } from 'jose';
 import { makeUuidAt } from '../src/ids.ts';
+import { deleteDeadProcesses } from '../src/store/connections.ts';
 import { deleteOverRevocations } from '../src/store/revocations.ts';
 import { startGate } from './gate.ts';
 import {
@@ -37,6 +39,9 @@ const issue = async (app: Tenant, what: object): Promise<string> => {
 };
 const codeOf = async (token: string, service = first) =>
   (await service.call('GET', '/v1/me', { key: token })).body.code;
+
+const merge = (app: Tenant, into: string) =>
+  app.call('POST', `/identities/${into}/merge`, { from: { uid: 'guest' } });
 
 async function assertRevoked(token: string, query: Record<string, string> = {}): Promise<void> {
   for (const service of [first, second, deaf]) {
@@ -323,6 +328,116 @@ test('a revocation is kept until the token would be over, and no longer', async 
   assert.equal((await pool.query('select from revocation')).rowCount, 0);
 });
 
+test('what an app has revoked is refused on the process that was asked as soon as it has answered', async () => {
+  const app = await first.createApp();
+  const token = await app.token({ uid: 'bob' });
+  assert.equal(await codeOf(token), undefined);
+  assert.equal((await revoke(app, { all: true })).status, 204);
+  assert.equal(await codeOf(token), 'token_revoked');
+});
+
+test('what is revoked of a user that is being merged just then stays revoked', async () => {
+  const app = await first.createApp();
+  const bob = await app.register('bob');
+  const token = await app.token({ uid: 'guest' });
+  assert.equal(await codeOf(token), undefined);
+  const blocker = await first.database.pool.connect();
+  const waiting = async (): Promise<number> => {
+    const { rows } = await blocker.query(
+      "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+    );
+    return rows.length;
+  };
+  let merging, revoking;
+  try {
+    // Holds the merger up when it has the users' rows, and is not committed.
+    await blocker.query('begin');
+    await blocker.query('select from app where id = $1 for no key update', [app.appId]);
+    merging = merge(app, bob);
+    await eventually(async () => (await waiting()) === 1, 'the merger');
+    revoking = revoke(app, { uid: 'guest' });
+    await eventually(async () => (await waiting()) === 2, 'the revocation');
+  } finally {
+    await blocker.query('rollback');
+    blocker.release();
+  }
+  assert.equal((await merging).status, 200);
+  assert.equal((await revoking).status, 204);
+  assert.equal(await codeOf(token), 'token_revoked');
+});
+
+test('a device that both had when they were merged is revoked with the token that either was last there with', async () => {
+  const app = await first.createApp();
+  const carol = await app.register('carol');
+  await (await app.connect({ userId: 'carol' }, { device: 'phone' })).close();
+  const token = await app.token({ uid: 'guest' });
+  await (await first.connect(token, { device: 'phone' })).close();
+  const { pool } = first.database;
+  await eventually(async () => {
+    const { rows } = await pool.query('select from device where app_id = $1 and last_jti is not null', [
+      app.appId,
+    ]);
+    return rows.length === 2;
+  });
+  const merged = await merge(app, carol);
+  assert.ok(merged.status < 300, merged.text);
+  assert.equal((await revoke(app, { userId: 'carol', deviceId: 'phone' })).status, 204);
+  assert.equal(await codeOf(token), 'token_revoked');
+});
+
+test('what a registered user had revoked stays revoked when it is merged into one that gets its imId', async () => {
+  const app = await first.createApp();
+  await app.register('dora');
+  const token = await app.token({ userId: 'dora' });
+  assert.equal((await revoke(app, { userId: 'dora' })).status, 204);
+  assert.equal(await codeOf(token), 'token_revoked');
+  const path = `/identities/${app.appId}:guest/merge`;
+  const merged = await app.call('POST', path, { from: { userId: 'dora' } });
+  assert.equal(merged.status, 200, merged.text);
+  assert.equal(await codeOf(token), 'token_revoked');
+});
+
+test('a device is revoked with the token it was last there with, though its process has crashed since', async () => {
+  const app = await first.createApp();
+  const token = await app.token({ uid: 'erin' });
+  const client = await first.connect(token, { device: 'phone' });
+  const { pool, kysely } = first.database;
+  // As a process leaves it behind that was killed a minute ago.
+  const { rows } = await pool.query('select * from connection where app_id = $1', [app.appId]);
+  await client.close();
+  await eventually(async () => {
+    const left = await pool.query('select from connection where app_id = $1', [app.appId]);
+    return left.rows.length === 0;
+  });
+  await pool.query('update device set last_jti = null where app_id = $1', [app.appId]);
+  await pool.query(`insert into connection select * from json_populate_record(null::connection, $1)`, [
+    { ...rows[0], process_id: randomUUID() },
+  ]);
+  await deleteDeadProcesses(kysely);
+  assert.equal((await revoke(app, { uid: 'erin', deviceId: 'phone' })).status, 204);
+  assert.equal(await codeOf(token), 'token_revoked');
+});
+
+test('a guest’s connection is closed when it is merged into a user that had its older tokens revoked', async () => {
+  const app = await first.createApp();
+  const carol = await app.register('carol');
+  const token = await app.token({ uid: 'guest' });
+  assert.equal((await revoke(app, { userId: 'carol' })).status, 204);
+  // A while goes by: what closes connections is forgotten.
+  const { pool, kysely } = first.database;
+  await pool.query("update revocation set expires_at = now() - interval '1 second' where app_id = $1", [
+    app.appId,
+  ]);
+  await deleteOverRevocations(kysely);
+  const later = await startService({ on: first });
+  const live = await later.connect(token);
+  const path = `${app.path}/identities/${carol}/merge`;
+  const merged = await later.call('POST', path, { key: app.apiKey, body: { from: { uid: 'guest' } } });
+  assert.equal(merged.status, 200);
+  assert.equal(await codeOf(token, later), 'token_revoked');
+  assert.equal((await live.waitClosed()).code, 4502);
+});
+
 test('a process without news for too long trusts nobody, and does again when the news is back', async () => {
   const { name, connection } = await createDatabase();
   const gate = await startGate(connection);
@@ -342,6 +457,10 @@ test('a process without news for too long trusts nobody, and does again when the
   ])
     assert.deepEqual([(await asked).status, (await asked).body.code], [503, 'unavailable']);
   await assert.rejects(service.connect(token), { status: 503 });
+  // A key may be among its own that was dropped since.
+  assert.equal((await service.call('GET', '/.well-known/jwks.json', { key: '' })).status, 503);
+  const { body } = await service.call('GET', '/readyz', { key: '' });
+  assert.match(body.detail, /which tokens count/);
   gate.open();
   await eventually(async () => (await codeOf(token, service)) === undefined);
   await (await service.connect(token)).close();

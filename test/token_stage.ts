@@ -18,7 +18,7 @@ export const base64url = (text: string | Uint8Array): string =>
 export async function openStage(alg: SigningAlg) {
   const service = await startService({ app: { signingAlg: alg } });
   const box = createBox(SECRET);
-  const keys = await createKeys({ database: service.database, box, alg, onChange() {} });
+  const keys = await createKeys({ database: service.database, box, alg, onChange() {}, log() {} });
   const signer = keys.current();
   const looked: string[] = [];
   const options = {

@@ -2,6 +2,7 @@
 // that nobody takes a seq of before for one of now. Refuses to make a database where there is none.
 
 import type { Command } from 'commander';
+import { insertAuditEvents } from '../store/audit.ts';
 import { beginEpoch } from '../store/service.ts';
 import { onDatabase } from './database.ts';
 import { EXIT_CODES_HELP } from './failure.ts';
@@ -25,6 +26,7 @@ export function addRestored(program: Command): void {
     .action(() =>
       onDatabase(async (database) => {
         const { epoch, processes } = await beginEpoch(database.kysely);
+        await insertAuditEvents(database.kysely, [{ actor: 'operator', action: 'database.restore' }]);
         console.log(`The database has a new epoch, ${epoch}.`);
         if (processes > 0)
           console.log(

@@ -79,8 +79,10 @@ export function createAccess({ adminKey, apps, apiKeys, tokens, directory }: Acc
         request.actor = 'admin';
         return;
       }
-      if (await apiKeys.verify(credential)) throw new ImidError('forbidden', 'This needs the admin key.');
-      await refuseToken(credential, undefined);
+      const key = await apiKeys.verify(credential);
+      if (!key) return refuseToken(credential, undefined);
+      request.actor = key.id;
+      throw new ImidError('forbidden', 'This needs the admin key.');
     },
 
     async requireBackend(request: FastifyRequest): Promise<void> {

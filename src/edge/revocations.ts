@@ -2,6 +2,7 @@
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
+import type { Apps } from '../identity/apps.ts';
 import type { Directory } from '../identity/directory.ts';
 import type { Revocations } from '../tokens/revocations.ts';
 import { AppPath, backendProblems, DeviceId, ImIdText, Name } from './shapes.ts';
@@ -37,7 +38,8 @@ const Revocation = Type.Object(
 export const tokenRevocation: FastifyPluginAsyncTypebox<{
   revocations: Revocations;
   directory: Directory;
-}> = async (app, { revocations, directory }) => {
+  apps: Apps;
+}> = async (app, { revocations, directory, apps }) => {
   app.post(
     '/tokens/revoke',
     {
@@ -55,7 +57,7 @@ export const tokenRevocation: FastifyPluginAsyncTypebox<{
         body: Revocation,
         response: {
           204: Type.Null({ description: 'Revoked.' }),
-          ...backendProblems('scheme_disabled', 'payload_too_large'),
+          ...backendProblems('payload_too_large'),
         },
       },
     },
@@ -69,9 +71,11 @@ export const tokenRevocation: FastifyPluginAsyncTypebox<{
         request.audited = { target: jti };
       } else if (all) {
         await revocations.revokeApp(tenant.id);
+        apps.forget(tenant.id);
         request.audited = { target: 'all' };
       } else {
-        const user = await directory.resolve(tenant, address);
+        // Also of a scheme that is not in use any more: its tokens would count again when it is.
+        const user = await directory.resolve({ ...tenant, schemes: ['composed', 'registered'] }, address);
         await (deviceId === undefined
           ? revocations.revokeUser(tenant.id, user.id)
           : revocations.revokeDevice(tenant.id, user.id, deviceId));

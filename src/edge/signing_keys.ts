@@ -68,7 +68,7 @@ export const signingKeys: FastifyPluginAsyncTypebox<{ keys: Keys }> = async (app
   app.post(
     '/keys/rotate',
     {
-      config: { audit: 'signing_key.rotate', idempotent: true },
+      config: { idempotent: true },
       schema: {
         operationId: 'rotateSigningKeys',
         summary: 'Let the next key sign',
@@ -83,7 +83,7 @@ export const signingKeys: FastifyPluginAsyncTypebox<{ keys: Keys }> = async (app
       },
     },
     async (request) => {
-      request.audited = { target: await keys.rotate() };
+      await keys.rotate(request.actor);
       return listed();
     },
   );
@@ -91,7 +91,6 @@ export const signingKeys: FastifyPluginAsyncTypebox<{ keys: Keys }> = async (app
   app.delete(
     '/keys/:kid',
     {
-      config: { audit: 'signing_key.revoke' },
       schema: {
         operationId: 'revokeSigningKey',
         summary: 'Drop a key in an emergency, with all that it signed',
@@ -115,8 +114,7 @@ export const signingKeys: FastifyPluginAsyncTypebox<{ keys: Keys }> = async (app
       },
     },
     async (request, reply) => {
-      await keys.revoke(request.params.kid);
-      request.audited = { target: request.params.kid };
+      await keys.revoke(request.params.kid, request.actor);
       return reply.code(204).send(null);
     },
   );

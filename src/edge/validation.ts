@@ -10,6 +10,8 @@ import { sharedShapes } from './shapes.ts';
 const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
 /** There is no year 0 in Postgres. */
 const FIRST_MS = Date.parse('0001-01-01T00:00:00Z');
+/** Beyond it is no year of four digits. */
+const LAST_MS = Date.parse('9999-12-31T23:59:59.999Z');
 
 /** Words for a value that its format refuses; undefined when it is good. */
 const formats: Record<string, (text: string) => string | undefined> = {
@@ -22,11 +24,17 @@ const formats: Record<string, (text: string) => string | undefined> = {
     /\p{Cs}|[^\P{Cc}\n\t]/u.test(text)
       ? 'must not hold control characters but line feeds and tabs'
       : undefined,
-  'date-time': (text) =>
-    RFC_3339.test(text) && Date.parse(text) >= FIRST_MS ? undefined : 'must be a date and time of RFC 3339',
+  'date-time': (text) => (isDateTime(text) ? undefined : 'must be a date and time of RFC 3339'),
   text: (text) =>
     /[\p{Cc}\p{Cs}]/u.test(text) ? 'must not hold control or surrogate characters' : undefined,
 };
+
+/** JavaScript takes the 30th of February for a day in March. */
+function isDateTime(text: string): boolean {
+  const ms = RFC_3339.test(text) ? Date.parse(text) : Number.NaN;
+  const day = new Date(`${text.slice(0, 10)}T00:00:00Z`);
+  return ms >= FIRST_MS && ms <= LAST_MS && day.getUTCDate() === Number(text.slice(8, 10));
+}
 
 function faultOfImId(text: string): string | undefined {
   if (parseImId(text)) return undefined;

@@ -7,10 +7,12 @@ import { ImidError } from '../errors.ts';
 import { JWKS_MAX_AGE_SECONDS, type Keys } from '../tokens/keys.ts';
 import { hash } from 'node:crypto';
 import { problems } from './shapes.ts';
+import type { Revocations } from '../tokens/revocations.ts';
 import { asText } from './streams.ts';
 
 export interface WellKnownOptions {
   keys: Keys;
+  revocations: Pick<Revocations, 'requireSight'>;
   metrics: Registry;
   /** What keeps the service from serving, in sentences. */
   findFaults: () => Promise<string[]>;
@@ -21,7 +23,7 @@ const tags = ['Service'];
 
 export const wellKnown: FastifyPluginAsyncTypebox<WellKnownOptions> = async (
   app,
-  { keys, metrics, findFaults },
+  { keys, revocations, metrics, findFaults },
 ) => {
   app.get(
     '/.well-known/jwks.json',
@@ -50,6 +52,7 @@ export const wellKnown: FastifyPluginAsyncTypebox<WellKnownOptions> = async (
       },
     },
     async (request, reply) => {
+      revocations.requireSight(); // a key may be here that was dropped since
       const jwks = keys.jwks();
       const etag = `"${hash('sha256', JSON.stringify(jwks), 'base64url')}"`;
       reply.header('access-control-allow-origin', '*');

@@ -137,8 +137,9 @@ export async function createRouter(options: RouterOptions) {
     if (session.isClosed) return;
     hub.remove(session);
     connections.close(session);
+    const { identityId: formerId } = session;
     session.moveTo(user);
-    watch.moved(session);
+    watch.moved(session, formerId);
     if (enter(session)) void start(session);
   }
 

@@ -150,6 +150,8 @@ export class Session {
       return;
     }
     if (!standing.isHeld) return this.close('replaced');
+    // A user who was merged has what was revoked of the other one, too.
+    if (standing.tokensFrom && this.claims.issuedAt < standing.tokensFrom) return this.close('tokenRevoked');
     const epoch = this.#router.epochOf(this.identityId);
     const { after } = this.#request;
     const { lastSeq, acked = lastSeq } = standing;

@@ -23,8 +23,8 @@ export interface Trust {
 const SIGHT_MS = 1_000;
 
 export function watchTrust(hub: Hub, trust: Trust) {
-  /** Those whose user was merged into another one. */
-  const moved = new Set<Session>();
+  /** By the rows that were merged into another one: those that went along. */
+  const moved = new Map<number, Set<Session>>();
 
   /** False, and closed, where a session acts by what counts no more. */
   function check(session: Session): boolean {
@@ -37,7 +37,8 @@ export function watchTrust(hub: Hub, trust: Trust) {
   function holdersOf(revocation: Revocation): Iterable<Session> {
     if (revocation.jti !== undefined) return hub.ofToken(revocation.jti);
     // It may have been revoked before the user was merged.
-    if (revocation.identityId !== undefined) return [...hub.of(revocation.identityId), ...moved];
+    if (revocation.identityId !== undefined)
+      return [...hub.of(revocation.identityId), ...(moved.get(revocation.identityId) ?? [])];
     return hub.all();
   }
 
@@ -55,9 +56,19 @@ export function watchTrust(hub: Hub, trust: Trust) {
     },
 
     /** The user of a session was merged into another one. */
-    moved: (session: Session): void => void moved.add(session),
+    moved(session: Session, formerId: number): void {
+      const along = moved.get(formerId);
+      if (along) along.add(session);
+      else moved.set(formerId, new Set([session]));
+    },
 
-    left: (session: Session): void => void moved.delete(session),
+    left(session: Session): void {
+      if (session.identityIds.size === 1) return;
+      for (const id of session.identityIds) {
+        const along = moved.get(id);
+        if (along?.delete(session) && along.size === 0) moved.delete(id);
+      }
+    },
 
     stop: (): void => clearInterval(watching),
   };

@@ -34,6 +34,8 @@ export interface OpenedConnection {
   isNew: boolean;
   /** False: the device has a connection with a newer token. */
   isHeld: boolean;
+  /** What the user, or the device, was issued before is revoked; undefined: nothing is. */
+  tokensFrom: Date | undefined;
   /** The connection that this one has replaced. */
   former: { processId: string; id: string } | undefined;
 }
@@ -51,7 +53,7 @@ const TAKE_OVER = `on conflict (app_id, identity_id, device_id) do update set
 // A device that is known is read only, so that taking it in waits for no disk.
 const OPEN = `
 with asked as materialized (
-  select q.*, i.last_seq
+  select q.*, i.last_seq, i.tokens_from
   from unnest($2::bigint[], $3::bigint[], $4::text[], $5::uuid[], $6::text[], $7::boolean[], $8::timestamptz[], $9::uuid[], $10::boolean[])
     as q (app_id, identity_id, device_id, id, scheme, is_foreground, token_at, jti, is_anonymous)
   join identity i on i.app_id = q.app_id and i.id = q.identity_id and i.merged_into is null
@@ -71,7 +73,7 @@ with asked as materialized (
   returning id, former_process_id, former_id
 )
 select a.id, a.last_seq, coalesce(s.acked_seq, d.acked_seq) as acked_seq, s.id is not null as is_new,
-  h.id is not null as is_held, h.former_process_id, h.former_id
+  h.id is not null as is_held, h.former_process_id, h.former_id, greatest(a.tokens_from, d.tokens_from) as tokens_from
 from asked a left join held h on h.id = a.id
 left join seen s on s.app_id = a.app_id and s.identity_id = a.identity_id and s.id = a.device_id
 left join device d on d.app_id = a.app_id and d.identity_id = a.identity_id and d.id = a.device_id`;
@@ -93,6 +95,7 @@ export async function openConnections(
     is_held: boolean;
     former_process_id: string | null;
     former_id: string | null;
+    tokens_from: Date | null;
   }>({
     name: 'open_connections',
     text: OPEN,
@@ -110,6 +113,7 @@ export async function openConnections(
         acked: row.acked_seq ?? undefined,
         isNew: row.is_new,
         isHeld: row.is_held,
+        tokensFrom: row.tokens_from ?? undefined,
         former: toFormer(row),
       },
     ]),
@@ -284,29 +288,44 @@ export async function markProcess(
   return { wasKnown, ...mark };
 }
 
+/** Of the connections that have `ended`: what their devices were here with last. */
+const KEEP_JTIS = sql`
+  update device d set last_jti = coalesce(e.jti, d.last_jti) from ended e
+  where d.app_id = e.app_id and d.identity_id = e.identity_id and d.id = e.device_id`;
+
 /** Forgets a process and its connections. */
 export async function deleteProcess(db: Executor, processId: string): Promise<void> {
   await sql`
-    with gone as (delete from process where id = ${processId})
-    delete from connection where process_id = ${processId}`.execute(db);
+    with gone as (delete from process where id = ${processId}), ended as (
+      delete from connection where process_id = ${processId} returning app_id, identity_id, device_id, jti
+    )
+    ${KEEP_JTIS}`.execute(db);
+}
+
+/** How many processes are there now. */
+export async function countProcesses(db: Executor): Promise<number> {
+  const { rows } = await sql<{ count: number }>`
+    select count(*) from process where seen_at > now() - ${sql.raw(PROCESS_LIFE)}`.execute(db);
+  return rows[0]!.count;
 }
 
 /** Forgets all processes and connections; those that are there write themselves down again. Gives back how many are. */
 export async function forgetProcesses(db: Executor): Promise<number> {
   await sql`lock table process, connection in access exclusive mode`.execute(db);
-  const { rows } = await sql<{ count: number }>`
-    select count(*) from process where seen_at > now() - ${sql.raw(PROCESS_LIFE)}`.execute(db);
+  const count = await countProcesses(db);
   await sql`truncate process, connection`.execute(db);
-  return rows[0]!.count;
+  return count;
 }
 
 /** Forgets the processes that are gone, with what they have left behind. */
 export async function deleteDeadProcesses(db: Executor): Promise<void> {
   await sql`
-    with gone as (delete from process where seen_at < now() - 3 * ${sql.raw(PROCESS_LIFE)})
-    delete from connection where process_id not in (
-      select id from process where seen_at >= now() - 3 * ${sql.raw(PROCESS_LIFE)}
-    )`.execute(db);
+    with gone as (delete from process where seen_at < now() - 3 * ${sql.raw(PROCESS_LIFE)}), ended as (
+      delete from connection where process_id not in (
+        select id from process where seen_at >= now() - 3 * ${sql.raw(PROCESS_LIFE)}
+      ) returning app_id, identity_id, device_id, jti
+    )
+    ${KEEP_JTIS}`.execute(db);
 }
 
 type Described = ConnectionKey & Pick<NewConnection, 'id' | 'scheme' | 'isForeground' | 'tokenAt' | 'jti'>;

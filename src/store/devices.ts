@@ -82,6 +82,8 @@ export async function mergeDevices(
     from device d join identity i on i.app_id = d.app_id and i.id = ${intoId}
     where d.app_id = ${appId} and d.identity_id = ${fromId}
     on conflict (app_id, identity_id, id) do update
-      set tokens_from = greatest(o.tokens_from, excluded.tokens_from)`.execute(trx);
+      set tokens_from = greatest(o.tokens_from, excluded.tokens_from),
+        -- the newer one, as a jti begins with its time
+        last_jti = greatest(o.last_jti, excluded.last_jti)`.execute(trx);
   await trx.deleteFrom('device').where('app_id', '=', appId).where('identity_id', '=', fromId).execute();
 }

@@ -102,7 +102,10 @@ export async function findHoldersOfImIds(
     name: 'find_holders_of_im_ids',
     text: `
     select u.id, u.name, u.im_id,
-      coalesce(a.instant < greatest(i.tokens_from, u.tokens_from, d.tokens_from), false) as is_revoked
+      coalesce(a.instant < greatest(i.tokens_from, u.tokens_from, d.tokens_from, (
+        select max(s.tokens_from) from merger g join identity s on s.app_id = g.app_id and s.id = g.from_id
+        where g.app_id = a.app_id and g.im_id = a.im_id
+      )), false) as is_revoked
     from unnest($1::bigint[], $2::uuid[], $3::bytea[], $4::timestamptz[], $5::text[]) with ordinality
       as a (app_id, im_id, im_id_hash, instant, device_id, place)
     left join identity i on i.app_id = a.app_id and i.im_id = a.im_id and not exists (

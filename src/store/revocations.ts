@@ -40,21 +40,34 @@ export async function insertRevokedToken(
 }
 
 /** Revokes what was issued to a user until now, also under names that were merged into it; false where it is gone. */
-export function revokeUser(db: Executor, appId: AppId, identityId: number): Promise<boolean> {
+export function revokeUser(db: Executor, appId: AppId, rowId: number): Promise<boolean> {
   return transact(db, async (trx) => {
+    const identityId = await lockUser(trx, appId, rowId);
+    if (identityId === undefined) return false;
     const { rows } = await sql<{ tokens_from: Date }>`
-      with locked as materialized (
-        select app_id, id, ${FROM} as tokens_from from identity
-        where app_id = ${appId} and (id = ${identityId} or merged_into = ${identityId})
-        order by id for no key update
-      )
-      update identity i set tokens_from = greatest(i.tokens_from, l.tokens_from)
-      from locked l where i.app_id = l.app_id and i.id = l.id
+      update identity i set tokens_from = greatest(i.tokens_from, f.tokens_from)
+      from (select ${FROM} as tokens_from) f
+      where i.app_id = ${appId} and (i.id = ${identityId} or i.merged_into = ${identityId})
       returning i.tokens_from`.execute(trx);
-    const [row] = rows;
-    if (row) await insertFollowed(trx, { appId, identityId, tokensFrom: row.tokens_from });
-    return row !== undefined;
+    await insertFollowed(trx, { appId, identityId, tokensFrom: rows[0]!.tokens_from });
+    return true;
   });
+}
+
+/** Locks the user of a row, who may have been merged into another one just now; undefined where it is gone. */
+async function lockUser(trx: Executor, appId: AppId, rowId: number): Promise<number | undefined> {
+  for (let id: number | null | undefined = rowId; ;) {
+    const row: { merged_into: number | null } | undefined = await trx
+      .selectFrom('identity')
+      .select('merged_into')
+      .where('app_id', '=', appId)
+      .where('id', '=', id)
+      .forNoKeyUpdate()
+      .executeTakeFirst();
+    if (!row) return undefined;
+    if (row.merged_into === null) return id;
+    id = row.merged_into;
+  }
 }
 
 /**
@@ -64,27 +77,28 @@ export function revokeUser(db: Executor, appId: AppId, identityId: number): Prom
 export function revokeDevice(
   db: Executor,
   appId: AppId,
-  identityId: number,
+  rowId: number,
   deviceId: string,
   expiryOf: (jti: string) => Date,
 ): Promise<boolean> {
   return transact(db, async (trx) => {
+    const identityId = await lockUser(trx, appId, rowId);
+    if (identityId === undefined) return false;
     const { rows } = await sql<{ tokens_from: Date; last_jti: string | null; jti: string | null }>`
       with revoked as (
         insert into device as d (app_id, identity_id, id, acked_seq, tokens_from)
         select app_id, id, ${deviceId}, last_seq, ${FROM} from identity
-        where app_id = ${appId} and id = ${identityId} and merged_into is null
+        where app_id = ${appId} and id = ${identityId}
         on conflict (app_id, identity_id, id) do update
           set tokens_from = greatest(d.tokens_from, excluded.tokens_from)
         returning tokens_from, last_jti
       )
       select r.*, c.jti from revoked r left join connection c
         on c.app_id = ${appId} and c.identity_id = ${identityId} and c.device_id = ${deviceId}`.execute(trx);
-    const [row] = rows;
-    if (!row) return false;
-    await insertFollowed(trx, { appId, identityId, deviceId, tokensFrom: row.tokens_from });
-    for (const jti of new Set([row.jti, row.last_jti]))
-      if (jti !== null) await insertRevokedToken(trx, appId, jti, expiryOf(jti));
+    const { tokens_from: tokensFrom, last_jti: lastJti, jti } = rows[0]!;
+    await insertFollowed(trx, { appId, identityId, deviceId, tokensFrom });
+    for (const each of new Set([jti, lastJti]))
+      if (each !== null) await insertRevokedToken(trx, appId, each, expiryOf(each));
     return true;
   });
 }
@@ -125,9 +139,15 @@ interface Row {
   tokens_from: Date | null;
 }
 
+/** Now, in terms of what is committed. */
+export async function findPoint(db: Executor): Promise<string> {
+  const { rows } = await sql<{ point: string }>`select pg_current_snapshot()::text as point`.execute(db);
+  return rows[0]!.point;
+}
+
 /**
- * What was revoked since a point, and the next one; from '0' on, all that counts. Whatever isn't committed by then comes at
- * the next one, and some may come twice. With it, how often the signing keys were changed.
+ * What was revoked since a point, and the next one: whatever isn't committed by then comes at the next one. With it, how
+ * often the signing keys were changed.
  */
 export async function findRevocationsSince(
   pool: pg.Pool,
@@ -135,10 +155,11 @@ export async function findRevocationsSince(
 ): Promise<{ revoked: Revocation[]; point: string; keysVersion: number }> {
   const { rows } = await pool.query<Partial<Row> & { point: string; keys_version: number }>({
     name: 'find_revocations_since',
-    // One snapshot for both: what it doesn't see has an xid from its xmin on.
+    // One snapshot for all. The xmin is what the index can look for; behind it, only what that point didn't see.
     text: `select s.point::text, s.keys_version, r.app_id, r.jti, r.identity_id, r.device_id, r.tokens_from
-      from (select pg_snapshot_xmin(pg_current_snapshot()) as point, keys_version from service) s
-      left join revocation r on r.xid >= $1::xid8`,
+      from (select pg_current_snapshot() as point, keys_version from service) s
+      left join revocation r on r.xid >= pg_snapshot_xmin($1::pg_snapshot)
+        and not pg_visible_in_snapshot(r.xid, $1::pg_snapshot)`,
     values: [point],
   });
   return {
@@ -146,6 +167,35 @@ export async function findRevocationsSince(
     keysVersion: rows[0]!.keys_version,
     revoked: rows.filter((row): row is Row & (typeof rows)[0] => row.app_id != null).map(toRevocation),
   };
+}
+
+/** All revocations that there are, many at a time. */
+export async function* streamRevocations(db: Executor): AsyncGenerator<Revocation[]> {
+  const columns = ['app_id', 'jti', 'identity_id', 'device_id', 'tokens_from'] as const;
+  const others = await db.selectFrom('revocation').select(columns).where('jti', 'is', null).execute();
+  yield (others as Row[]).map(toRevocation);
+  let last: Row | undefined;
+  do {
+    const { rows } = await sql<Row>`
+      select app_id, jti, identity_id, device_id, tokens_from from revocation
+      where jti is not null and (app_id, jti) > (${last?.app_id ?? 0}, ${last?.jti ?? FIRST_UUID}::uuid)
+      order by app_id, jti limit ${PAGE}`.execute(db);
+    yield rows.map(toRevocation);
+    last = rows.length === PAGE ? rows.at(-1) : undefined;
+  } while (last);
+}
+
+const PAGE = 20_000;
+const FIRST_UUID = '00000000-0000-0000-0000-000000000000';
+
+/**
+ * Makes revocations that another cluster has dumped look as if they were made now: they would lie beyond every point, and
+ * be found again and again.
+ */
+export async function renewForeignRevocations(db: Executor): Promise<void> {
+  await sql`
+    update revocation set xid = pg_current_xact_id()
+    where xid > pg_snapshot_xmax(pg_current_snapshot())`.execute(db);
 }
 
 function toRevocation(row: Row): Revocation {

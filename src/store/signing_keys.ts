@@ -31,8 +31,8 @@ export interface KeyChange {
   /** The key signs no more: its private half goes. */
   retire(kid: string): Promise<void>;
   delete(kids: readonly string[]): Promise<void>;
-  /** Writes down that the service has done something to a key by itself. */
-  note(action: string, kid: string): Promise<void>;
+  /** Writes down what is done to a key. */
+  note(actor: string, action: string, kid: string): Promise<void>;
 }
 
 /** Changes the keys, one process after the other. */
@@ -76,7 +76,7 @@ export function changeSigningKeys<T>(db: Executor, act: (change: KeyChange) => P
         isChanged = true;
         await trx.deleteFrom('signing_key').where('kid', 'in', kids).execute();
       },
-      note: (action, kid) => insertAuditEvents(trx, [{ actor: 'service', action, target: kid }]),
+      note: (actor, action, kid) => insertAuditEvents(trx, [{ actor, action, target: kid }]),
     });
     if (isChanged)
       await trx

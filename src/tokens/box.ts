@@ -13,10 +13,10 @@ export interface Box {
   reseal(sealed: string): Promise<string>;
 }
 
-/** `formerSecret`: what some may still be sealed under, until the secret is rotated in full. */
-export function createBox(secret: string, formerSecret?: string): Box {
+/** `otherSecret`: what some may still be sealed under, until the secret is rotated in full. */
+export function createBox(secret: string, otherSecret?: string): Box {
   const key = deriveKey(secret);
-  const keys = formerSecret === undefined ? [key] : [key, deriveKey(formerSecret)];
+  const keys = otherSecret === undefined ? [key] : [key, deriveKey(otherSecret)];
 
   async function openAny(sealed: string) {
     let failure: unknown;

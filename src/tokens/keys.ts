@@ -20,7 +20,7 @@ import {
   type SigningAlg,
   type SigningKey,
 } from './signing.ts';
-import { TTL_MAX_SECONDS } from './ttl.ts';
+import { DEFAULT_MAX_BLIND_MS, TTL_MAX_SECONDS } from './ttl.ts';
 
 export type { SigningKeyRow } from '../store/signing_keys.ts';
 
@@ -39,6 +39,9 @@ export interface KeysOptions {
   alg?: SigningAlg | undefined;
   /** How old the current key gets before another one signs. */
   maxAgeMs?: number | undefined;
+  /** For how long a process may not have heard of a key. */
+  maxBlindMs?: number | undefined;
+  log: (message: string, error: unknown) => void;
   /** Told when this process has changed the keys. */
   onChange: () => void;
 }
@@ -48,11 +51,13 @@ export type Keys = Awaited<ReturnType<typeof createKeys>>;
 const DEFAULT_MAX_AGE_MS = 30 * 24 * 3_600_000;
 
 export async function createKeys(options: KeysOptions) {
-  const { box, alg = 'ES256', maxAgeMs = DEFAULT_MAX_AGE_MS, onChange } = options;
+  const { box, alg = 'ES256', maxAgeMs = DEFAULT_MAX_AGE_MS, onChange, log } = options;
+  const shownSeconds = JWKS_MAX_AGE_SECONDS + (options.maxBlindMs ?? DEFAULT_MAX_BLIND_MS) / 1_000;
   const { kysely, clock } = options.database;
   let rows: SigningKeyRow[] = [];
   let byKid: ReadonlyMap<string, SigningKey> = new Map();
   let signer: Signer | undefined;
+  let isStarted = false;
   let loadedAt = 0;
   let loading: Promise<void> | undefined;
 
@@ -63,9 +68,16 @@ export async function createKeys(options: KeysOptions) {
     for (const row of found)
       loaded.set(row.kid, { ...(byKid.get(row.kid) ?? (await readSigningKey(row))), state: row.state });
     const current = found.find((row) => row.state === 'current');
-    if (current && current.kid !== signer?.kid) signer = await openSigner(current, box);
     rows = found;
     byKid = loaded;
+    if (!current || current.kid === signer?.kid) return;
+    signer = undefined;
+    signer = await openSigner(current, box).catch((error: unknown) => {
+      if (!isStarted) throw error;
+      // What others signed is still verified.
+      log('the signing key could not be opened: no tokens are issued here', error);
+      return undefined;
+    });
   }
 
   /** Reads the keys anew; what is asked for meanwhile is read after that. */
@@ -77,8 +89,9 @@ export async function createKeys(options: KeysOptions) {
 
   async function change<T>(act: (change: KeyChange) => Promise<T>): Promise<T> {
     const done = await changeSigningKeys(kysely, act);
-    await load();
     onChange();
+    // It is done: where it can't be read right now, it is within a second, or nobody is trusted.
+    await load().catch((error: unknown) => log('the signing keys could not be read', error));
     return done;
   }
 
@@ -106,13 +119,14 @@ export async function createKeys(options: KeysOptions) {
   if (!signer) await begin();
   if (nextOf(rows).length < STANDING_BY || nextOf(rows).some((row) => row.alg !== alg)) await standBy();
   await load();
+  isStarted = true;
 
   /** Lets the next key sign; gives back its kid. Throws `conflict` while copies of the JWKS may not have it yet. */
   async function promoteNext(making: KeyChange): Promise<string> {
     const { keys, now } = making;
     const current = keys.find((key) => key.state === 'current')!;
     const next = nextOf(keys)[0]!;
-    const waitSeconds = secondsUntilShown(current, next, now);
+    const waitSeconds = secondsUntilShown(current, next, now, shownSeconds);
     if (waitSeconds > 0) throw tooEarly(waitSeconds);
     await making.retire(current.kid);
     await making.promote(next.kid);
@@ -123,10 +137,11 @@ export async function createKeys(options: KeysOptions) {
   /** Whether the current key is too old, or of another kind than the service is to sign with. */
   function isOverdue({ keys, now }: Pick<KeyChange, 'keys' | 'now'>): boolean {
     const current = keys.find((key) => key.state === 'current');
-    const [next] = nextOf(keys);
-    if (!current || !next || secondsUntilShown(current, next, now) > 0) return false;
+    const [next, behind] = nextOf(keys);
+    if (!current || !next || secondsUntilShown(current, next, now, shownSeconds) > 0) return false;
     const ageMs = now.getTime() - current.current_since!.getTime();
-    return ageMs > maxAgeMs || (current.alg !== alg && next.alg === alg);
+    // Both, or processes that are to sign differently would take turns.
+    return ageMs > maxAgeMs || (current.alg !== alg && next.alg === alg && behind?.alg === alg);
   }
 
   const isOver = ({ retired_at: retiredAt }: SigningKeyRow, now: Date): boolean =>
@@ -134,7 +149,10 @@ export async function createKeys(options: KeysOptions) {
 
   return {
     /** The key that signs. */
-    current: (): Signer => signer!,
+    current(): Signer {
+      if (!signer) throw new ImidError('unavailable', 'The signing key could not be opened.');
+      return signer;
+    },
 
     /** The service's own key of this kid; undefined when it has none. */
     async find(kid: string): Promise<SigningKey | undefined> {
@@ -157,13 +175,14 @@ export async function createKeys(options: KeysOptions) {
     /** To be called when another process has changed the keys. */
     load,
 
-    /** Lets the next key sign; gives back its kid. Throws `conflict` while copies of the JWKS may not have it yet. */
-    rotate: (): Promise<string> => change(promoteNext),
+    /** Lets the next key sign. Throws `conflict` while copies of the JWKS may not have it yet. */
+    rotate: (actor: string): Promise<void> =>
+      change(async (making) => making.note(actor, 'signing_key.rotate', await promoteNext(making))),
 
     /**
      * Drops a key at once, with all that it signed; in place of the current one the next signs. Throws `not_found`.
      */
-    revoke: (kid: string): Promise<void> =>
+    revoke: (kid: string, actor: string): Promise<void> =>
       change(async (making) => {
         const key = making.keys.find((each) => each.kid === kid);
         if (!key) throw new ImidError('not_found', 'There is no such key.');
@@ -175,6 +194,7 @@ export async function createKeys(options: KeysOptions) {
           else await making.insert(await makeSigningKey(alg, box), 'current');
         }
         await topUp(making, STANDING_BY - standing.length);
+        await making.note(actor, 'signing_key.revoke', kid);
       }),
 
     /** Rotates where it is time, and drops keys whose last tokens are over. */
@@ -182,7 +202,8 @@ export async function createKeys(options: KeysOptions) {
       const now = clock.now();
       if (isOverdue({ keys: rows, now }))
         await change(async (making) => {
-          if (isOverdue(making)) await making.note('signing_key.rotate', await promoteNext(making));
+          if (isOverdue(making))
+            await making.note('service', 'signing_key.rotate', await promoteNext(making));
         });
       if (rows.some((row) => isOver(row, now)))
         await change((making) =>
@@ -195,11 +216,16 @@ export async function createKeys(options: KeysOptions) {
 const nextOf = (keys: readonly SigningKeyRow[]): SigningKeyRow[] =>
   keys.filter((key) => key.state === 'next');
 
-/** Until every copy of the JWKS has the next key; one that was made with the current one was never missing. */
-function secondsUntilShown(current: SigningKeyRow, next: SigningKeyRow, now: Date): number {
+/** Until every copy of the JWKS has the next key, whichever process it is of; one that was made with the current one was never missing. */
+function secondsUntilShown(
+  current: SigningKeyRow,
+  next: SigningKeyRow,
+  now: Date,
+  shownSeconds: number,
+): number {
   if (next.created_at <= current.created_at) return 0;
   const shownMs = now.getTime() - next.created_at.getTime();
-  return Math.ceil(JWKS_MAX_AGE_SECONDS - shownMs / 1_000);
+  return Math.ceil(shownSeconds - shownMs / 1_000);
 }
 
 function tooEarly(seconds: number): ImidError {

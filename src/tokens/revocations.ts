@@ -8,18 +8,21 @@ import { isUuidV7, timeOfUuid, type AppId } from '../ids.ts';
 import type { Database } from '../store/database.ts';
 import {
   deleteOverRevocations,
+  findPoint,
   findRevocationsSince,
   insertRevokedToken,
+  renewForeignRevocations,
   revokeApp,
   revokeDevice,
   revokeUser,
   SETTLED_AFTER_MS,
+  streamRevocations,
   type Revocation,
 } from '../store/revocations.ts';
 import { JtiSet } from './jti_set.ts';
 import type { Keys } from './keys.ts';
 import type { Claims } from './tokens.ts';
-import { TTL_MAX_SECONDS } from './ttl.ts';
+import { DEFAULT_MAX_BLIND_MS, TTL_MAX_SECONDS } from './ttl.ts';
 
 export type { Revocation } from '../store/revocations.ts';
 
@@ -51,7 +54,6 @@ export interface News {
 
 export type Revocations = Awaited<ReturnType<typeof createRevocations>>;
 
-const DEFAULT_MAX_BLIND_MS = 30_000;
 const CLEANING_MS = 60_000;
 /** How long what closes connections is remembered: longer than a connection takes to open. */
 const RECENT_MS = 60_000;
@@ -68,7 +70,7 @@ export async function createRevocations({
 }: RevocationsOptions) {
   const tokens = new Map<AppId, JtiSet>();
   let recent = createRecent();
-  let point = '0';
+  let point: string;
   let keysVersion: number | undefined;
   let seenAt = -Infinity;
   let cleanAt = performance.now() + CLEANING_MS;
@@ -119,19 +121,29 @@ export async function createRevocations({
     }
     recent = recent.after(performance.now() - RECENT_MS);
     while (await deleteOverRevocations(kysely));
+    await renewForeignRevocations(kysely);
   }
 
   /** Returns when what is issued from now on is behind the revocation. */
   async function revoke(act: () => Promise<boolean>, absent: string): Promise<void> {
     if (!(await act())) throw new ImidError('not_found', absent);
     onRevoke();
-    await Promise.all([follow(), sleep(SETTLED_AFTER_MS)]);
+    // It is done: where it can't be followed right now, it is found out within a second, or nobody is trusted.
+    await Promise.all([follow().catch(() => {}), sleep(SETTLED_AFTER_MS)]);
   }
 
   /** Whether a single token is revoked. */
   const isRevoked = (appId: AppId, jti: string): boolean => tokens.get(appId)?.has(jti) ?? false;
 
-  await follow();
+  /** Reads all that there is, and what has come meanwhile. */
+  async function readAll(): Promise<void> {
+    point = await findPoint(kysely);
+    keysVersion = undefined;
+    for await (const revoked of streamRevocations(kysely)) revoked.forEach(take);
+    await follow();
+  }
+
+  await readAll();
 
   return {
     /** To be called once a second, and when another process has revoked something or changed the keys. */
@@ -144,11 +156,7 @@ export async function createRevocations({
     },
 
     /** Starts over, with another state of the database. */
-    async reload(): Promise<void> {
-      point = '0';
-      keysVersion = undefined;
-      await follow();
-    },
+    reload: readAll,
 
     get isBlind(): boolean {
       return performance.now() - seenAt > maxBlindMs;
