@@ -27,10 +27,9 @@ const FORMS: Record<string, Form[]> = {
   epoch: ['epoch'],
 };
 /** Texts for people, and what is said of somebody else's service, which name nothing here. */
-const PLAIN = new Set([
-  ...['name', 'displayName', 'title', 'body', 'allowedOrigins'],
-  ...['issuer', 'audience', 'subjectClaim', 'jwksUrl'],
-]);
+const PLAIN = new Set(
+  'name displayName title body allowedOrigins issuer audience subjectClaim jwksUrl'.split(' '),
+);
 const PLAIN_VALUES: Record<string, unknown> = { boolean: true, integer: 1, number: 1, any: 'anything' };
 const ADDRESS = ['uid', 'userId', 'imId'] as const;
 

@@ -139,7 +139,9 @@ export const issuers: FastifyPluginAsyncTypebox<{ issuers: Issuers }> = async (a
         },
       },
     },
-    async ({ tenant, params, body }, reply) => {
+    async (request, reply) => {
+      const { tenant, params, body } = request;
+      request.audited = { target: params.name };
       const { issuer, isNew } = await known.put(tenant.id, params.name, {
         issuer: body.issuer,
         audiences: [body.audience].flat(),
@@ -209,7 +211,9 @@ export const issuers: FastifyPluginAsyncTypebox<{ issuers: Issuers }> = async (a
         },
       },
     },
-    async ({ tenant, params }, reply) => {
+    async (request, reply) => {
+      const { tenant, params } = request;
+      request.audited = { target: params.name };
       await known.remove(tenant.id, params.name);
       return reply.code(204).send(null);
     },
