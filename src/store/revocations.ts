@@ -134,8 +134,8 @@ export async function findRevocationsSince(
   point: string,
 ): Promise<{ revoked: Revocation[]; point: string; keysVersion: number }> {
   const { rows } = await pool.query<Partial<Row> & { point: string; keys_version: number }>({
-    name: 'find_revocations_since',
-    // One snapshot for both: what it doesn't see has an xid from its xmin on.
+    // One snapshot for both: what it doesn't see has an xid from its xmin on. Not prepared: a plan that is kept from when
+    // the table was small reads all of it, until Postgres next counts its rows.
     text: `select s.point::text, s.keys_version, r.app_id, r.jti, r.identity_id, r.device_id, r.tokens_from
       from (select pg_snapshot_xmin(pg_current_snapshot()) as point, keys_version from service) s
       left join revocation r on r.xid >= $1::xid8`,
