@@ -18,8 +18,8 @@ export interface Row {
   cpu: number | undefined;
 }
 
-/** `ofBeside`: a ratio that should be high; `times` and `MiB` should be low. */
-export type Unit = 'ofBeside' | 'times' | 'MiB';
+/** `ofBeside`: a ratio that should be high; the others should be low. */
+export type Unit = 'ofBeside' | 'times' | 'MiB' | 'µs';
 
 export function isReached({ unit, figure, target }: Row): boolean {
   return unit === 'ofBeside' ? figure >= target : figure <= target;
@@ -42,6 +42,23 @@ export function toRatioRow(
     unit: 'ofBeside',
     target,
     cpu: cpuRatio(ours, beside),
+  };
+}
+
+/** How much longer ours takes than what stands beside it. */
+export function toTimesRow(
+  what: string,
+  target: number,
+  { ours, beside }: { ours: Measured; beside: Measured },
+  words: { of: string; beside: string },
+): Row {
+  const cpu = cpuRatio(ours, beside);
+  return {
+    ...toRatioRow(what, target, { ours, beside }, words),
+    figure: beside.unitsPerSecond / ours.unitsPerSecond,
+    rounds: ours.rates.map((rate, round) => beside.rates[round]! / rate),
+    unit: 'times',
+    cpu: cpu === undefined ? undefined : 1 / cpu,
   };
 }
 

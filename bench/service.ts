@@ -28,6 +28,8 @@ export interface Site extends AsyncDisposable {
 
 export interface Database {
   readonly pool: pg.Pool;
+  /** What leads to it. */
+  readonly connection: pg.PoolConfig;
   /** The service on this database, as its users start it but for what `env` says. */
   startService(env?: Record<string, string>): Promise<Service>;
   /** A bare Fastify on this database (see bare.ts). */
@@ -127,6 +129,7 @@ export async function openSite(): Promise<Site> {
       const DATABASE_URL = `postgres:///${name}?host=${encodeURIComponent(host)}&user=${user}`;
       return {
         pool,
+        connection: { ...cluster.connection, database: name },
         async startService(env = {}) {
           const program = await start(MAIN, {
             DATABASE_URL,

@@ -13,9 +13,13 @@ import type { Result } from './report/files.ts';
 import { toIdentityResult } from './report/identity.ts';
 import { toMessagingResult } from './report/messaging.ts';
 import { toSchemesResult } from './report/schemes.ts';
+import { toTokensResult } from './report/tokens.ts';
 import type { Row } from './results.ts';
 import { compareSchemes } from './schemes/compare.ts';
 import type { Site } from './service.ts';
+import { issuing } from './tokens/issuing.ts';
+import { revoked } from './tokens/revoked.ts';
+import { verifying } from './tokens/verifying.ts';
 
 export interface Effort {
   quick: boolean;
@@ -45,6 +49,8 @@ export const suites: Record<string, Suite> = {
   ),
 
   messaging: toSuite({ throughput, connects, idle, growth: messageGrowth }, toMessagingResult),
+
+  tokens: toSuite({ issuing, verifying, revoked }, toTokensResult),
 
   schemes: {
     parts: [],

@@ -79,6 +79,16 @@ test('the bench of messaging measures each thing beside a relay, and says whethe
   ]);
 });
 
+test('the bench of tokens measures each thing beside a bare one, and says whether the target is reached', async (t) => {
+  assertRows(await runBench(t, 'tokens'), [
+    /^issuing over HTTP, \d+ API keys of \d+ apps in use$/,
+    /^verifying at a connect$/,
+    /^memory of [\d,]+ live revocations$/,
+    /^a check among [\d,]+ revocations$/,
+    /^a look for news among [\d,]+ revocations$/,
+  ]);
+});
+
 test('the bench of the schemes measures both at each number of users', async (t) => {
   const { rows, chart } = await runBench(t, 'schemes');
   for (const title of [

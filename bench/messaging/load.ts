@@ -1,8 +1,8 @@
-// The process that all clients of a messaging bench live in, so that what they cost is nobody else's. Does one task after
-// another, as it is told over IPC (see load_process.ts), and ends with who started it.
+// The process that all clients of a messaging bench live in (see load_process.ts).
 
 import { createCrowd, type Crowd } from './crowd.ts';
 import { openFleet, type Fleet, type Member, type Talk, type Talked } from './fleet.ts';
+import { perform } from '../tasks.ts';
 import type { Door } from './wire.ts';
 
 const fleets: Fleet[] = [];
@@ -21,16 +21,5 @@ const tasks = {
 };
 
 export type Tasks = typeof tasks;
-export type Order = { [T in keyof Tasks]: { task: T; input: Parameters<Tasks[T]>[0] } }[keyof Tasks];
-export type Answer = { result: unknown } | { error: string };
 
-async function perform({ task, input }: Order): Promise<Answer> {
-  try {
-    return { result: await (tasks[task] as (of: unknown) => Promise<unknown>)(input) };
-  } catch (error) {
-    return { error: error instanceof Error ? error.message : String(error) };
-  }
-}
-
-process.on('message', (order) => void perform(order as Order).then((answer) => process.send!(answer)));
-process.on('disconnect', () => process.exit(0));
+perform(tasks);

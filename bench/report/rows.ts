@@ -47,7 +47,7 @@ function showRounds({ unit, rounds }: Row): string {
 }
 
 function show(unit: Unit, value: number): string {
-  if (unit === 'MiB') return `${toFigure(value)} MiB`;
+  if (unit === 'MiB' || unit === 'µs') return `${toFigure(value)} ${unit}`;
   return unit === 'times' ? `${value.toFixed(2)} times` : `${Math.round(value * 100)}%`;
 }
 

@@ -154,8 +154,8 @@ export async function findRevocationsSince(
   point: string,
 ): Promise<{ revoked: Revocation[]; point: string; keysVersion: number }> {
   const { rows } = await pool.query<Partial<Row> & { point: string; keys_version: number }>({
-    name: 'find_revocations_since',
-    // One snapshot for all. The xmin is what the index can look for; behind it, only what that point didn't see.
+    // One snapshot for all. The xmin is what the index can look for; behind it, only what that point didn't see. Not
+    // prepared: a plan that is kept from when the table was small reads all of it.
     text: `select s.point::text, s.keys_version, r.app_id, r.jti, r.identity_id, r.device_id, r.tokens_from
       from (select pg_current_snapshot() as point, keys_version from service) s
       left join revocation r on r.xid >= pg_snapshot_xmin($1::pg_snapshot)
