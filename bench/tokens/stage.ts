@@ -13,7 +13,7 @@ export const ISSUER = 'https://imid.example';
 /** With keys of its own if the database has none. Revocations are read as soon as it is opened. */
 export async function openStage(connection: pg.PoolConfig, secret = randomBytes(24).toString('base64url')) {
   const database = await openDatabase({ connection: { ...connection, max: 2 }, log: () => {} });
-  const keys = await createKeys({ database, box: createBox(secret), onChange() {} });
+  const keys = await createKeys({ database, box: createBox(secret), onChange() {}, log() {} });
   const revocations = await createRevocations({ database, keys, onRevoke() {}, onNews() {} });
   const tokens = createTokens({ keys, revocations, issuer: ISSUER, clock: database.clock });
   return {
