@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { fileURLToPath } from 'node:url';
 import { decodeJwt, decodeProtectedHeader, type JWTHeaderParameters } from 'jose';
 import { openLoad, toRequest } from '../load.ts';
-import { measureInTurn } from '../measure.ts';
-import { toRatioRow, type Row } from '../results.ts';
+import { measureInTurn, type Measured, type Side } from '../measure.ts';
+import { perSecond, toFigure, toRatioRow, type Row } from '../results.ts';
 import { post, type Site, type Tenant } from '../service.ts';
 import { startTasks } from '../tasks.ts';
 import { nameOf } from '../users.ts';
@@ -36,6 +36,10 @@ export async function issuing(site: Site, isQuick: boolean): Promise<Row[]> {
 
   using load = await openLoad(service.url, CONNECTIONS);
   await using signer = startTasks<Tasks>(SIGNER);
+  const bare = (atATime: number): Side => ({
+    cpuSeconds: () => signer.cpuSeconds(),
+    run: () => signer.ask('sign', { header, claims, atATime, ms: roundMs }),
+  });
   const measured = await measureInTurn(
     {
       ours: {
@@ -46,17 +50,25 @@ export async function issuing(site: Site, isQuick: boolean): Promise<Row[]> {
           return load.run(() => (performance.now() < end ? requests[n++ % requests.length] : undefined));
         },
       },
-      beside: {
-        cpuSeconds: () => signer.cpuSeconds(),
-        run: () => signer.ask('sign', { header, claims, ms: roundMs }),
-      },
+      beside: bare(1),
+      // As many as the service has requests: less of it is waiting for each other.
+      atOnce: bare(CONNECTIONS),
     },
     rounds,
   );
+  const row = toRatioRow(`issuing over HTTP, ${APPS} API keys of ${APPS} apps in use`, 0.6, measured, {
+    of: 'tokens',
+    beside: 'bare `jose` signing one after another',
+  });
   return [
-    toRatioRow(`issuing over HTTP, ${APPS} API keys of ${APPS} apps in use`, 0.6, measured, {
-      of: 'tokens',
-      beside: 'bare `jose` signing on one core',
-    }),
+    {
+      ...row,
+      ours: `${row.ours}${perCpuSecond(measured.ours)}`,
+      theirs: `${row.theirs}${perCpuSecond(measured.beside)}, ${CONNECTIONS} at a time ${perSecond(measured.atOnce)}${perCpuSecond(measured.atOnce)}`,
+    },
   ];
+}
+
+function perCpuSecond({ cpuSecondsPerUnit }: Measured): string {
+  return cpuSecondsPerUnit === undefined ? '' : ` (${toFigure(1 / cpuSecondsPerUnit)} in a CPU second)`;
 }
