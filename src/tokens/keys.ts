@@ -71,7 +71,6 @@ export async function createKeys(options: KeysOptions) {
     rows = found;
     byKid = loaded;
     if (!current || current.kid === signer?.kid) return;
-    signer = undefined;
     signer = await openSigner(current, box).catch((error: unknown) => {
       if (!isStarted) throw error;
       // What others signed is still verified.
