@@ -106,6 +106,26 @@ test('a token of the customer’s becomes one of ours, which connects as that us
   assert.equal((await exchange(await byRsa.sign(rsa.privateKey))).status, 200);
 });
 
+test('a token is read by pages of the app’s own origins only', async () => {
+  await app.call('PATCH', '', { allowedOrigins: ['https://chat.example'] });
+  const ask = async (origin: string): Promise<string | null> => {
+    const form = new URLSearchParams({
+      grant_type: GRANT,
+      subject_token: await signed(),
+      subject_token_type: `${TYPE}jwt`,
+      audience: `imid:${app.appId}`,
+    });
+    const headers = { origin, 'content-type': 'application/x-www-form-urlencoded' };
+    const answer = await service.call('POST', '/oauth/token', { key: '', headers, body: form.toString() });
+    assert.equal(answer.status, 200);
+    return answer.headers.get('access-control-allow-origin');
+  };
+  assert.equal(await ask('https://chat.example'), 'https://chat.example');
+  assert.equal(await ask('https://elsewhere.example'), null);
+  await app.call('PATCH', '', { allowedOrigins: [] });
+  assert.equal(await ask('https://elsewhere.example'), 'https://elsewhere.example');
+});
+
 test('in the registered scheme the claim is a userId, registered on the way only if the app says so', async () => {
   const tenant = await service.createApp();
   await put(tenant, { subjectClaim: 'https://customer.example/user' });

@@ -3,6 +3,7 @@
 
 import type { FastifyCorsOptions } from '@fastify/cors';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { App } from '../identity/apps.ts';
 import { isAllowedOrigin } from './origins.ts';
 
 /** As long as browsers keep it at most. */
@@ -36,12 +37,13 @@ export const forPages: FastifyCorsOptions = {
 };
 
 /** Behind the check of the token: from here on the answer is for pages of its app alone. */
-export function withholdFromOtherPages(
-  { headers: { origin }, admitted }: FastifyRequest,
-  reply: FastifyReply,
-  done: () => void,
-): void {
-  if (!isAllowedOrigin(admitted.app, origin))
-    reply.removeHeader('access-control-allow-origin').removeHeader('access-control-expose-headers');
+export function withholdFromOtherPages(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+  keepForPagesOf(request.admitted.app, request, reply);
   done();
+}
+
+/** The answer is for pages of this app alone. */
+export function keepForPagesOf(app: App, { headers: { origin } }: FastifyRequest, reply: FastifyReply): void {
+  if (!isAllowedOrigin(app, origin))
+    reply.removeHeader('access-control-allow-origin').removeHeader('access-control-expose-headers');
 }

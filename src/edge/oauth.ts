@@ -12,6 +12,7 @@ import type { Registry } from '../identity/registry.ts';
 import type { Exchange, Subject } from '../tokens/exchange.ts';
 import { TTL_DEFAULT_SECONDS } from '../tokens/ttl.ts';
 import type { Tokens } from '../tokens/tokens.ts';
+import { keepForPagesOf } from './cors.ts';
 import { ORIGIN } from './logging.ts';
 import { parseForm } from './parsing.ts';
 import { toImidError } from './problems.ts';
@@ -143,11 +144,13 @@ export const oauth: FastifyPluginAsyncTypebox<OauthOptions> = async (app, option
         },
       },
     },
-    async ({ body }, reply) => {
+    async (request, reply) => {
+      const { body } = request;
       const appId = body.audience === undefined ? undefined : readAudience(body.audience);
       const subject = await exchange.verify(body.subject_token, appId);
       const tenant = await apps.find(subject.appId);
       if (!tenant) throw new OauthError('invalid_target', 'No such audience takes tokens of this issuer.');
+      keepForPagesOf(tenant, request, reply);
       const scheme = chooseScheme(tenant, body.scope);
       const imId = await findSubject(options, tenant, scheme, subject);
       const ttlSeconds = Math.min(TTL_DEFAULT_SECONDS, subject.secondsLeft);
