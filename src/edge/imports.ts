@@ -71,7 +71,7 @@ export const userImport: FastifyPluginAsyncTypebox<{
               'application/json': { schema: DryRun, example: dryRunExample },
             },
           },
-          ...backendProblems('scheme_disabled', 'request_timeout'),
+          ...backendProblems('scheme_disabled', 'payload_too_large'),
         },
       },
       // A body of lines is checked line by line.

@@ -207,7 +207,7 @@ export const issuers: FastifyPluginAsyncTypebox<{ issuers: Issuers }> = async (a
         params: IssuerPath,
         response: {
           204: Type.Null({ description: 'Its tokens are refused within a second.' }),
-          ...backendProblems(),
+          ...backendProblems('payload_too_large'),
         },
       },
     },

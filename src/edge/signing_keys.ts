@@ -78,7 +78,7 @@ export const signingKeys: FastifyPluginAsyncTypebox<{ keys: Keys }> = async (app
         tags,
         response: {
           200: { ...SigningKeys, description: 'The keys as they are now.' },
-          ...problems(...refusals, 'conflict'),
+          ...problems(...refusals, 'conflict', 'payload_too_large'),
         },
       },
     },
@@ -109,7 +109,7 @@ export const signingKeys: FastifyPluginAsyncTypebox<{ keys: Keys }> = async (app
         }),
         response: {
           204: Type.Null({ description: 'Dropped.' }),
-          ...problems(...refusals, 'not_found'),
+          ...problems(...refusals, 'not_found', 'payload_too_large'),
         },
       },
     },
