@@ -157,6 +157,8 @@ export function createOutbound({ allowPrivate, resolve = resolveBySystem }: Outb
             );
           });
           request.on('error', fail);
+          // Also where it switches to another protocol, which nobody asked for.
+          request.on('close', () => fail(new OutboundError('ends without an answer')));
           request.end(body);
         });
       } catch (cause) {

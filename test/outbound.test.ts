@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer as createTcpServer, type AddressInfo } from 'node:net';
 import { after, test } from 'node:test';
 import { createOutbound, isPublicAddress, OutboundError, type Resolve } from '../src/outbound.ts';
 
@@ -201,4 +201,19 @@ test('where private addresses are allowed, an answer is whole, not too large, in
   await assert.rejects(never.fetch('http://idp.example/', { ...LIMITS, timeoutMs: 100 }), {
     message: 'has not answered within 100 ms',
   });
+});
+
+test('an answer that switches to another protocol is none', async () => {
+  const switching = createTcpServer((socket) => {
+    socket.on('error', () => {});
+    socket.once('data', () => socket.write('HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n'));
+  });
+  await once(switching.listen(0, '127.0.0.1'), 'listening');
+  const at = (switching.address() as AddressInfo).port;
+  const outbound = createOutbound({ allowPrivate: true });
+  await assert.rejects(
+    outbound.fetch(`http://127.0.0.1:${at}/`, { timeoutMs: 1_000, maxBytes: 1_000 }),
+    /ends without an answer/,
+  );
+  switching.close();
 });
