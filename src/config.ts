@@ -195,11 +195,10 @@ export function readDatabaseConfig(
 /** What secrets are encrypted with. Throws an Error that names the variable. */
 export function readSecretConfig(
   env: NodeJS.ProcessEnv = process.env,
-): Pick<Config, 'secret' | 'otherSecret' | 'directory'> {
+): Pick<Config, 'secret' | 'otherSecret'> {
   return {
     secret: parseSecret('IMID_SECRET', env.IMID_SECRET),
     otherSecret: parseSecret('IMID_OTHER_SECRET', env.IMID_OTHER_SECRET),
-    directory: env.IMID_DATA_DIR || '.data',
   };
 }
 

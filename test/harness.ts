@@ -65,6 +65,10 @@ export async function createDatabase(): Promise<{ name: string; connection: pg.P
   return findDatabase(name);
 }
 
+/** As DATABASE_URL has it. */
+export const urlOf = ({ user, host, port }: pg.PoolConfig, name: string): string =>
+  `postgres://${user}@localhost:${port}/${name}?host=${host}`;
+
 /** A database of the Postgres that test/setup.ts started. */
 function findDatabase(name: string): { name: string; connection: pg.PoolConfig } {
   const connection = JSON.parse(process.env['IMID_TEST_CONNECTION']!) as pg.PoolConfig;

@@ -4,18 +4,15 @@ import assert from 'node:assert/strict';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type pg from 'pg';
 import { keepKeyFile, renewKeyFile } from '../src/store/key_files.ts';
 import { createBox } from '../src/tokens/box.ts';
 import { createCommands } from './commands.ts';
-import { createDatabase, startService, type Json, type Service } from './harness.ts';
+import { createDatabase, startService, urlOf, type Json, type Service } from './harness.ts';
 import { makeDirectory } from './process.ts';
 
 const { run } = createCommands();
 const [OLD, NEW] = ['the-old-secret-of-a-test', 'the-new-secret-of-a-test'];
 
-const urlOf = ({ user, host, port }: pg.PoolConfig, name: string) =>
-  `postgres://${user}@localhost:${port}/${name}?host=${host}`;
 const codeOf = async (service: Service, token: string): Promise<string | undefined> =>
   (await service.call('GET', '/v1/me', { key: token })).body.code;
 const reseal = (env: Record<string, string>) => run(['reseal'], { env });
@@ -122,9 +119,8 @@ test('the secret in the data directory is not replaced while a process runs that
   const { key: old } = await keepKeyFile(join(directory, 'secret.key'), 'ims_');
   const { name, connection } = await createDatabase();
   const running = await startService({ at: { name, connection }, app: { secret: old } });
-  const { user, host, port } = connection;
   const env = {
-    DATABASE_URL: `postgres://${user}@localhost:${port}/${name}?host=${host}`,
+    DATABASE_URL: urlOf(connection, name),
     IMID_DATA_DIR: directory,
   };
   const { code, stderr } = await run(['reseal'], { env });

@@ -12,6 +12,7 @@ import {
   createDatabase,
   eventually,
   startService,
+  urlOf,
   type Service,
   type Tenant,
 } from './harness.ts';
@@ -19,9 +20,6 @@ import { makeDirectory, Process } from './process.ts';
 
 const { run } = createCommands();
 const restored = (env: Record<string, string>) => run(['restored'], { env });
-
-const urlOf = ({ user, host, port }: pg.PoolConfig, name: string) =>
-  `postgres://${user}@localhost:${port}/${name}?host=${host}`;
 
 /** What a backup would hold of inboxes, kept beside them. */
 const BACK_UP = `create schema backup;

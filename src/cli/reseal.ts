@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { readSecretConfig } from '../config.ts';
+import { readDatabaseConfig, readSecretConfig } from '../config.ts';
 import { insertAuditEvents } from '../store/audit.ts';
 import { countProcesses } from '../store/connections.ts';
 import { dropFormerKey, renewKeyFile } from '../store/key_files.ts';
@@ -36,7 +36,7 @@ export function addReseal(program: Command): void {
     .description('Encrypts what is kept encrypted with another secret.')
     .addHelpText('after', HELP)
     .action(async () => {
-      const { secret, otherSecret, directory } = readSecretConfig();
+      const { secret, otherSecret } = readSecretConfig();
       if (secret !== undefined && otherSecret === undefined)
         throw new Failure('usage', 'IMID_SECRET is set, but not IMID_OTHER_SECRET.');
       await onDatabase(async ({ kysely }) => {
@@ -46,7 +46,7 @@ export function addReseal(program: Command): void {
             'service',
             `Processes of the service that run on this database: ${format(processes)}. Nothing was changed; stop them first.`,
           );
-        const file = join(directory, 'secret.key');
+        const file = join(readDatabaseConfig().directory, 'secret.key');
         const kept = secret === undefined ? await renewKeyFile(file, 'ims_') : undefined;
         const box = createBox(kept?.key ?? secret!, kept?.former ?? otherSecret);
         const count = (await resealAll(kysely, box.reseal)) + (await resealAnswers(kysely, box.reseal));

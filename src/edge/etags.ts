@@ -41,7 +41,8 @@ export function sendTagged<T extends object>(request: FastifyRequest, reply: Fas
   return reply.code(304).send() as unknown as T;
 }
 
-function tagOf(shown: object): string {
+/** The tag of what is shown. */
+export function tagOf(shown: object): string {
   return `"${hash('sha256', JSON.stringify(shown), 'base64url')}"`;
 }
 

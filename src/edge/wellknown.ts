@@ -5,7 +5,7 @@ import type { Registry } from 'prom-client';
 import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
 import { JWKS_MAX_AGE_SECONDS, type Keys } from '../tokens/keys.ts';
-import { hash } from 'node:crypto';
+import { tagOf } from './etags.ts';
 import { problems } from './shapes.ts';
 import type { Revocations } from '../tokens/revocations.ts';
 import { asText } from './streams.ts';
@@ -54,7 +54,7 @@ export const wellKnown: FastifyPluginAsyncTypebox<WellKnownOptions> = async (
     async (request, reply) => {
       revocations.requireSight(); // a key may be here that was dropped since
       const jwks = keys.jwks();
-      const etag = `"${hash('sha256', JSON.stringify(jwks), 'base64url')}"`;
+      const etag = tagOf(jwks);
       reply.header('access-control-allow-origin', '*');
       reply.header('cache-control', `public, max-age=${JWKS_MAX_AGE_SECONDS}, must-revalidate`);
       reply.header('etag', etag);

@@ -65,8 +65,7 @@ export async function createKeys(options: KeysOptions) {
     loadedAt = performance.now();
     const found = await findSigningKeys(kysely);
     const loaded = new Map<string, SigningKey>();
-    for (const row of found)
-      loaded.set(row.kid, { ...(byKid.get(row.kid) ?? (await readSigningKey(row))), state: row.state });
+    for (const row of found) loaded.set(row.kid, byKid.get(row.kid) ?? (await readSigningKey(row)));
     const current = found.find((row) => row.state === 'current');
     rows = found;
     byKid = loaded;
@@ -98,26 +97,30 @@ export async function createKeys(options: KeysOptions) {
     for (let i = 0; i < count; i += 1) await insert(await makeSigningKey(alg, box), 'next');
   }
 
-  /** The first start: the keys are made together, so that nobody has seen one without the others. */
-  const begin = (): Promise<void> =>
-    changeSigningKeys(kysely, async (making) => {
-      if (making.keys.some((key) => key.state === 'current')) return;
-      await making.insert(await makeSigningKey(alg, box), 'current');
-      await topUp(making, STANDING_BY - nextOf(making.keys).length);
-    });
+  const isComplete = (): boolean =>
+    signer !== undefined &&
+    nextOf(rows).length >= STANDING_BY &&
+    nextOf(rows).every((row) => row.alg === alg);
 
-  /** A service that is to sign otherwise has keys of that kind stand by; they sign when they have been shown. */
-  const standBy = (): Promise<void> =>
+  /**
+   * At the first start the keys are made together, so that nobody has seen one without the others. A service that is to sign
+   * otherwise has keys of that kind stand by; they sign when they have been shown.
+   */
+  const complete = (): Promise<void> =>
     changeSigningKeys(kysely, async (making) => {
-      const others = nextOf(making.keys).filter((key) => key.alg !== alg);
+      if (!making.keys.some((key) => key.state === 'current'))
+        await making.insert(await makeSigningKey(alg, box), 'current');
+      const next = nextOf(making.keys);
+      const others = next.filter((key) => key.alg !== alg);
       await making.delete(others.map((key) => key.kid));
-      await topUp(making, STANDING_BY - (nextOf(making.keys).length - others.length));
+      await topUp(making, STANDING_BY - (next.length - others.length));
     });
 
   await load();
-  if (!signer) await begin();
-  if (nextOf(rows).length < STANDING_BY || nextOf(rows).some((row) => row.alg !== alg)) await standBy();
-  await load();
+  if (!isComplete()) {
+    await complete();
+    await load();
+  }
   isStarted = true;
 
   /** Lets the next key sign; gives back its kid. Throws `conflict` while copies of the JWKS may not have it yet. */
@@ -143,9 +146,6 @@ export async function createKeys(options: KeysOptions) {
     return ageMs > maxAgeMs || (current.alg !== alg && next.alg === alg && behind?.alg === alg);
   }
 
-  const isOver = ({ retired_at: retiredAt }: SigningKeyRow, now: Date): boolean =>
-    retiredAt !== null && now.getTime() - retiredAt.getTime() > RETIRED_LIFE_MS;
-
   return {
     /** The key that signs. */
     current(): Signer {
@@ -167,9 +167,7 @@ export async function createKeys(options: KeysOptions) {
 
     list: (): readonly SigningKeyRow[] => rows,
 
-    /** When nothing that a key has signed is good any more; undefined while it may still sign. */
-    endOf: ({ retired_at: retiredAt }: SigningKeyRow): Date | undefined =>
-      retiredAt === null ? undefined : new Date(retiredAt.getTime() + RETIRED_LIFE_MS),
+    endOf,
 
     /** To be called when another process has changed the keys. */
     load,
@@ -210,6 +208,16 @@ export async function createKeys(options: KeysOptions) {
         );
     },
   };
+}
+
+/** When nothing that a key has signed is good any more; undefined while it may still sign. */
+function endOf({ retired_at: retiredAt }: SigningKeyRow): Date | undefined {
+  return retiredAt === null ? undefined : new Date(retiredAt.getTime() + RETIRED_LIFE_MS);
+}
+
+function isOver(key: SigningKeyRow, now: Date): boolean {
+  const end = endOf(key);
+  return end !== undefined && now > end;
 }
 
 const nextOf = (keys: readonly SigningKeyRow[]): SigningKeyRow[] =>

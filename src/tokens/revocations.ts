@@ -69,7 +69,7 @@ export async function createRevocations({
   onNews,
 }: RevocationsOptions) {
   const tokens = new Map<AppId, JtiSet>();
-  let recent = createRecent();
+  const recent = createRecent();
   let point: string;
   let keysVersion: number | undefined;
   let seenAt = -Infinity;
@@ -119,7 +119,7 @@ export async function createRevocations({
       ofApp.dropBefore(madeBefore);
       if (ofApp.size === 0) tokens.delete(appId);
     }
-    recent = recent.after(performance.now() - RECENT_MS);
+    recent.dropUntil(performance.now() - RECENT_MS);
     while (await deleteOverRevocations(kysely));
     await renewForeignRevocations(kysely);
   }
@@ -233,13 +233,10 @@ function createRecent() {
           return true;
       return false;
     },
-    /** Only what was heard of after a time of the monotonic clock. */
-    after(ms: number) {
-      const kept = createRecent();
-      for (const [key, entry] of heard) if (entry.at > ms) kept.keep(key, entry);
-      return kept;
+    /** Forgets what was heard of by a time of the monotonic clock. */
+    dropUntil(ms: number): void {
+      for (const [key, { at }] of heard) if (at <= ms) heard.delete(key);
     },
-    keep: (key: string, entry: { from: number; at: number }): void => void heard.set(key, entry),
   };
 }
 

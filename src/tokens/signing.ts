@@ -18,7 +18,6 @@ export type SigningAlg = (typeof signingAlgs)[number];
 export interface SigningKey {
   kid: string;
   alg: string;
-  state: SigningKeyRow['state'];
   publicJwk: JWK;
   publicKey: CryptoKey;
 }
@@ -50,7 +49,6 @@ export async function readSigningKey(row: SigningKeyRow): Promise<SigningKey> {
   return {
     kid: row.kid,
     alg: row.alg,
-    state: row.state,
     publicJwk,
     publicKey: await importKey(publicJwk, row.alg),
   };
