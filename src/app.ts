@@ -14,7 +14,7 @@ import { createAccess } from './edge/access.ts';
 import { auditRoutes } from './edge/auditing.ts';
 import { connect, isSocketRequest, SOCKET_MAX_PAYLOAD_BYTES, SUBPROTOCOL } from './edge/connect.ts';
 import { contacts } from './edge/contacts.ts';
-import { forPages, withholdFromOtherPages } from './edge/cors.ts';
+import { forPages, refuseOtherPages } from './edge/cors.ts';
 import { userExport } from './edge/exports.ts';
 import { answerOnce } from './edge/idempotency.ts';
 import { answerHeaders, pageHeaders } from './edge/headers.ts';
@@ -39,7 +39,7 @@ import { schemeUse } from './edge/schemes.ts';
 import { signingKeys } from './edge/signing_keys.ts';
 import { completeTimeouts, createBodyTimeouts, type Timeouts } from './edge/timeouts.ts';
 import { tokenIssue } from './edge/tokens.ts';
-import { compileSchema } from './edge/validation.ts';
+import { closeQuery, compileSchema } from './edge/validation.ts';
 import { parseJson, parseQuery, refuseBadQuery } from './edge/parsing.ts';
 import { wellKnown } from './edge/wellknown.ts';
 import { createGauges } from './gauges.ts';
@@ -226,7 +226,12 @@ export async function createApp(options: AppOptions) {
     onNews: (news) => closeRevoked(news),
   });
   const tokens = createTokens({ keys, revocations, issuer: publicUrl, clock: database.clock });
-  const apiKeys = createApiKeys({ database, onRevoke: (keyId) => rings.tellAll('key', [keyId]), log });
+  const apiKeys = createApiKeys({
+    database,
+    maxPerApp: limits.apiKeysPerApp,
+    onRevoke: (keyId) => rings.tellAll('key', [keyId]),
+    log,
+  });
   const keptAnswers = createKeptAnswers({
     database,
     box,
@@ -235,7 +240,12 @@ export async function createApp(options: AppOptions) {
     log,
   });
   const outbound = createOutbound({ allowPrivate: options.allowPrivateUrls ?? false });
-  const issuers = createIssuers({ database, outbound, cooldownMs: options.jwksCooldownMs });
+  const issuers = createIssuers({
+    database,
+    outbound,
+    maxPerApp: limits.issuersPerApp,
+    cooldownMs: options.jwksCooldownMs,
+  });
   const exchange = createExchange({ issuers, clock: database.clock });
   const access = createAccess({ adminKey, apps, apiKeys, tokens, directory });
   const router = await createRouter({
@@ -293,6 +303,7 @@ export async function createApp(options: AppOptions) {
   app.addHook('onRequest', refuseBadQuery);
   const bodyTimeouts = createBodyTimeouts(timeouts);
   app.addHook('preParsing', bodyTimeouts.limitWhole);
+  app.addHook('onSend', bodyTimeouts.closeUnreading);
   app.addHook('onResponse', bodyTimeouts.closeUnread);
   app.addHook('onResponse', edgeMeters.count);
   app.decorateRequest('tenant');
@@ -344,6 +355,7 @@ export async function createApp(options: AppOptions) {
     admin.addHook('onRequest', quotas.refuseAddress);
     admin.addHook('onError', quotas.countRefused);
     admin.addHook('onRequest', access.requireAdmin);
+    admin.addHook('onRoute', closeQuery);
     admin.addHook('onRoute', answerOnce(keptAnswers));
     await admin.register(adminApps, { prefix: '/v1/apps', apps, apiKeys });
     await admin.register(signingKeys, { prefix: '/v1', keys });
@@ -354,6 +366,7 @@ export async function createApp(options: AppOptions) {
       backend.addHook('onRequest', quotas.refuseAddress);
       backend.addHook('onError', quotas.countRefused);
       backend.addHook('onRequest', access.requireBackend);
+      backend.addHook('onRoute', closeQuery);
       backend.addHook('onRoute', answerOnce(keptAnswers));
       backend.addHook('onRequest', quotas.takeBackend);
       await backend.register(tenantApp, { apps, router });
@@ -377,11 +390,12 @@ export async function createApp(options: AppOptions) {
   await app.register(
     async (client) => {
       await client.register(cors, forPages);
+      client.addHook('onRoute', closeQuery);
       client.addHook('onRequest', quotas.refuseAddress);
       client.addHook('onError', quotas.countRefused);
       client.addHook('onRequest', access.requireClient);
-      client.addHook('onRequest', withholdFromOtherPages);
       client.addHook('onRequest', quotas.takeUser);
+      client.addHook('onRequest', refuseOtherPages);
       await client.register(me, { contactBook, router });
     },
     { prefix: '/v1/me' },

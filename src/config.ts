@@ -28,7 +28,15 @@ export interface Config {
   readonly logLevel: string;
   /** Undefined, also for those that follow: as the service has it. */
   readonly limits: Readonly<
-    Record<'framesPerSecond' | 'frameBurst' | 'connectionsPerUser' | 'connectionsPerApp', number | undefined>
+    Record<
+      | 'framesPerSecond'
+      | 'frameBurst'
+      | 'connectionsPerUser'
+      | 'connectionsPerApp'
+      | 'apiKeysPerApp'
+      | 'issuersPerApp',
+      number | undefined
+    >
   >;
   readonly quotas: Readonly<
     Record<'key' | 'app' | 'user' | 'address', { uses: number; windowSeconds: number } | 'off' | undefined>
@@ -124,6 +132,8 @@ function readLimits(env: NodeJS.ProcessEnv): Config['limits'] {
     frameBurst: read('IMID_MAX_FRAME_BURST', env.IMID_MAX_FRAME_BURST),
     connectionsPerUser: read('IMID_MAX_CONNECTIONS_PER_USER', env.IMID_MAX_CONNECTIONS_PER_USER),
     connectionsPerApp: read('IMID_MAX_CONNECTIONS_PER_APP', env.IMID_MAX_CONNECTIONS_PER_APP),
+    apiKeysPerApp: read('IMID_MAX_API_KEYS_PER_APP', env.IMID_MAX_API_KEYS_PER_APP),
+    issuersPerApp: read('IMID_MAX_ISSUERS_PER_APP', env.IMID_MAX_ISSUERS_PER_APP),
   };
 }
 

@@ -2,6 +2,7 @@
 // name resolves to and whenever (no DNS rebinding, no redirects); takes no longer and reads no more than it is told.
 
 import { lookup as systemLookup, type LookupAddress } from 'node:dns';
+import { Resolver } from 'node:dns/promises';
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { BlockList, isIP, type LookupFunction } from 'node:net';
@@ -50,6 +51,8 @@ const URL_MAX_LENGTH = 2_000;
 const HTTPS_PORT = 443;
 /** Below are the ports of other protocols. */
 const FIRST_FREE_PORT = 1_024;
+const DNS_TIMEOUT_MS = 1_000;
+const DNS_TRIES = 3;
 const PRIVATE = 'is at a private or reserved address';
 
 // The special-purpose registries of IANA (RFC 6890): what isn't globally reachable.
@@ -93,9 +96,30 @@ export function isPublicAddress(address: string): boolean {
   return globalV6.check(address, 'ipv6') && !closedV6.check(address, 'ipv6');
 }
 
+/** As the system does, by its hosts file too, on one of the few threads that signing also needs. */
 const resolveBySystem: Resolve = (hostname, done) => systemLookup(hostname, { all: true }, done);
 
-export function createOutbound({ allowPrivate, resolve = resolveBySystem }: OutboundOptions): Outbound {
+/** By DNS alone, on no thread: name servers that customers chose may take their time. */
+export function createResolve(servers?: readonly string[]): Resolve {
+  const resolver = new Resolver({ timeout: DNS_TIMEOUT_MS, tries: DNS_TRIES });
+  if (servers) resolver.setServers(servers);
+  return (hostname, done) => {
+    const asked = [resolver.resolve4(hostname), resolver.resolve6(hostname)];
+    void Promise.allSettled(asked).then(([v4, v6]) => {
+      const found = [
+        ...(v4?.status === 'fulfilled' ? v4.value.map((address) => ({ address, family: 4 })) : []),
+        ...(v6?.status === 'fulfilled' ? v6.value.map((address) => ({ address, family: 6 })) : []),
+      ];
+      if (found.length === 0 && v4?.status === 'rejected') done(v4.reason as Error, []);
+      else done(null, found);
+    });
+  };
+}
+
+export function createOutbound({
+  allowPrivate,
+  resolve = allowPrivate ? resolveBySystem : createResolve(),
+}: OutboundOptions): Outbound {
   function faultOf(text: string): string | undefined {
     const url = text.length <= URL_MAX_LENGTH ? URL.parse(text) : null;
     if (!url) return 'must be an absolute URL';

@@ -106,9 +106,9 @@ test('a token of the customer’s becomes one of ours, which connects as that us
   assert.equal((await exchange(await byRsa.sign(rsa.privateKey))).status, 200);
 });
 
-test('a token is read by pages of the app’s own origins only', async () => {
+test('a token is given to pages of the app’s own origins only', async () => {
   await app.call('PATCH', '', { allowedOrigins: ['https://chat.example'] });
-  const ask = async (origin: string): Promise<string | null> => {
+  const ask = async (origin: string): Promise<Answer> => {
     const form = new URLSearchParams({
       grant_type: GRANT,
       subject_token: await signed(),
@@ -117,13 +117,13 @@ test('a token is read by pages of the app’s own origins only', async () => {
     });
     const headers = { origin, 'content-type': 'application/x-www-form-urlencoded' };
     const answer = await service.call('POST', '/oauth/token', { key: '', headers, body: form.toString() });
-    assert.equal(answer.status, 200);
-    return answer.headers.get('access-control-allow-origin');
+    assert.equal(answer.headers.get('access-control-allow-origin'), origin);
+    return answer;
   };
-  assert.equal(await ask('https://chat.example'), 'https://chat.example');
-  assert.equal(await ask('https://elsewhere.example'), null);
+  assert.equal((await ask('https://chat.example')).status, 200);
+  assertRefused(await ask('https://elsewhere.example'), 'invalid_request', /pages of this origin/);
   await app.call('PATCH', '', { allowedOrigins: [] });
-  assert.equal(await ask('https://elsewhere.example'), 'https://elsewhere.example');
+  assert.equal((await ask('https://elsewhere.example')).status, 200);
 });
 
 test('in the registered scheme the claim is a userId, registered on the way only if the app says so', async () => {
@@ -153,16 +153,18 @@ test('in the registered scheme the claim is a userId, registered on the way only
   assert.deepEqual(senders, ['carol', 'carol']);
 });
 
-test('which app and which scheme are meant is taken as it is said, or as it can only be', async () => {
+test('which app and which scheme are meant is taken as it is said, and no app by who trusts the issuer', async () => {
   const [one, two] = [await service.createApp(['registered']), await service.createApp(['composed'])];
   const iss = `${ISS}/other`;
   await put(one, { issuer: iss, register: true });
   const token = await signed({ iss });
-  const first = await exchange(token, { audience: '' });
+  assertRefused(await exchange(token, { audience: '' }), 'invalid_request', /audience is missing: imid:/);
+  const first = await exchange(await signed({ iss, aud: [AUD, `imid:${one.appId}`] }), { audience: '' });
   assert.equal(first.body.scope, 'registered');
   assert.equal(decodeJwt(first.body.access_token).aud, `imid:${one.appId}`);
+  const ofBoth = await signed({ iss, aud: [AUD, `imid:${one.appId}`, `imid:${two.appId}`] });
+  assertRefused(await exchange(ofBoth, { audience: '' }), 'invalid_request', /audience is missing/);
   await put(two, { issuer: iss, audience: ['web', AUD] });
-  assertRefused(await exchange(token, { audience: '' }), 'invalid_request', /audience=imid:/);
   const ofTwo = (more: object): Promise<Answer> =>
     exchange(token, { audience: `imid:${two.appId}`, ...more });
   assert.equal((await ofTwo({})).body.scope, 'composed');
@@ -175,7 +177,6 @@ test('which app and which scheme are meant is taken as it is said, or as it can 
   const untrusting = await exchange(token);
   assertRefused(untrusting, 'invalid_target', /No such audience/);
   assert.equal((await exchange(token, { audience: 'imid:9007199254740991' })).text, untrusting.text);
-  assert.equal((await exchange(await signed({ iss: 'nobody' }), { audience: '' })).text, untrusting.text);
 
   assert.equal((await two.call('DELETE', '/issuers/customer')).status, 204);
   assertRefused(await ofTwo({}), 'invalid_target', /No such audience/);
@@ -284,7 +285,7 @@ test('a token that is not exactly what the issuer signs is refused', async () =>
   };
   for (const [what, [token, why]] of Object.entries(tokens)) {
     assertRefused(await exchange(token), 'invalid_request', why, what);
-    assert.equal((await exchange(token, { audience: '' })).status, 400, what);
+    assert.equal((await exchange(token)).status, 400, what);
   }
   assert.equal((await exchange(await signed({ exp: now() - 20, nbf: now() + 20, iat: now() }))).status, 200);
   assertRefused(await exchange(await signed({ iss: `${ISS}/` })), 'invalid_target', /No such audience/);
@@ -393,10 +394,28 @@ test('an issuer is put, read, listed and deleted, and each bad field is named', 
   }
 });
 
+test('an app has no more issuers and API keys than it may, however many are added at once', async () => {
+  const strict = await startService({ on: service, app: { limits: { issuersPerApp: 2, apiKeysPerApp: 3 } } });
+  const tenant = await strict.createApp();
+  const puts = [1, 2, 3, 4].map((n) => put(tenant, { issuer: `${ISS}/${n}` }, `n${n}`));
+  const answers = await Promise.all(puts);
+  assert.equal(answers.filter(({ status }) => status === 409).length, 2);
+  const { items } = (await tenant.call('GET', '/issuers')).body;
+  assert.equal(items.length, 2);
+  assert.equal((await put(tenant, { issuer: items[0].issuer }, items[0].name)).status, 200);
+  const keys = await Promise.all([1, 2, 3].map((n) => tenant.call('POST', '/keys', { name: `k${n}` })));
+  const refused = keys.filter(({ status }) => status === 409);
+  assert.deepEqual(
+    refused.map(({ body }) => body.detail),
+    ['The app has 3 of these already.'],
+  );
+  await strict.close();
+});
+
 test('without its database the service says in the form of OAuth when to try again', async () => {
   const { pool } = service.database;
   await pool.query('alter table issuer rename to issuer_away');
-  const { status, body, headers } = await exchange(await signed(), { audience: '' });
+  const { status, body, headers } = await exchange(await signed({ iss: 'nobody' }));
   await pool.query('alter table issuer_away rename to issuer');
   assert.deepEqual([status, body.error], [503, 'temporarily_unavailable']);
   assert.deepEqual([headers.get('retry-after'), headers.get('cache-control')], ['1', 'no-store']);

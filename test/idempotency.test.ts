@@ -192,6 +192,17 @@ test('keys of two apps, and of the admin, never meet; two API keys of one app sh
   assert.deepEqual(outcomeOf(refused), [403, 'forbidden']);
 });
 
+test('an API key that expires is not shown one that outlives it, which another was given', async () => {
+  const tenant = await service.createApp();
+  const path = `${tenant.path}/keys`;
+  const expiresAt = new Date(Date.now() + 60_000).toISOString();
+  const brief = await tenant.call('POST', '/keys', { name: 'brief', expiresAt });
+  const first = await ask(path, { name: 'lasting' }, 'shared', { key: tenant.apiKey });
+  assert.equal(first.status, 201);
+  const second = await ask(path, { name: 'lasting' }, 'shared', { key: brief.body.apiKey });
+  assert.deepEqual(outcomeOf(second), [422, 'idempotency_mismatch']);
+});
+
 test('an error that is the answer is given again; of a request that nobody judged nothing is kept', async () => {
   const send = { from: { uid: 'a' }, to: { userId: 'late' }, content: 1 };
   for (const [path, body, status] of [

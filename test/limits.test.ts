@@ -135,6 +135,8 @@ test('a limit in the environment is a whole number in its range, and named where
     IMID_MAX_CONNECTIONS_PER_APP: '2',
     IMID_MAX_FRAMES_PER_SECOND: '3',
     IMID_MAX_FRAME_BURST: '4',
+    IMID_MAX_API_KEYS_PER_APP: '9',
+    IMID_MAX_ISSUERS_PER_APP: '10',
     IMID_MAX_QUEUED_MESSAGES: '5000',
     IMID_PING_SECONDS: '6',
     IMID_READ_TIMEOUT_SECONDS: '7',
@@ -145,6 +147,8 @@ test('a limit in the environment is a whole number in its range, and named where
     connectionsPerApp: 2,
     framesPerSecond: 3,
     frameBurst: 4,
+    apiKeysPerApp: 9,
+    issuersPerApp: 10,
   });
   assert.deepEqual(
     [maxQueuedMessages, pingMs, drainTimeoutMs, idempotencyMs],

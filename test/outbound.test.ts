@@ -1,11 +1,21 @@
 // The guard of requests to customers' URLs: by the address that is connected to, whatever it was called.
 
 import assert from 'node:assert/strict';
+import { pbkdf2 } from 'node:crypto';
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { createServer as createTcpServer, type AddressInfo } from 'node:net';
 import { after, test } from 'node:test';
-import { createOutbound, isPublicAddress, OutboundError, type Resolve } from '../src/outbound.ts';
+import { promisify } from 'node:util';
+import {
+  createOutbound,
+  createResolve,
+  isPublicAddress,
+  OutboundError,
+  type Resolve,
+} from '../src/outbound.ts';
+import { eventually } from './harness.ts';
 
 const LIMITS = { timeoutMs: 5_000, maxBytes: 1_000 };
 let asked = 0;
@@ -182,6 +192,30 @@ test('a name that leads to a private address, among others or the second time, i
   assert.equal(lookups, 1);
   await assert.rejects(ask(rebinding), { message: /private/ });
   assert.equal(asked, before);
+});
+
+test('a name is looked up by DNS, and one that takes long holds up no signature', async () => {
+  const queries: (() => void)[] = [];
+  const names = createSocket('udp4', (query, { port: from, address }) => {
+    const end = query.indexOf(0, 12) + 5;
+    const isV4 = query.readUInt16BE(end - 4) === 1;
+    const answer = Buffer.from([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 127, 0, 0, 9]);
+    const head = Buffer.from([...query.subarray(0, 2), 0x81, 0x80, 0, 1, 0, isV4 ? 1 : 0, 0, 0, 0, 0]);
+    queries.push(() =>
+      names.send(Buffer.concat([head, query.subarray(12, end), ...(isV4 ? [answer] : [])]), from, address),
+    );
+  });
+  await once(names.bind(0, '127.0.0.1'), 'listening');
+  const slow = createResolve([`127.0.0.1:${names.address().port}`]);
+  const found: unknown[] = [];
+  for (let n = 0; n < 8; n++) slow(`n${n}.example`, (error, addresses) => found.push(error ?? addresses));
+  await promisify(pbkdf2)('a', 'b', 1, 32, 'sha256');
+  assert.deepEqual(found, []);
+  await eventually(() => queries.length >= 16, 'the questions');
+  for (const answer of queries) answer();
+  await eventually(() => found.length === 8, 'the answers');
+  for (const each of found) assert.deepEqual(each, [{ address: '127.0.0.9', family: 4 }]);
+  names.close();
 });
 
 test('where private addresses are allowed, an answer is whole, not too large, in time, and no redirect', async () => {

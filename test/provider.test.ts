@@ -209,6 +209,21 @@ test('while the keys can’t be had, it is said when to try again, and why', asy
   await eventually(async () => (await exchange(token)).status === 200, 'the keys');
 });
 
+test('a made-up kid, while the keys can’t be asked for again, harms nobody whose key is known', async () => {
+  await trust();
+  const token = await accessToken();
+  assert.equal((await exchange(token)).status, 200);
+  const [, ...rest] = token.split('.');
+  const header = { ...decodeProtectedHeader(token), kid: 'made-up' };
+  const madeUp = [Buffer.from(JSON.stringify(header)).toString('base64url'), ...rest].join('.');
+  const good = listener;
+  listener = (_, response) => void response.writeHead(500).end();
+  await eventually(async () => (await exchange(madeUp)).status === 503, 'the failure');
+  assert.equal((await exchange(madeUp)).status, 503);
+  assert.equal((await exchange(token)).status, 200);
+  listener = good;
+});
+
 test('of a published set, keys that are weak or meant for something else don’t count', async () => {
   const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true });
   const [mine, secret] = [await exportJWK(publicKey), await exportJWK(privateKey)];

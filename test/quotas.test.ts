@@ -214,6 +214,23 @@ test('who has used a quota is remembered in bounded memory, those who go on usin
   assert.equal(uses.read('staying').uses, 1);
 });
 
+test('where a quota is off, what a good credential is refused doesn’t count to its address', async () => {
+  const address = { uses: 2, windowSeconds };
+  const quiet = await startService({
+    on: other,
+    app: { quotas: { key: 'off', app: 'off', user: 'off', address } },
+  });
+  const app = await quiet.createApp();
+  const token = await app.token({ uid: 'bob' });
+  for (let n = 0; n < 4; n++) {
+    assert.equal((await app.call('GET', '/issuers/nobody')).status, 404);
+    assert.equal((await quiet.call('GET', '/v1/me/messages?limit=0', { key: token })).status, 400);
+  }
+  for (let n = 0; n < 2; n++) assert.equal((await get(quiet, app, 'bad')).status, 401);
+  assertRefused(await get(quiet, app, 'bad'), 'address');
+  await quiet.close();
+});
+
 test('a quota in the environment is off, or requests per seconds; a proxy is an address or a network', () => {
   for (const variable of ['IMID_QUOTA_KEY', 'IMID_QUOTA_APP', 'IMID_QUOTA_USER', 'IMID_QUOTA_ADDRESS'])
     for (const bad of ['0', '0/10', '10/0', '10', '10/3601', '1e3/10', '-1/10', ' 1/1', 'on', '10/10/10'])

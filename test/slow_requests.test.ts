@@ -134,3 +134,19 @@ test('JSON within JSON is taken 100 levels deep, in bodies and in frames', async
   assert.equal((await client.say({ uid: 'bob' }, 'still here')).type, 'sent');
   await client.close();
 });
+
+test('who does not read what it is answered is disconnected', async () => {
+  const { hostname, port } = new URL(service.url);
+  const socket = connectTo({ port: Number(port), host: hostname });
+  socket.on('error', () => {});
+  await once(socket, 'connect');
+  socket.pause();
+  const asked = 100; // more than fits into the buffers between
+  socket.write('GET /openapi.yaml HTTP/1.1\r\nHost: imid\r\n\r\n'.repeat(asked));
+  await sleep(5 * timeouts.idleMs);
+  let answer = '';
+  socket.on('data', (data) => (answer += data.toString('latin1'))).resume();
+  await once(socket, 'close');
+  const answers = answer.split('HTTP/1.1 200 OK').length - 1;
+  assert.ok(answers > 0 && answers < asked, `${answers} answers`);
+});

@@ -11,7 +11,7 @@ import { ImidError } from '../errors.ts';
 import { Rate, type Limits } from '../routing/limits.ts';
 import type { Router } from '../routing/router.ts';
 import { createFrameReader } from './frames.ts';
-import { isAllowedOrigin } from './origins.ts';
+import { requirePageOf } from './cors.ts';
 import { createPeer } from './peer.ts';
 import { DeviceId, problems, Seq } from './shapes.ts';
 import { invalid } from './validation.ts';
@@ -105,7 +105,7 @@ export const connect: FastifyPluginAsyncTypebox<ConnectOptions> = async (
       if (isDraining()) throw new ImidError('unavailable', 'The service is shutting down.');
       if (request.ws) refuseBadHandshake(request);
       refuseOtherProtocols(request);
-      refuseOtherOrigin(request);
+      requirePageOf(request.admitted.app, request);
       refuseOtherDevice(request, request.query.device);
       router.requireRoom(request.admitted, request.query.device ?? request.admitted.claims.deviceId);
       done();
@@ -186,12 +186,6 @@ function refuseOtherProtocols({ headers }: FastifyRequest): void {
         detail: `must offer ${SUBPROTOCOL}, and each protocol once`,
       },
     ]);
-}
-
-/** Browsers say from which page they connect, and let no page say otherwise; who says nothing is no browser. */
-function refuseOtherOrigin({ headers: { origin }, admitted: { app } }: FastifyRequest): void {
-  if (!isAllowedOrigin(app, origin))
-    throw new ImidError('forbidden', 'The app does not let pages of this origin connect.');
 }
 
 function refuseOtherDevice(request: FastifyRequest, device: string | undefined): void {

@@ -1,8 +1,9 @@
-// Which pages may read what a client's token is answered: those that the app lets connect. An answer to a preflight, or to
-// a token that is refused, tells nothing that isn't known, so that any page is let see why it gets no further.
+// Which pages may act with a client's token: those that the app lets connect. Any page may read what it is answered, as
+// there is nothing in it but why it gets no further.
 
 import type { FastifyCorsOptions } from '@fastify/cors';
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyRequest } from 'fastify';
+import { ImidError } from '../errors.ts';
 import type { App } from '../identity/apps.ts';
 import { isAllowedOrigin } from './origins.ts';
 
@@ -36,14 +37,16 @@ export const forPages: FastifyCorsOptions = {
   maxAge: PREFLIGHT_SECONDS,
 };
 
-/** Behind the check of the token: from here on the answer is for pages of its app alone. */
-export function withholdFromOtherPages(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
-  keepForPagesOf(request.admitted.app, request, reply);
-  done();
+/** Behind the check of the token: pages of its app alone get further. */
+export async function refuseOtherPages(request: FastifyRequest): Promise<void> {
+  requirePageOf(request.admitted.app, request);
 }
 
-/** The answer is for pages of this app alone. */
-export function keepForPagesOf(app: App, { headers: { origin } }: FastifyRequest, reply: FastifyReply): void {
+/**
+ * Throws `forbidden` for a page that the app doesn't let connect. Browsers say from which page they ask, and let no page say
+ * otherwise; who says nothing is no browser.
+ */
+export function requirePageOf(app: App, { headers: { origin } }: FastifyRequest): void {
   if (!isAllowedOrigin(app, origin))
-    reply.removeHeader('access-control-allow-origin').removeHeader('access-control-expose-headers');
+    throw new ImidError('forbidden', 'The app does not let pages of this origin connect.');
 }

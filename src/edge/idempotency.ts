@@ -18,8 +18,11 @@ declare module 'fastify' {
     claim: Claim | undefined;
   }
   interface FastifyContextConfig {
-    /** Whether the route takes an Idempotency-Key; `false`: it refuses one, instead of letting it pass by. */
-    idempotent?: boolean;
+    /**
+     * Whether the route takes an Idempotency-Key; `false`: it refuses one, instead of letting it pass by. `ofActor`: what
+     * one API key was answered is not for the app's others.
+     */
+    idempotent?: boolean | 'ofActor';
   }
 }
 
@@ -35,7 +38,8 @@ export function answerOnce(answers: KeptAnswers): (route: RouteOptions) => void 
     const key = readKey(request);
     if (key === undefined) return undefined;
     if (isStream(request.body)) throw fault('is not taken with a body that is read as it comes in');
-    const claimed = await answers.claim(request.tenant?.id, key, fingerprintOf(request));
+    const actor = request.routeOptions.config.idempotent === 'ofActor' ? request.actor : '';
+    const claimed = await answers.claim(request.tenant?.id, key, fingerprintOf(request, actor));
     if ('status' in claimed) return replay(reply, claimed);
     request.claim = claimed;
     return undefined;
@@ -82,8 +86,8 @@ function readKey({ headers }: FastifyRequest): string | undefined {
   return key;
 }
 
-function fingerprintOf({ method, url, rawBody = Buffer.alloc(0) }: FastifyRequest): Buffer {
-  return hash('sha256', Buffer.concat([Buffer.from(`${method} ${url}\n`), rawBody]), 'buffer');
+function fingerprintOf({ method, url, rawBody = Buffer.alloc(0) }: FastifyRequest, actor: string): Buffer {
+  return hash('sha256', Buffer.concat([Buffer.from(`${actor}${method} ${url}\n`), rawBody]), 'buffer');
 }
 
 function keptHeaders(reply: FastifyReply): Answer['headers'] {

@@ -55,7 +55,7 @@ export const keys: FastifyPluginAsyncTypebox<{ apiKeys: ApiKeys }> = async (app,
   app.post(
     '/keys',
     {
-      config: { idempotent: true, audit: 'key.create' },
+      config: { idempotent: 'ofActor', audit: 'key.create' },
       schema: {
         operationId: 'createKey',
         summary: 'Create an API key',
@@ -81,7 +81,7 @@ export const keys: FastifyPluginAsyncTypebox<{ apiKeys: ApiKeys }> = async (app,
             { ...keyFields, apiKey: Type.String() },
             { description: 'Created.', examples: [{ ...example, apiKey: 'imk_…' }] },
           ),
-          ...backendProblems('payload_too_large'),
+          ...backendProblems('conflict', 'payload_too_large'),
         },
       },
     },

@@ -35,6 +35,7 @@ const refusals = problems(
   'unauthorized',
   'token_expired',
   'token_revoked',
+  'forbidden',
   'scheme_disabled',
   'unavailable',
 );

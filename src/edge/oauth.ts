@@ -5,14 +5,15 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { errorCodes, ImidError, OauthError, oauthErrorCodes, type OauthErrorCode } from '../errors.ts';
-import { parseAppId, type AppId, type Scheme } from '../ids.ts';
+import type { AppId, Scheme } from '../ids.ts';
 import type { App, Apps } from '../identity/apps.ts';
 import type { Directory } from '../identity/directory.ts';
 import type { Registry } from '../identity/registry.ts';
+import { parseAudience } from '../tokens/audience.ts';
 import type { Exchange, Subject } from '../tokens/exchange.ts';
 import { TTL_DEFAULT_SECONDS } from '../tokens/ttl.ts';
 import type { Tokens } from '../tokens/tokens.ts';
-import { keepForPagesOf } from './cors.ts';
+import { requirePageOf } from './cors.ts';
 import { ORIGIN } from './logging.ts';
 import { parseForm } from './parsing.ts';
 import { toImidError } from './problems.ts';
@@ -45,7 +46,7 @@ const Form = Type.Object(
     audience: Type.Optional(
       Type.String({
         description:
-          '`imid:<appId>`: for which app. Needed when more than one app takes tokens of this issuer for this `aud`.',
+          '`imid:<appId>`: for which app. May be left out where the `aud` of the token itself says so.',
       }),
     ),
     scope: Type.Optional(
@@ -118,7 +119,7 @@ export const oauth: FastifyPluginAsyncTypebox<OauthOptions> = async (app, option
         summary: 'Exchange a token of the customer’s issuer',
         description:
           'RFC 8693, without client authentication. The token acts as the user whom the issuer’s subject claim names, for ' +
-          'an hour, and no longer than the one it was exchanged for.',
+          'an hour, and no longer than the one it was exchanged for is good: until its `exp`, and the clock skew of its issuer.',
         tags: ['Tokens'],
         security: [],
         consumes: ['application/x-www-form-urlencoded'],
@@ -150,7 +151,7 @@ export const oauth: FastifyPluginAsyncTypebox<OauthOptions> = async (app, option
       const subject = await exchange.verify(body.subject_token, appId);
       const tenant = await apps.find(subject.appId);
       if (!tenant) throw new OauthError('invalid_target', 'No such audience takes tokens of this issuer.');
-      keepForPagesOf(tenant, request, reply);
+      requirePageOf(tenant, request);
       const scheme = chooseScheme(tenant, body.scope);
       const imId = await findSubject(options, tenant, scheme, subject);
       const ttlSeconds = Math.min(TTL_DEFAULT_SECONDS, subject.secondsLeft);
@@ -175,7 +176,7 @@ function checkGrant(form: Record<string, unknown>): void {
 }
 
 function readAudience(audience: string): AppId {
-  const appId = audience.startsWith('imid:') ? parseAppId(audience.slice('imid:'.length)) : undefined;
+  const appId = parseAudience(audience);
   if (appId === undefined) throw new OauthError('invalid_target', 'audience must be imid:<appId>.');
   return appId;
 }
@@ -218,7 +219,8 @@ function sendRefusal(error: ImidError, request: FastifyRequest, reply: FastifyRe
         : 'invalid_request';
   const { status } = error.code === 'rate_limited' ? errorCodes.rate_limited : oauthErrorCodes[code];
   reply.problem = error.code;
-  if (status >= 500)
+  // Without a cause it is what was logged when it came about.
+  if (status >= 500 && error.cause !== undefined)
     request.server.log.error({ [ORIGIN]: request.id, err: error.cause ?? error }, error.message);
   if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds);
   return reply

@@ -120,9 +120,10 @@ export async function holdQuotas(app: FastifyInstance, quotas: Quotas, now: () =
       throw usedUp('address', count.max, count.timeWindow, count.ttlInSeconds);
     },
 
-    /** What was refused before any quota was asked counts to its address. */
+    /** What was refused before it came to a quota of who asks, held or off, counts to its address. */
     async countRefused(request: FastifyRequest, reply: FastifyReply, error: Error): Promise<void> {
-      if (reply.hasHeader('ratelimit') || request.actor === 'admin') return;
+      if (request.actor === 'admin' || request.granted || request.admitted || reply.hasHeader('ratelimit'))
+        return;
       if (errorCodes[asImidError(error).code].status < 500)
         await take(request, reply, ['address']).catch(() => {});
     },

@@ -8,7 +8,7 @@ export interface Timeouts {
   headersMs: number;
   /** For a body that is read as a whole, and for the rest of one that isn't read any more. */
   bodyMs: number;
-  /** Between two pieces of a body that may have any length. */
+  /** Between two pieces of a body that may have any length, and of an answer that isn't read. */
   idleMs: number;
   /** Between two requests. */
   keepAliveMs: number;
@@ -27,7 +27,7 @@ export function completeTimeouts({
 /** All others are read as they come in. */
 const WHOLE = /^application\/(json|x-www-form-urlencoded)\b/i;
 
-export function createBodyTimeouts({ bodyMs }: Timeouts) {
+export function createBodyTimeouts({ bodyMs, idleMs }: Timeouts) {
   return {
     /** A hook before a body is read: one that is read as a whole has to be there in time. */
     limitWhole(
@@ -46,6 +46,19 @@ export function createBodyTimeouts({ bodyMs }: Timeouts) {
         raw.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
       }
       done();
+    },
+
+    /** A hook for when an answer begins: who doesn't read it must not hold what it comes from. */
+    async closeUnreading(
+      _request: FastifyRequest,
+      { raw }: FastifyReply,
+      payload: unknown,
+    ): Promise<unknown> {
+      raw.setTimeout(idleMs, () => {
+        // Else it is our turn, however long that takes.
+        if ((raw.socket?.writableLength ?? 0) > 0) raw.destroy();
+      });
+      return payload;
     },
 
     /** A hook for when a request was answered: what still comes of it is let go by, though not for ever. */

@@ -1,6 +1,7 @@
 // Checks what comes in against its schema, and says in words which field is bad and why.
 // Refuses what isn't known rather than dropping it. JSON is taken as it is; query and path, which are text, are coerced.
 
+import type { RouteOptions } from 'fastify';
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import { ImidError, type FieldFault } from '../errors.ts';
 import { faultOfName, parseAppId, parseImId } from '../ids.ts';
@@ -68,6 +69,13 @@ export function compileSchema(
   part: FieldFault['in'] | 'params' | 'querystring' | undefined,
 ): ValidateFunction {
   return (part === 'body' || part === 'frame' ? strict : coercing).compile(schema);
+}
+
+const NO_QUERY = { type: 'object', properties: {}, additionalProperties: false };
+
+/** A hook for when a route is added: where it says nothing of a query, it takes none. */
+export function closeQuery({ schema }: RouteOptions): void {
+  if (schema) schema.querystring ??= NO_QUERY;
 }
 
 const MAX_FAULTS = 20;

@@ -1,4 +1,4 @@
-// How much of the messaging core one connection, one user and one app may take up.
+// How much of the service one connection, one user and one app may take up.
 
 export interface Limits {
   /** What one connection may send, on average and at once, before it is closed. */
@@ -7,6 +7,8 @@ export interface Limits {
   /** Connections on each process. */
   connectionsPerUser: number;
   connectionsPerApp: number;
+  apiKeysPerApp: number;
+  issuersPerApp: number;
 }
 
 /** The limits that are given, and for each other one its default. */
@@ -15,8 +17,17 @@ export function completeLimits({
   frameBurst = 3_000,
   connectionsPerUser = 100,
   connectionsPerApp = 100_000,
+  apiKeysPerApp = 1_000,
+  issuersPerApp = 100,
 }: { [Name in keyof Limits]?: Limits[Name] | undefined } = {}): Limits {
-  return { framesPerSecond, frameBurst, connectionsPerUser, connectionsPerApp };
+  return {
+    framesPerSecond,
+    frameBurst,
+    connectionsPerUser,
+    connectionsPerApp,
+    apiKeysPerApp,
+    issuersPerApp,
+  };
 }
 
 /** A token bucket: `burst` at once, `perSecond` from then on. */

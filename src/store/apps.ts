@@ -1,6 +1,7 @@
 // Apps (tenants).
 
-import type { Selectable } from 'kysely';
+import { sql, type Selectable } from 'kysely';
+import { ImidError } from '../errors.ts';
 import type { AppId, Scheme } from '../ids.ts';
 import type { Executor } from './database.ts';
 import type { Tables } from './tables.ts';
@@ -90,6 +91,32 @@ export function updateCheckedApp(
 }
 
 /** Deletes the app with everything in it but its audit trail, in one transaction. */
+/** Adds something to an app, one after the other, up to a number. Throws `not_found`, `conflict`. */
+export function addToApp<T>(
+  db: Executor,
+  id: AppId,
+  { table, max }: { table: 'api_key' | 'issuer'; max: number },
+  add: (trx: Executor) => Promise<T>,
+): Promise<T> {
+  return transact(db, async (trx) => {
+    const app = await trx
+      .selectFrom('app')
+      .select('id')
+      .where('id', '=', id)
+      .forNoKeyUpdate()
+      .executeTakeFirst();
+    if (!app) throw new ImidError('not_found', 'There is no such app.');
+    const added = await add(trx);
+    const { count } = await trx
+      .selectFrom(table)
+      .select(sql<number>`count(*)::int`.as('count'))
+      .where('app_id', '=', id)
+      .executeTakeFirstOrThrow();
+    if (count > max) throw new ImidError('conflict', `The app has ${max} of these already.`);
+    return added;
+  });
+}
+
 export async function deleteApp(db: Executor, id: AppId): Promise<boolean> {
   return transact(db, async (trx) => {
     const app = await trx.selectFrom('app').select('id').where('id', '=', id).forUpdate().executeTakeFirst();

@@ -13,7 +13,7 @@ import {
   markUsed,
   type ApiKey,
 } from '../store/api_keys.ts';
-import { isDanglingReference } from '../store/constraints.ts';
+import { addToApp } from '../store/apps.ts';
 import type { Database } from '../store/database.ts';
 import { createFresh } from '../store/fresh.ts';
 import { noteLastUses } from './last_uses.ts';
@@ -30,19 +30,20 @@ export type ApiKeys = ReturnType<typeof createApiKeys>;
 
 export interface ApiKeysOptions {
   database: Database;
+  maxPerApp: number;
   /** Told of the keys that this process has revoked. */
   onRevoke: (keyId: string) => void;
   log: (message: string, error?: unknown) => void;
 }
 
-export function createApiKeys({ database: { kysely, clock }, onRevoke, log }: ApiKeysOptions) {
+export function createApiKeys({ database: { kysely, clock }, maxPerApp, onRevoke, log }: ApiKeysOptions) {
   const fresh = createFresh(MAX_AGE_MS, (keyId: string) => findApiKey(kysely, keyId));
   const lastUses = noteLastUses((uses) => markUsed(kysely, uses), clock, log);
 
   return {
     uses: fresh.uses,
 
-    /** Throws `invalid_request`, `not_found`. */
+    /** Throws `invalid_request`, `not_found`, `conflict`. */
     async create(
       appId: AppId,
       key: { name: string; scopes: readonly Scope[]; expiresAt?: Date | undefined },
@@ -55,11 +56,8 @@ export function createApiKeys({ database: { kysely, clock }, onRevoke, log }: Ap
       const secret = randomBytes(32).toString('base64url');
       const { name, scopes: given, expiresAt } = key;
       const secretHash = hashSecret(secret);
-      const row = await insertApiKey(kysely, { id, appId, name, scopes: given, expiresAt, secretHash }).catch(
-        (error: unknown) => {
-          if (isDanglingReference(error)) throw new ImidError('not_found', 'There is no such app.');
-          throw error;
-        },
+      const row = await addToApp(kysely, appId, { table: 'api_key', max: maxPerApp }, (trx) =>
+        insertApiKey(trx, { id, appId, name, scopes: given, expiresAt, secretHash }),
       );
       return { ...row, apiKey: `imk_${id}_${secret}` };
     },

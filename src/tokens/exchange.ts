@@ -5,6 +5,7 @@ import { errors, jwtVerify } from 'jose';
 import { OauthError } from '../errors.ts';
 import { faultOfName, type AppId, type Name } from '../ids.ts';
 import type { Clock } from '../store/clock.ts';
+import { parseAudience } from './audience.ts';
 import { readCompact, readUnambiguous } from './compact.ts';
 import type { Issuer, Issuers } from './issuers.ts';
 
@@ -26,21 +27,9 @@ export interface Subject {
 export type Exchange = ReturnType<typeof createExchange>;
 
 export function createExchange({ issuers, clock }: { issuers: Issuers; clock: Clock }) {
-  /** The app that takes tokens of this issuer for one of these audiences, when there is but one. */
-  async function findApp(iss: string, aud: readonly string[]): Promise<AppId> {
-    const [appId, other] = await issuers.findTrusting(iss, aud);
-    if (appId === undefined) throw untrusted();
-    if (other !== undefined)
-      throw new OauthError(
-        'invalid_request',
-        'Say with audience=imid:<appId> for which app the token is to be.',
-      );
-    return appId;
-  }
-
   return {
     /**
-     * Verifies a token for an app; without one, for the only app that takes it. Throws `invalid_request` and
+     * Verifies a token for an app; without one, for the app that its own audience names. Throws `invalid_request` and
      * `invalid_target` of OAuth, and `unavailable` when the issuer's keys can't be had.
      */
     async verify(token: string, wantedApp: AppId | undefined): Promise<Subject> {
@@ -52,7 +41,7 @@ export function createExchange({ issuers, clock }: { issuers: Issuers; clock: Cl
       checkHeader(header);
       checkClaims(payload);
       const { iss, aud } = payload as { iss: string; aud: string | string[] };
-      const appId = wantedApp ?? (await findApp(iss, [aud].flat()));
+      const appId = wantedApp ?? appOfAudiences([aud].flat());
       const issuer = await issuers.findTrusted(appId, iss);
       if (!issuer) throw untrusted();
       const now = clock.now();
@@ -102,6 +91,17 @@ function checkClaims({ iss, aud, exp, nbf, iat, events, cnf }: Record<string, un
 /** Without what no issuer can be put with, and Postgres doesn't take. */
 function isText(value: unknown): boolean {
   return typeof value === 'string' && !/[\p{Cc}\p{Cs}]/u.test(value);
+}
+
+/** Never by who trusts the issuer: whichever customer did so, too, could have its way with another's users. */
+function appOfAudiences(audiences: readonly string[]): AppId {
+  const [appId, other] = audiences.flatMap((audience) => parseAudience(audience) ?? []);
+  if (appId === undefined || other !== undefined)
+    throw new OauthError(
+      'invalid_request',
+      'audience is missing: imid:<appId> says for which app the token is to be.',
+    );
+  return appId;
 }
 
 function readName(payload: Record<string, unknown>, claim: string): Name {

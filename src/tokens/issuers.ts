@@ -1,12 +1,13 @@
 // The issuers that an app trusts, and their keys: given with the issuer, or fetched from where it publishes them.
 // A change made on another process counts here within a second.
 
-import { createLocalJWKSet, createRemoteJWKSet, customFetch, type JWTVerifyGetKey } from 'jose';
+import { createLocalJWKSet, createRemoteJWKSet, customFetch, errors, type JWTVerifyGetKey } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { ImidError } from '../errors.ts';
 import type { AppId } from '../ids.ts';
 import { OutboundError, type Outbound } from '../outbound.ts';
-import { isDanglingReference, violatedUnique } from '../store/constraints.ts';
+import { addToApp } from '../store/apps.ts';
+import { violatedUnique } from '../store/constraints.ts';
 import type { Database } from '../store/database.ts';
 import { createFresh } from '../store/fresh.ts';
 import {
@@ -14,7 +15,6 @@ import {
   findIssuer,
   findIssuers,
   findTrusted,
-  findTrusting,
   putIssuer,
   type Issuer,
   type IssuerSettings,
@@ -37,10 +37,16 @@ export type Issuers = ReturnType<typeof createIssuers>;
 export interface IssuersOptions {
   database: Database;
   outbound: Outbound;
+  maxPerApp: number;
   cooldownMs?: number | undefined;
 }
 
-export function createIssuers({ database: { kysely }, outbound, cooldownMs = COOLDOWN_MS }: IssuersOptions) {
+export function createIssuers({
+  database: { kysely },
+  outbound,
+  maxPerApp,
+  cooldownMs = COOLDOWN_MS,
+}: IssuersOptions) {
   const keyOf = (appId: AppId, iss: string): string => `${appId} ${iss}`;
   const trusted = createFresh(MAX_AGE_MS, (key: string) => {
     const space = key.indexOf(' ');
@@ -49,7 +55,7 @@ export function createIssuers({ database: { kysely }, outbound, cooldownMs = COO
   const keySets = new LRUCache<string, { changedAt: number; getKey: JWTVerifyGetKey }>({ max: MAX_KEY_SETS });
 
   return {
-    /** Throws `invalid_request`, naming the field, and `conflict`. */
+    /** Throws `invalid_request`, naming the field, `not_found` and `conflict`. */
     async put(
       appId: AppId,
       name: string,
@@ -58,8 +64,9 @@ export function createIssuers({ database: { kysely }, outbound, cooldownMs = COO
       const fault = settings.jwksUrl === undefined ? undefined : outbound.faultOf(settings.jwksUrl);
       if (fault) throw badField('/jwksUrl', fault);
       const jwks = settings.jwks && readKeys(settings.jwks.keys);
-      const put = await putIssuer(kysely, appId, name, { ...settings, jwks }).catch((error: unknown) => {
-        if (isDanglingReference(error)) throw new ImidError('not_found', 'There is no such app.');
+      const put = await addToApp(kysely, appId, { table: 'issuer', max: maxPerApp }, (trx) =>
+        putIssuer(trx, appId, name, { ...settings, jwks }),
+      ).catch((error: unknown) => {
         if (violatedUnique(error) !== 'issuer__issuer') throw error;
         throw new ImidError('conflict', 'The app trusts this issuer already, under another name.', {
           errors: [{ in: 'body', pointer: '#/issuer', detail: 'is that of another issuer of the app' }],
@@ -86,10 +93,6 @@ export function createIssuers({ database: { kysely }, outbound, cooldownMs = COO
     /** The issuer of an app whose tokens have this `iss`. */
     findTrusted: (appId: AppId, iss: string): Promise<Issuer | undefined> => trusted.get(keyOf(appId, iss)),
 
-    /** Apps that take tokens of this `iss` for one of these audiences: at most two. */
-    findTrusting: (iss: string, audiences: readonly string[]): Promise<AppId[]> =>
-      findTrusting(kysely, iss, audiences),
-
     /** Where an issuer's keys are looked up. The same again until the issuer is changed. */
     keysOf(issuer: Issuer): JWTVerifyGetKey {
       const id = `${issuer.appId} ${issuer.name}`;
@@ -106,27 +109,45 @@ export function createIssuers({ database: { kysely }, outbound, cooldownMs = COO
   };
 }
 
-/** Keys as they are published. Throws `unavailable` while they can't be had, and then doesn't ask each time. */
+/**
+ * Keys as they are published. Throws `unavailable` while they can't be had, and then doesn't ask each time; those that are
+ * had already stay good for as long as they would have been.
+ */
 function createPublishedKeys(outbound: Outbound, url: string, cooldownMs: number): JWTVerifyGetKey {
-  let failure: { error: ImidError; at: number } | undefined;
+  let failure: { detail: string; at: number } | undefined;
+  let getKnownKey: ReturnType<typeof createLocalJWKSet> | undefined;
   const getKey = createRemoteJWKSet(new URL(url), {
     cacheMaxAge: KEYS_MAX_AGE_MS,
     cooldownDuration: cooldownMs,
     timeoutDuration: 2 * TIMEOUT_MS, // ours is what ends it
-    [customFetch]: async () => Response.json(await fetchKeys(outbound, url)),
+    async [customFetch]() {
+      const keys = await fetchKeys(outbound, url);
+      getKnownKey = createLocalJWKSet(keys);
+      return Response.json(keys);
+    },
   });
   return async (header, token) => {
-    if (failure && performance.now() - failure.at < cooldownMs) throw failure.error;
+    if (failure && performance.now() - failure.at < cooldownMs) {
+      const known = getKey.fresh ? await getKnownKey?.(header, token).catch(passNoMatch) : undefined;
+      if (!known) throw new ImidError('unavailable', failure.detail);
+      return known;
+    }
     failure = undefined;
     try {
       return await getKey(header, token);
     } catch (error) {
       if (!(error instanceof OutboundError)) throw error;
-      const detail = `The keys of this issuer can't be had: its jwksUrl ${error.message}.`;
-      failure = { error: new ImidError('unavailable', detail, { cause: error }), at: performance.now() };
-      throw failure.error;
+      failure = {
+        detail: `The keys of this issuer can't be had: its jwksUrl ${error.message}.`,
+        at: performance.now(),
+      };
+      throw new ImidError('unavailable', failure.detail, { cause: error });
     }
   };
+}
+
+function passNoMatch(error: unknown): undefined {
+  if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
 }
 
 /** The keys of a published set that can be used; it may hold others, such as those for encryption. */

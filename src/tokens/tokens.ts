@@ -9,7 +9,6 @@ import {
   isName,
   isUuidV7,
   makeUuidAt,
-  parseAppId,
   parseImId,
   timeOfUuid,
   type AppId,
@@ -17,6 +16,7 @@ import {
   type Scheme,
 } from '../ids.ts';
 import type { Clock } from '../store/clock.ts';
+import { parseAudience, toAudience } from './audience.ts';
 import { readCompact } from './compact.ts';
 import type { Keys } from './keys.ts';
 import { TTL_DEFAULT_SECONDS, TTL_MAX_SECONDS } from './ttl.ts';
@@ -81,7 +81,7 @@ export function createTokens({ keys, revocations, issuer, clock }: TokensOptions
           scheme,
           device: deviceId,
           iss: issuer,
-          aud: audienceOf(appId),
+          aud: toAudience(appId),
           sub: imId,
           iat,
           exp,
@@ -129,10 +129,6 @@ function toPayload({ scheme, device, iss, aud, sub, iat, exp, jti }: Record<stri
 
 const toHeader = (alg: string, kid: string) => ({ alg, kid, typ: TOKEN_TYPE });
 
-function audienceOf(appId: AppId): string {
-  return `imid:${appId}`;
-}
-
 type Part = Record<string, unknown> & { text: string };
 
 function readParts(token: string): { header: Part; payload: Part } {
@@ -162,7 +158,7 @@ function readClaims(payload: Part, kid: string, now: Date): Claims | undefined {
     return undefined;
   if (!Number.isSafeInteger(exp) || (exp as number) - iat > TTL_MAX_SECONDS) return undefined;
   if (device !== undefined && !(typeof device === 'string' && isName(device))) return undefined;
-  const appId = aud.startsWith('imid:') ? parseAppId(aud.slice('imid:'.length)) : undefined;
+  const appId = parseAudience(aud);
   const imId = parseImId(sub);
   if (appId === undefined || imId?.scheme !== scheme) return undefined;
   if (imId?.scheme === 'composed' && imId.appId !== appId) return undefined;
