@@ -90,7 +90,6 @@ export function updateCheckedApp(
   });
 }
 
-/** Deletes the app with everything in it but its audit trail, in one transaction. */
 /** Adds something to an app, one after the other, up to a number. Throws `not_found`, `conflict`. */
 export function addToApp<T>(
   db: Executor,
@@ -117,6 +116,7 @@ export function addToApp<T>(
   });
 }
 
+/** Deletes the app with everything in it but its audit trail, in one transaction. */
 export async function deleteApp(db: Executor, id: AppId): Promise<boolean> {
   return transact(db, async (trx) => {
     const app = await trx.selectFrom('app').select('id').where('id', '=', id).forUpdate().executeTakeFirst();
