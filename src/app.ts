@@ -24,6 +24,8 @@ import { issuers as issuerRoutes } from './edge/issuers.ts';
 import { keys as keyRoutes } from './edge/keys.ts';
 import { createRequestIds, describeError, ORIGIN } from './edge/logging.ts';
 import { me } from './edge/me.ts';
+import { myBlocked } from './edge/my_blocked.ts';
+import { myConversations } from './edge/my_conversations.ts';
 import { merges } from './edge/merges.ts';
 import { messages } from './edge/messages.ts';
 import { createEdgeMeters } from './edge/meters.ts';
@@ -51,6 +53,7 @@ import { finishActs } from './identity/finishing.ts';
 import { createHashes } from './identity/hashes.ts';
 import { createLookups } from './identity/lookups.ts';
 import { createMergers } from './identity/mergers.ts';
+import { createRetention } from './identity/retention.ts';
 import { createRegistry } from './identity/registry.ts';
 import { createRehearsals } from './identity/rehearsal.ts';
 import { createRenaming } from './identity/renaming.ts';
@@ -202,7 +205,7 @@ export async function createApp(options: AppOptions) {
   const audit = createAudit({ database, hashes, log });
   const renaming = createRenaming({ database, lookups, hashes });
   const beginRehearsal = createRehearsals({ database, hashes });
-  const finishing = finishActs({ registry, mergers, log });
+  const finishing = finishActs({ registry, mergers, expire: createRetention(database), log });
   const contactBook = createContactBook(database);
   const tellTrust = (): void => rings.tellAll('trust', []);
   let closeRevoked = (_news: News): void => {}; // there are no connections yet
@@ -397,6 +400,8 @@ export async function createApp(options: AppOptions) {
       client.addHook('onRequest', quotas.takeUser);
       client.addHook('onRequest', refuseOtherPages);
       await client.register(me, { contactBook, router });
+      await client.register(myConversations, { router });
+      await client.register(myBlocked, { directory, router });
     },
     { prefix: '/v1/me' },
   );

@@ -133,6 +133,11 @@ export function makeUuidAt(instant: Date): string {
   return composeUuid(instant.getTime(), Math.floor(Math.random() * 0x1000));
 }
 
+/** The least of all UUIDs of this time. */
+export function firstUuidAt(instant: Date): string {
+  return hexToUuid(`${instant.getTime().toString(16).padStart(12, '0')}${'0'.repeat(20)}`);
+}
+
 const random = Buffer.allocUnsafe(4096);
 let randomUsed = random.length;
 

@@ -20,6 +20,7 @@ test('a ring that finds nothing yet does not hide a message that is offered mean
     },
     read: () => new Promise((resolve) => reads.push(resolve)),
     show: (entry) => shown.push(entry.seq),
+    skip: () => {},
     onStalled: () => {},
     onError: () => {},
   });

@@ -154,6 +154,10 @@ test('a note of another version is heard, whatever it leaves out or tells', () =
     key: ignore,
     trust: ignore,
     names: ignore,
+    blocks: ignore,
+    merged: ignore,
+    read: ignore,
+    typing: ignore,
   };
   rings.begin(bell, listeners);
   rings.hear(JSON.stringify({ fact: 'inbox', ids: [1] }));

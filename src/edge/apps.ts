@@ -38,11 +38,32 @@ const AllowedOrigins = Type.Array(Type.String({ format: 'origin', maxLength: 300
   examples: [['https://chat.example']],
 });
 
+const RECALL_MAX_SECONDS = 30 * 86_400;
+const RETENTION_MAX_DAYS = 36_500;
+
+const settings = {
+  recallSeconds: Type.Integer({
+    minimum: 0,
+    maximum: RECALL_MAX_SECONDS,
+    description: 'For how long its sender can recall a message; 0: never.',
+  }),
+  retentionDays: Type.Unsafe<number | null>({
+    type: ['integer', 'null'],
+    minimum: 1,
+    maximum: RETENTION_MAX_DAYS,
+    description: 'After how many days messages go, with nobody having to do anything; null: never.',
+  }),
+  presence: Type.Boolean({ description: 'Whether users may see of each other who is online.' }),
+};
+
+const DEFAULTS = { recallSeconds: 120, retentionDays: null, presence: true };
+
 const appFields = {
   appId: Type.String(),
   name: Type.String(),
   schemes: Schemes,
   allowedOrigins: AllowedOrigins,
+  ...settings,
   createdAt: Timestamp,
 };
 const example = {
@@ -50,6 +71,7 @@ const example = {
   name: 'chat',
   schemes: ['composed', 'registered'],
   allowedOrigins: [],
+  ...DEFAULTS,
   createdAt: EXAMPLE_AT,
 };
 const AppShape = Type.Object(appFields, { examples: [example] });
@@ -59,6 +81,9 @@ const toAnswer = (app: App) => ({
   name: app.name,
   schemes: app.schemes,
   allowedOrigins: app.allowedOrigins,
+  recallSeconds: app.recallSeconds,
+  retentionDays: app.retentionDays ?? null,
+  presence: app.presence,
   createdAt: app.createdAt.toISOString(),
 });
 
@@ -83,7 +108,12 @@ export const adminApps: FastifyPluginAsyncTypebox<{ apps: Apps; apiKeys: ApiKeys
         description: 'The key is shown this once.',
         tags,
         body: Type.Object(
-          { name: Label, schemes: Schemes, allowedOrigins: Type.Optional(AllowedOrigins) },
+          {
+            name: Label,
+            schemes: Schemes,
+            allowedOrigins: Type.Optional(AllowedOrigins),
+            ...Type.Partial(Type.Object(settings)).properties,
+          },
           { additionalProperties: false, examples: [{ name: 'chat', schemes: ['composed', 'registered'] }] },
         ),
         response: {
@@ -96,8 +126,12 @@ export const adminApps: FastifyPluginAsyncTypebox<{ apps: Apps; apiKeys: ApiKeys
       },
     },
     async (request, reply) => {
-      const { name, schemes, allowedOrigins = [] } = request.body;
-      const created = await apps.create({ name, schemes, allowedOrigins: normalise(allowedOrigins) });
+      const { allowedOrigins = [], retentionDays = null, ...rest } = { ...DEFAULTS, ...request.body };
+      const created = await apps.create({
+        ...rest,
+        allowedOrigins: normalise(allowedOrigins),
+        retentionDays: retentionDays ?? undefined,
+      });
       const { id: keyId, apiKey } = await apiKeys.create(created.id, { name: 'first', scopes });
       request.audited = { appId: created.id, target: keyId };
       return reply.code(201).send({ ...toAnswer(created), apiKey });
@@ -154,7 +188,7 @@ export const tenantApp: FastifyPluginAsyncTypebox<{ apps: Apps; router: Router }
       config: { tagged: true, audit: 'app.change' },
       schema: {
         operationId: 'changeApp',
-        summary: 'Change the app’s name, schemes or origins',
+        summary: 'Change the app’s settings',
         description:
           'Needs a key with every scope. A scheme that is disabled again keeps its inboxes whole; a connection that is ' +
           'open stays open when its origin is taken off the list.',
@@ -165,6 +199,7 @@ export const tenantApp: FastifyPluginAsyncTypebox<{ apps: Apps; router: Router }
             name: Type.Optional(Label),
             schemes: Type.Optional(Schemes),
             allowedOrigins: Type.Optional(AllowedOrigins),
+            ...Type.Partial(Type.Object(settings)).properties,
           },
           { additionalProperties: false, examples: [{ schemes: ['composed', 'registered'] }] },
         ),
@@ -175,9 +210,13 @@ export const tenantApp: FastifyPluginAsyncTypebox<{ apps: Apps; router: Router }
       },
     },
     async (request, reply) => {
-      const { allowedOrigins, ...rest } = request.body;
+      const { allowedOrigins, retentionDays, ...rest } = request.body;
       const demand = readPrecondition(request);
-      const change = { ...rest, ...(allowedOrigins && { allowedOrigins: normalise(allowedOrigins) }) };
+      const change = {
+        ...rest,
+        ...(allowedOrigins && { allowedOrigins: normalise(allowedOrigins) }),
+        ...(retentionDays !== undefined && { retentionDays: retentionDays ?? undefined }),
+      };
       if (Object.keys(change).length === 0 && !demand)
         return sendTagged(request, reply, toAnswer(request.tenant));
       const check = demand && ((current: App) => demand(toAnswer(current)));

@@ -134,6 +134,6 @@ export function contactExtras(displayName: string | undefined, data: string | un
   };
 }
 
-function atField(error: ImidError, field: Pick<FieldFault, 'in' | 'pointer'>): ImidError {
+export function atField(error: ImidError, field: Pick<FieldFault, 'in' | 'pointer'>): ImidError {
   return new ImidError(error.code, error.message, { errors: [{ ...field, detail: error.message }] });
 }

@@ -6,8 +6,10 @@ import { ImidError } from '../errors.ts';
 import type { ClientFrame } from '../routing/frames.ts';
 import { CONTENT_MAX_BYTES, toJsonText } from './content.ts';
 import { isTooDeep, TOO_DEEP } from './parsing.ts';
-import { Address, ClientId, PushText, ref, Seq } from './shapes.ts';
+import { Address, ClientId, MessageId, PushText, ref, Seq } from './shapes.ts';
 import { compileSchema, faultsOf, invalid } from './validation.ts';
+
+const WATCHED_MAX = 200;
 
 const frame = (type: string, fields: Parameters<typeof Type.Object>[0]) =>
   Type.Object({ type: Type.Literal(type), ...fields }, { additionalProperties: false });
@@ -22,6 +24,10 @@ const frameSchemas: Record<ClientFrame['type'], object> = {
   ack: frame('ack', { seq: Seq }),
   state: frame('state', { state: Type.String({ enum: ['foreground', 'background'] }) }),
   token: frame('token', { token: Type.String({ maxLength: 8192 }) }),
+  read: frame('read', { with: ref(Address), messageId: MessageId }),
+  recall: frame('recall', { id: ClientId, messageId: MessageId }),
+  typing: frame('typing', { to: ref(Address) }),
+  watch: frame('watch', { users: Type.Array(ref(Address), { maxItems: WATCHED_MAX }) }),
 };
 
 /** A frame that was read, or what to tell the client, with the id of the send it is about if it has one. */

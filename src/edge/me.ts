@@ -1,22 +1,29 @@
 // What a client may ask of itself with its token. Everybody is shown in the form of the token's scheme.
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { Type } from 'typebox';
+import { Type, type TSchema } from 'typebox';
+import type { ErrorCode } from '../errors.ts';
+import type { AppId, Scheme } from '../ids.ts';
 import type { ContactBook } from '../identity/contacts.ts';
 import { schemes, show } from '../identity/schemes.ts';
-import type { Router } from '../routing/router.ts';
+import type { InboxEntry, Router } from '../routing/router.ts';
+import type { Admitted } from '../routing/session.ts';
 import { contactExtras } from './contacts.ts';
-import { inboxShown } from './messages.ts';
+import { inboxShown, toMessageFields } from './messages.ts';
 import { readNumberCursor, toPage } from './paging.ts';
 import { After, Cursor, EXAMPLE_MESSAGE, Limit, list, problems, SchemeName } from './shapes.ts';
+
+const Presence = Type.Boolean({ description: 'Whether others may see when the user is online.' });
 
 const Me = Type.Object(
   {
     scheme: SchemeName,
     uid: Type.Optional(Type.String()),
     imId: Type.Optional(Type.String()),
+    unread: Type.Integer({ description: 'How many messages of others are not read yet.' }),
+    presence: Presence,
   },
-  { examples: [{ scheme: 'composed', uid: 'alice' }] },
+  { examples: [{ scheme: 'composed', uid: 'alice', unread: 2, presence: true }] },
 );
 
 const Contact = Type.Object(
@@ -30,15 +37,22 @@ const Contact = Type.Object(
 );
 
 const tags = ['Me'];
-const refusals = problems(
-  'invalid_request',
-  'unauthorized',
-  'token_expired',
-  'token_revoked',
-  'forbidden',
-  'scheme_disabled',
-  'unavailable',
-);
+
+/** What any of these may answer, and more. */
+export function clientProblems(...more: ErrorCode[]): Record<number, TSchema> {
+  return problems(
+    'invalid_request',
+    'unauthorized',
+    'token_expired',
+    'token_revoked',
+    'forbidden',
+    ...more,
+    'scheme_disabled',
+    'unavailable',
+  );
+}
+
+const refusals = clientProblems();
 
 export const me: FastifyPluginAsyncTypebox<{ contactBook: ContactBook; router: Router }> = async (
   app,
@@ -58,8 +72,41 @@ export const me: FastifyPluginAsyncTypebox<{ contactBook: ContactBook; router: R
         },
       },
     },
-    async ({ admitted: { app: tenant, user, claims } }) => schemes[claims.scheme].me(tenant.id, user),
+    async ({ admitted }) => describeMe(admitted),
   );
+
+  app.patch(
+    '/',
+    {
+      schema: {
+        operationId: 'changeMe',
+        summary: 'Change what others see of the token’s user',
+        tags,
+        body: Type.Object(
+          { presence: Type.Optional(Presence) },
+          { additionalProperties: false, examples: [{ presence: false }] },
+        ),
+        response: {
+          200: { ...Me, description: 'As it is now.' },
+          ...clientProblems('payload_too_large'),
+        },
+      },
+    },
+    async ({ admitted, body: { presence } }) => {
+      const { app: tenant, user } = admitted;
+      if (presence !== undefined) await router.showPresence(tenant.id, user.id, presence);
+      return describeMe(admitted);
+    },
+  );
+
+  async function describeMe({ app: tenant, user, claims }: Admitted) {
+    const owner = { appId: tenant.id, id: user.id };
+    return {
+      ...schemes[claims.scheme].me(tenant.id, user),
+      unread: await router.conversations.unread(owner),
+      presence: await router.showsPresence(tenant.id, user.id),
+    };
+  }
 
   app.get(
     '/contacts',
@@ -105,18 +152,17 @@ export const me: FastifyPluginAsyncTypebox<{ contactBook: ContactBook; router: R
       },
     },
     async ({ admitted: { app: tenant, user, claims }, query: { after = 0, limit = 100 } }) => {
-      const entries = await router.readInbox(tenant.id, user.id, after, limit);
+      const entries = await router.readOwnInbox(tenant.id, user.id, after, limit);
       return {
-        items: entries.map((entry) => ({
-          seq: entry.seq,
-          messageId: entry.messageId,
-          from: show(claims.scheme, tenant.id, entry.from),
-          to: show(claims.scheme, tenant.id, entry.to),
-          content: JSON.parse(entry.content) as unknown,
-          at: entry.at.toISOString(),
-        })),
+        items: entries.map((entry) => toShownMessage(claims.scheme, tenant.id, entry)),
         epoch: router.epochOf(user.id),
       };
     },
   );
 };
+
+/** A message as a client of the scheme is shown it. */
+export function toShownMessage(viewer: Scheme, appId: AppId, entry: InboxEntry) {
+  const called = { from: show(viewer, appId, entry.from), to: show(viewer, appId, entry.to) };
+  return { ...toMessageFields(entry), ...called };
+}

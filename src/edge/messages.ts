@@ -6,7 +6,7 @@ import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
 import type { App } from '../identity/apps.ts';
 import type { Directory } from '../identity/directory.ts';
-import { describe } from '../identity/schemes.ts';
+import { describe, SYSTEM_NAME } from '../identity/schemes.ts';
 import type { InboxEntry, Router } from '../routing/router.ts';
 import { CONTENT_MAX_BYTES, toJsonText } from './content.ts';
 import {
@@ -87,7 +87,10 @@ export const messages: FastifyPluginAsyncTypebox<{ directory: Directory; router:
         params: AppPath,
         body: Type.Object(
           {
-            from: ref(Address),
+            from: Type.Optional({
+              ...ref(Address),
+              description: 'Without it, it is a message of the app itself: `{"system": true}`.',
+            }),
             to: Type.Union([ref(Address), Type.Array(ref(Address), { minItems: 1, maxItems: LIST_MAX })]),
             content: Type.Unknown({ description: `Any JSON, at most ${CONTENT_MAX_BYTES} bytes.` }),
             id: Type.Optional(ClientId),
@@ -168,15 +171,21 @@ export const messages: FastifyPluginAsyncTypebox<{ directory: Directory; router:
 function toMessage(app: App, entry: InboxEntry) {
   const called = (party: InboxEntry['from']) => {
     if (!party) return { erased: true };
+    if (party.name === SYSTEM_NAME) return { system: true };
     const { scheme: _scheme, ...forms } = describe(app, party);
     return forms;
   };
+  return { ...toMessageFields(entry), from: called(entry.from), to: called(entry.to) };
+}
+
+/** All of an entry but who its two are, which depends on who looks. */
+export function toMessageFields({ seq, messageId, content, at, isRecalled, recalls }: InboxEntry) {
   return {
-    seq: entry.seq,
-    messageId: entry.messageId,
-    from: called(entry.from),
-    to: called(entry.to),
-    content: JSON.parse(entry.content) as unknown,
-    at: entry.at.toISOString(),
+    seq,
+    messageId,
+    content: JSON.parse(content) as unknown,
+    at: at.toISOString(),
+    ...(isRecalled && { recalled: true }),
+    ...(recalls !== undefined && { recalls }),
   };
 }

@@ -85,6 +85,11 @@ export const ClientId = text({
   description: 'The sender’s own id of the message. The same id again answers the same and stores nothing.',
 });
 
+export const MessageId = Type.String({
+  pattern: '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$',
+  description: 'A message by the id that the service has given it.',
+});
+
 const addressFields = {
   uid: Type.Optional(Name),
   userId: Type.Optional(Name),
@@ -109,18 +114,19 @@ export const Address = Type.Object(addressFields, {
   examples: [{ uid: 'bob' }],
 });
 
-const Party = Type.Object(
+export const Party = Type.Object(
   {
     imId: Type.Optional(Type.String()),
     uid: Type.Optional(Type.String()),
     userId: Type.Optional(Type.String()),
     erased: Type.Optional(Type.Boolean()),
+    system: Type.Optional(Type.Boolean()),
   },
   {
     $id: 'Party',
     description:
       'A user as it is called now. Backends are shown every form known; clients the form of their own scheme; ' +
-      '`{"erased": true}` stands for a user that was erased.',
+      '`{"erased": true}` stands for a user that was erased, `{"system": true}` for the app itself.',
     examples: [BOB],
   },
 );
@@ -131,8 +137,12 @@ export const Message = Type.Object(
     messageId: Type.String({ format: 'uuid' }),
     from: ref(Party),
     to: ref(Party),
-    content: Type.Unknown({ description: 'Any JSON.' }),
+    content: Type.Unknown({ description: 'Any JSON; null of a message that was recalled.' }),
     at: Timestamp,
+    recalled: Type.Optional(Type.Boolean({ description: 'Its sender has recalled it.' })),
+    recalls: Type.Optional(
+      Type.String({ format: 'uuid', description: 'It says that this message was recalled.' }),
+    ),
   },
   {
     $id: 'Message',

@@ -26,7 +26,7 @@ import {
 } from '../store/listing.ts';
 import { rerun } from '../store/transact.ts';
 import type { Lookups } from './lookups.ts';
-import { nobody, readAddress, type Address, type AppSchemes, type Target } from './schemes.ts';
+import { nobody, readAddress, SYSTEM_NAME, type Address, type AppSchemes, type Target } from './schemes.ts';
 
 export type { DatedUser, User } from '../store/identities.ts';
 export type { Filter } from '../store/listing.ts';
@@ -151,6 +151,15 @@ export function createDirectory({ database, lookups, hashes }: DirectoryOptions)
       const [user] = await claim(app, [address]);
       if (user instanceof ImidError) throw user;
       return user!;
+    },
+
+    /** The user in whose name the app itself sends. Throws `not_found` when the app is gone. */
+    async resolveSystem(appId: AppId): Promise<User> {
+      for (;;) {
+        const [user] = await lookups.find(appId, [{ by: 'name', name: SYSTEM_NAME, registeredOnly: false }]);
+        if (user) return user;
+        await insertNames(appId, [SYSTEM_NAME]);
+      }
     },
 
     /**

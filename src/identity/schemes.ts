@@ -36,7 +36,10 @@ export interface Called {
 }
 
 /** The form in which a client is shown a user. */
-export type Shown = { uid: Name } | { imId: ImId } | { erased: true };
+export type Shown = { uid: Name } | { imId: ImId } | { erased: true } | { system: true };
+
+/** Of the user in whose name an app itself sends: no uid or userId is empty. */
+export const SYSTEM_NAME = '' as Name;
 
 interface SchemeEntry {
   /** How a client with a token of this scheme is shown another user. */
@@ -58,6 +61,7 @@ export const schemes: Record<Scheme, SchemeEntry> = {
 
 /** A user, or undefined for an erased one, as a viewer of the scheme sees it. */
 export function show(viewer: Scheme, appId: AppId, user: Called | undefined): Shown {
+  if (user?.name === SYSTEM_NAME) return { system: true };
   return user ? schemes[viewer].show(appId, user) : { erased: true };
 }
 

@@ -141,7 +141,16 @@ export class Batch {
   #touch(appId: AppId, { id, expectedName }: Located, mayBeMerging: boolean): TouchedInbox {
     let inbox = this.#inboxes.get(id);
     if (!inbox) {
-      inbox = { appId, id, messages: 0, expectedName, mayBeMerging, base: 0, party: undefined };
+      inbox = {
+        appId,
+        id,
+        messages: 0,
+        expectedName,
+        mayBeMerging,
+        base: 0,
+        party: undefined,
+        blocksVersion: 0,
+      };
       this.#inboxes.set(id, inbox);
       return inbox;
     }
@@ -180,11 +189,19 @@ export class Batch {
         to: recipient.party,
         content: message.content,
         at: this.#at,
+        isImported: false,
+        isRecalled: false,
+        recalls: undefined,
         trail,
       };
-      if (hearsSent) audience.hear(sender.id, { ...entry, seq: sender.base + message.senderStep });
-      if (hearsReceived)
-        audience.hear(recipient.id, { ...entry, seq: recipient.base + message.recipientStep });
+      if (hearsSent) {
+        const { base, blocksVersion } = sender;
+        audience.hear(sender.id, { ...entry, seq: base + message.senderStep, blocksVersion });
+      }
+      if (hearsReceived) {
+        const { base, blocksVersion } = recipient;
+        audience.hear(recipient.id, { ...entry, seq: base + message.recipientStep, blocksVersion });
+      }
     }
     audience.moved(this.#inboxes.values());
   }

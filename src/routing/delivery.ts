@@ -11,6 +11,8 @@ export interface DeliveryOptions {
   /** The inbox from behind a seq, in order. */
   read: (after: number, limit: number) => Promise<InboxEntry[]>;
   show: (entry: FreshEntry) => void;
+  /** There is nothing between what was shown and `seq`: it expired. */
+  skip: (seq: number) => void;
   /** The reader has taken nothing for too long. */
   onStalled: () => void;
   onError: (error: unknown) => void;
@@ -28,8 +30,9 @@ export class Delivery {
   #cursor = 0;
   /** How far an inbox before was shown. */
   #formerCursor = 0;
-  /** The inbox is known to reach up to here. */
+  /** The inbox may reach up to here, and is known to have reached up to there. */
   #target = 0;
+  #known = 0;
   #isLive = false;
   #isReading = false;
   /** Something was told while the inbox was being read. */
@@ -66,6 +69,7 @@ export class Delivery {
     this.#isLive = false;
     this.#cursor = 0;
     this.#target = 0;
+    this.#known = 0;
   }
 
   end(): void {
@@ -83,6 +87,11 @@ export class Delivery {
 
   /** The inbox reaches up to `seq`: makes good whatever was not offered here. */
   reach(seq: number): void {
+    this.#known = Math.max(this.#known, seq);
+    this.#aim(seq);
+  }
+
+  #aim(seq: number): void {
     this.#target = Math.max(this.#target, seq);
     this.#hasNews = true;
     if (this.#isReading || !this.#isLive || this.#cursor >= this.#target) return;
@@ -90,7 +99,7 @@ export class Delivery {
     void this.#readOn().then(
       (isLevel) => {
         this.#isReading = false;
-        if (isLevel) this.reach(0);
+        if (isLevel) this.#aim(0);
         else this.#options.onStalled();
       },
       (error: unknown) => {
@@ -103,12 +112,18 @@ export class Delivery {
 
   /** The inbox may reach further than is known. */
   look(): void {
-    this.reach(this.#cursor + 1);
+    this.#aim(this.#cursor + 1);
   }
 
   #show(entry: FreshEntry): void {
     this.#cursor = entry.seq;
     this.#options.show(entry);
+  }
+
+  #skip(seq: number): void {
+    if (!this.#isLive) return;
+    this.#cursor = seq;
+    this.#options.skip(seq);
   }
 
   /** Reads until the cursor is level with what is known of the inbox; false when the reader doesn't take it. */
@@ -118,13 +133,17 @@ export class Delivery {
     while (this.#cursor < this.#target && this.#isLive) {
       if (!(await peer.drained())) return false;
       this.#hasNews = false;
+      const known = this.#known;
       const entries = await read(this.#cursor, PAGE);
       if (run !== this.#run) break;
       // Nothing there: a ring came for what was shown already, or the user is gone. More may have come meanwhile.
-      if (entries.length === 0 && !this.#hasNews) this.#target = this.#cursor;
-      for (const entry of entries)
-        if (this.#isLive && peer.buffered <= CATCH_UP_BYTES) this.#show(entry);
-        else break;
+      if (entries.length === 0 && known > this.#cursor) this.#skip(known);
+      else if (entries.length === 0 && !this.#hasNews) this.#target = this.#cursor;
+      for (const entry of entries) {
+        if (!this.#isLive || peer.buffered > CATCH_UP_BYTES) break;
+        if (entry.seq > this.#cursor + 1) this.#skip(entry.seq - 1);
+        this.#show(entry);
+      }
     }
     return true;
   }

@@ -1,6 +1,6 @@
 // The frames of the socket, subprotocol imid.v1: what a client may send, and the text of what it is sent.
 
-import type { Shown } from '../identity/schemes.ts';
+import type { Called, Shown } from '../identity/schemes.ts';
 import { show } from '../identity/schemes.ts';
 import type { Address } from '../identity/schemes.ts';
 import type { ErrorCode } from '../errors.ts';
@@ -20,7 +20,19 @@ export type ClientFrame =
   | { type: 'send'; id: string; to: Address; content: string; push?: PushText | undefined }
   | { type: 'ack'; seq: number }
   | { type: 'state'; state: ConnectionState }
-  | { type: 'token'; token: string };
+  | { type: 'token'; token: string }
+  | { type: 'read'; with: Address; messageId: string }
+  | { type: 'recall'; id: string; messageId: string }
+  | { type: 'typing'; to: Address }
+  | { type: 'watch'; users: Address[] };
+
+/** Up to which message somebody has read a conversation. */
+export interface Reading {
+  reader: Called;
+  peer: Called;
+  messageId: string;
+  at: Date;
+}
 
 export interface Welcome {
   connectionId: string;
@@ -66,10 +78,49 @@ function toText(at: Date): string {
 export function messageFrame(viewer: Scheme, appId: AppId, entry: InboxEntry): string {
   const from: Shown = show(viewer, appId, entry.from);
   const to: Shown = show(viewer, appId, entry.to);
+  const parties = `"from":${JSON.stringify(from)},"to":${JSON.stringify(to)}`;
+  const at = `"at":"${toText(entry.at)}"`;
+  if (entry.recalls !== undefined)
+    return `{"type":"recalled","seq":${entry.seq},"messageId":"${entry.recalls}",${parties},${at}}`;
   return (
-    `{"type":"message","seq":${entry.seq},"messageId":"${entry.messageId}","from":${JSON.stringify(from)},` +
-    `"to":${JSON.stringify(to)},"content":${entry.content},"at":"${toText(entry.at)}"}`
+    `{"type":"message","seq":${entry.seq},"messageId":"${entry.messageId}",${parties},` +
+    `"content":${entry.content},${at}${entry.isRecalled ? ',"recalled":true' : ''}}`
   );
+}
+
+/** Up to `seq` there is nothing more to show. */
+export function skipFrame(seq: number): string {
+  return `{"type":"skip","seq":${seq}}`;
+}
+
+/** `of` has read the conversation with `peer`; whoever is shown it is one of the two. */
+export function readFrame(viewer: Scheme, appId: AppId, reading: Reading, isReader: boolean): string {
+  const { reader, peer, messageId, at } = reading;
+  return JSON.stringify({
+    type: 'read',
+    with: show(viewer, appId, isReader ? peer : reader),
+    from: show(viewer, appId, reader),
+    messageId,
+    at: at.toISOString(),
+  });
+}
+
+export function typingFrame(viewer: Scheme, appId: AppId, from: Called): string {
+  return JSON.stringify({ type: 'typing', from: show(viewer, appId, from) });
+}
+
+export function presenceFrame(
+  viewer: Scheme,
+  appId: AppId,
+  user: Called,
+  { online, lastSeenAt }: { online: boolean; lastSeenAt: Date | undefined },
+): string {
+  return JSON.stringify({
+    type: 'presence',
+    user: show(viewer, appId, user),
+    online,
+    ...(lastSeenAt && !online && { lastSeenAt: lastSeenAt.toISOString() }),
+  });
 }
 
 export function errorFrame(error: { id?: string | undefined; code: ErrorCode; detail: string }): string {

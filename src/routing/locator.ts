@@ -88,6 +88,12 @@ export function createLocator({ directory, database: { pool } }: LocatorOptions)
       return located!;
     },
 
+    /** In whose name the app itself sends. */
+    locateSystem: async (app: App): Promise<Located> => ({
+      id: (await directory.resolveSystem(app.id)).id,
+      expectedName: undefined,
+    }),
+
     /** Finds whom a letter goes to, at once where that is known. `findSender` may be asked again, anew. */
     prepare(
       app: App,

@@ -26,9 +26,19 @@ export interface Facts {
   process: string;
   /** Users have other names; no ids. */
   names: never;
+  /** Rows of users who block others than before. */
+  blocks: number;
+  /** Rows of users that were merged into another one. */
+  merged: number;
+  /** Somebody has read, or is writing: `<appId>:<row of who>:<row of the other>`. */
+  read: string;
+  typing: string;
 }
 
 export type Listeners = { [K in keyof Facts]: (ids: Facts[K][]) => void };
+
+/** What is told by the rows of users alone. */
+type OfUsers = 'inbox' | 'user' | 'blocks';
 
 interface Row {
   appId: AppId;
@@ -64,8 +74,8 @@ export function createRings({ database: { pool, clock }, processId, meters, log 
   }
 
   const tellHolders = coalesce(
-    async (asked: readonly { fact: 'inbox' | 'user'; rows: Row[] }[]) => {
-      for (const fact of ['inbox', 'user'] as const) {
+    async (asked: readonly { fact: OfUsers; rows: Row[] }[]) => {
+      for (const fact of ['inbox', 'user', 'blocks'] as const) {
         const rows = new Map(
           asked.flatMap((ask) => (ask.fact === fact ? ask.rows : [])).map((row) => [row.id, row]),
         );
@@ -93,10 +103,21 @@ export function createRings({ database: { pool, clock }, processId, meters, log 
     },
 
     /** Tells the processes that hold connections of these users. */
-    tellHolders(fact: 'inbox' | 'user', rows: Iterable<Row>): void {
+    tellHolders(fact: OfUsers, rows: Iterable<Row>): void {
       if (others.size === 0) return;
       tellHolders({ fact, rows: Array.from(rows, ({ appId, id }) => ({ appId, id })) }).catch(
         (error: unknown) => log('other processes could not be told of what has moved', error),
+      );
+    },
+
+    /** Tells the processes that hold connections of one of these users of something else than the user. */
+    tellHoldersOf<K extends keyof Facts>(users: readonly Row[], fact: K, id: Facts[K]): void {
+      if (others.size === 0) return;
+      findHolders(pool, processId, users).then(
+        (holders) => {
+          for (const holder of new Set(holders.map((each) => each.processId))) tell(holder, fact, [id]);
+        },
+        (error: unknown) => log('other processes could not be told', error),
       );
     },
 

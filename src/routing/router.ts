@@ -10,10 +10,14 @@ import { requireScheme, type Address } from '../identity/schemes.ts';
 import type { Database } from '../store/database.ts';
 import { countConnections } from '../store/connections.ts';
 import { findPositions } from '../store/identities.ts';
-import { findInboxEntries, findLastSeq } from '../store/messages.ts';
+import { findInboxEntries, findLastSeq, type InboxEntry } from '../store/messages.ts';
+import { findHidesPresence, setHidesPresence } from '../store/presence.ts';
 import { createAcks } from './acks.ts';
+import { createActs } from './acts.ts';
 import type { Audience, Located, Outcome, Unit } from './batch.ts';
+import { createBlocking, isWithheld } from './blocking.ts';
 import { createConnections } from './connections.ts';
+import { createConversations } from './conversations.ts';
 import { startHeartbeat } from './heartbeat.ts';
 import { Hub } from './hub.ts';
 import type { Limits } from './limits.ts';
@@ -21,14 +25,18 @@ import { createLocator, type Letter } from './locator.ts';
 import type { Meters } from './meters.ts';
 import type { Peer } from './peer.ts';
 import { createPresence } from './presence.ts';
+import { createRecalling } from './recalling.ts';
 import type { Listeners, Rings } from './rings.ts';
 import { Session, type Admitted, type ConnectRequest, type Routes } from './session.ts';
 import type { Tracing } from './tracing.ts';
 import type { Log } from './storing.ts';
 import { watchTrust, type Trust } from './trust.ts';
+import { createTyping } from './typing.ts';
+import { createWatching } from './watching.ts';
 import { Writer } from './writer.ts';
 
 export type { InboxEntry } from '../store/messages.ts';
+export type { Conversation } from './conversations.ts';
 
 export interface RouterOptions {
   database: Database;
@@ -49,7 +57,8 @@ export interface RouterOptions {
 }
 
 export interface SendRequest extends Letter {
-  from: Address;
+  /** Undefined: the app itself. */
+  from: Address | undefined;
   /** The id of the request. */
   origin: string;
   /** Of the trace that the request belongs to. */
@@ -67,6 +76,10 @@ export async function createRouter(options: RouterOptions) {
   const acks = createAcks(database, log);
   const connections = createConnections({ database, processId, rings, log });
   const locator = createLocator({ directory, database });
+  const conversations = createConversations({ database, hub, rings });
+  const blocking = createBlocking({ database, hub, rings });
+  const typing = createTyping({ directory, hub, rings });
+  const watching = createWatching({ database, apps, hub, processId, log });
   const audience: Audience = {
     hears: (identityId) => hub.has(identityId),
     hear(identityId, entry) {
@@ -104,6 +117,7 @@ export async function createRouter(options: RouterOptions) {
   async function check(): Promise<void> {
     await trust.follow();
     await checkPositions(hub.all());
+    await watching.check();
     closeReplaced(await connections.findReplaced(hub.all()));
     await trust.tend();
   }
@@ -153,6 +167,7 @@ export async function createRouter(options: RouterOptions) {
   /** A device has one connection: the one with the newer token, and of the same token the newer one. */
   function enter(session: Session): boolean {
     hub.add(session);
+    watching.moved(session.appId, session.identityId);
     // Revoked while it was looked at.
     if (!watch.check(session)) return false;
     for (const other of hub.of(session.identityId)) {
@@ -168,6 +183,14 @@ export async function createRouter(options: RouterOptions) {
     unit.trail?.located();
     return writer.write(unit);
   }
+
+  const recall = createRecalling({
+    database,
+    onMoved(inboxes) {
+      for (const { id } of inboxes) for (const session of hub.of(id)) session.onMoved();
+      rings.tellHolders('inbox', inboxes);
+    },
+  });
 
   const routes: Routes = {
     epochOf,
@@ -192,6 +215,9 @@ export async function createRouter(options: RouterOptions) {
       return app ? prepare(app) : apps.resolve(session.appId).then(prepare);
     },
 
+    blocksOf: blocking.of,
+    act: createActs({ apps, directory, conversations, typing, watching, recall, follow }),
+
     changeToken(session, formerJti) {
       hub.changeToken(session, formerJti);
       watch.check(session);
@@ -199,6 +225,8 @@ export async function createRouter(options: RouterOptions) {
 
     leave(session) {
       hub.remove(session);
+      watching.left(session);
+      watching.moved(session.appId, session.identityId);
       watch.left(session);
       connections.close(session);
     },
@@ -215,6 +243,14 @@ export async function createRouter(options: RouterOptions) {
     throw new ImidError('token_revoked', 'The user of this connection is gone.');
   }
 
+  function attempt(act: Promise<unknown>, what: string): void {
+    act.catch((error: unknown) => log(what, error));
+  }
+
+  function tellBlockers(fromIds: readonly number[]): void {
+    for (const id of fromIds) attempt(blocking.merged(id), 'it could not be read who is blocked');
+  }
+
   function closeReplaced(connectionIds: readonly string[]): void {
     const gone = new Set(connectionIds);
     for (const session of hub.all()) if (gone.has(session.connectionId)) session.close('replaced');
@@ -227,6 +263,34 @@ export async function createRouter(options: RouterOptions) {
   return {
     epochOf,
     readInbox: routes.readInbox,
+    conversations,
+    blocking,
+
+    /** The inbox as its user sees it. */
+    async readOwnInbox(
+      appId: AppId,
+      identityId: number,
+      after: number,
+      limit: number,
+    ): Promise<InboxEntry[]> {
+      for (let from = after; ;) {
+        const entries = await routes.readInbox(appId, identityId, from, limit);
+        // Read after them, it has all that withholds any of them.
+        const blocks = await blocking.of(appId, identityId);
+        const shown = entries.filter((entry) => !isWithheld(blocks, entry));
+        if (shown.length > 0 || entries.length < limit) return shown;
+        from = entries.at(-1)!.seq;
+      }
+    },
+
+    showsPresence: async (appId: AppId, identityId: number): Promise<boolean> =>
+      !(await findHidesPresence(kysely, appId, identityId)),
+
+    async showPresence(appId: AppId, identityId: number, isShown: boolean): Promise<void> {
+      await setHidesPresence(kysely, appId, identityId, !isShown);
+      watching.moved(appId, identityId);
+    },
+
     presence: createPresence({ database, hub, processId }),
     hintUses: locator.uses,
 
@@ -283,6 +347,8 @@ export async function createRouter(options: RouterOptions) {
     moveSessions(appId: AppId, fromId: number, user: User): void {
       for (const session of hub.of(fromId)) moveSession(session, user);
       rings.tellHolders('user', [{ appId, id: fromId }]);
+      tellBlockers([fromId]);
+      rings.tellAll('merged', [fromId]);
     },
 
     /** Shows the connections of a user what has come to its inbox otherwise than by a send. */
@@ -297,8 +363,9 @@ export async function createRouter(options: RouterOptions) {
 
     /** Sends for a backend. Throws where the sender can't be found; recipients have an outcome each. */
     async send(app: App, request: SendRequest): Promise<Outcome> {
+      const { from } = request;
       const findSender = (anew: boolean): Promise<Located> =>
-        locator.locateOne(app, request.from, anew).catch((error: unknown) => {
+        (from ? locator.locateOne(app, from, anew) : locator.locateSystem(app)).catch((error: unknown) => {
           if (!(error instanceof ImidError)) throw error;
           const errors = [{ in: 'body' as const, pointer: '#/from', detail: error.message }];
           throw new ImidError(error.code, error.message, { errors });
@@ -332,6 +399,10 @@ export async function createRouter(options: RouterOptions) {
           log('positions could not be checked', error),
         ),
       replaced: closeReplaced,
+      blocks: (ids) => attempt(blocking.hear(ids), 'it could not be read who is blocked'),
+      merged: tellBlockers,
+      read: (ids) => attempt(conversations.hear(ids), 'it could not be told who has read'),
+      typing: (ids) => attempt(typing.hear(ids), 'it could not be told who is writing'),
       trust: () =>
         void trust.follow().catch((error: unknown) => log('it could not be read what was revoked', error)),
       app(ids) {

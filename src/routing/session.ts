@@ -7,14 +7,18 @@ import type { AppId, Scheme } from '../ids.ts';
 import type { App } from '../identity/apps.ts';
 import type { User } from '../identity/directory.ts';
 import { schemes } from '../identity/schemes.ts';
+import type { Blocks } from '../store/blocks.ts';
 import type { InboxEntry } from '../store/messages.ts';
+import type { Recalled } from '../store/recalls.ts';
 import type { Claims } from '../tokens/tokens.ts';
 import type { Acks } from './acks.ts';
+import type { ActFrame } from './acts.ts';
 import type { FreshEntry, Outcome, Unit } from './batch.ts';
+import { isWithheld } from './blocking.ts';
 import type { Connections } from './connections.ts';
 import { Delivery } from './delivery.ts';
 import type { ClientFrame, ConnectionState } from './frames.ts';
-import { errorFrame, messageFrame, sentFrame, welcomeFrame } from './frames.ts';
+import { errorFrame, messageFrame, sentFrame, skipFrame, welcomeFrame } from './frames.ts';
 import type { Closer, Meters } from './meters.ts';
 import { MAX_BUFFERED_BYTES, type Peer } from './peer.ts';
 import type { Trail, Tracing } from './tracing.ts';
@@ -60,6 +64,9 @@ export interface Routes {
   ): Unit | Promise<Unit>;
   write(unit: Unit): Promise<Outcome>;
   readInbox(appId: AppId, identityId: number, after: number, limit: number): Promise<InboxEntry[]>;
+  blocksOf(appId: AppId, identityId: number): Promise<Blocks>;
+  /** Does what a frame asks for; a recall is given back. Throws what the client is to be told. */
+  act(session: Session, frame: ActFrame): Promise<Recalled | undefined>;
   leave(session: Session): void;
   /** Logs what a client was told when it is not the client's doing. */
   note(error: ImidError, session: Session, frameId?: string): void;
@@ -83,6 +90,8 @@ export class Session {
   /** Of the token that counts now; decides how others are shown. */
   scheme: Scheme;
   state: ConnectionState;
+  /** What is withheld of the inbox. */
+  blocks: Blocks = { version: 0, all: [] };
 
   readonly #router: Routes;
   readonly #peer: Peer;
@@ -94,6 +103,7 @@ export class Session {
   #isClosed = false;
   #isStopped = false;
   #isWaitingForReader = false;
+  #isWelcome = false;
   #expiry: NodeJS.Timeout | undefined;
   /** Ids of sends that were not answered yet, with how often each was sent. */
   readonly #unanswered = new Map<string, number>();
@@ -115,8 +125,9 @@ export class Session {
     this.#turns = new Turns(peer);
     this.#delivery = new Delivery({
       peer,
-      read: (after, limit) => router.readInbox(this.appId, this.identityId, after, limit),
+      read: (after, limit) => this.#read(after, limit),
       show: (entry) => this.#show(entry),
+      skip: (seq) => this.#peer.send(skipFrame(seq)),
       onStalled: () => this.close('tooSlow'),
       onError: (error) => router.note(asImidError(error), this),
     });
@@ -152,6 +163,7 @@ export class Session {
     if (!standing.isHeld) return this.close('replaced');
     // A user who was merged has what was revoked of the other one, too.
     if (standing.tokensFrom && this.claims.issuedAt < standing.tokensFrom) return this.close('tokenRevoked');
+    this.blocks = standing.blocks;
     const epoch = this.#router.epochOf(this.identityId);
     const { after } = this.#request;
     const { lastSeq, acked = lastSeq } = standing;
@@ -174,6 +186,7 @@ export class Session {
         resumed,
       }),
     );
+    this.#isWelcome = true;
     this.#watchExpiry();
     this.#delivery.begin(cursor, lastSeq);
   }
@@ -186,6 +199,8 @@ export class Session {
     this.identityId = user.id;
     this.identityIds.add(user.id);
     this.#user = user;
+    this.#isWelcome = false;
+    this.blocks = { version: 0, all: [] };
     this.#delivery.changeInbox();
     // What was sent before is on its way to the inbox before, or from there to this one.
     this.#turns.settleFirst();
@@ -193,7 +208,8 @@ export class Session {
 
   /** A message that has just been committed to this inbox. */
   onEntry(entry: FreshEntry): void {
-    this.#delivery.offer(entry);
+    if (entry.blocksVersion === this.blocks.version) this.#delivery.offer(entry);
+    else this.#delivery.reach(entry.seq);
   }
 
   /** The inbox reaches up to `seq`. */
@@ -212,10 +228,21 @@ export class Session {
     if (frame.type === 'send') this.#send(frame);
     else if (frame.type === 'ack') this.#ack(frame.seq);
     else if (frame.type === 'token') this.#renew(frame.token);
+    else if (frame.type !== 'state') this.#act(frame);
     else if (this.state !== frame.state) {
       this.state = frame.state;
       this.#router.connections.mark(this);
     }
+  }
+
+  /** Whether nothing that a user does is to be seen here now. */
+  withholds(userId: number): boolean {
+    return this.blocks.all.some(({ ids, untilSeq }) => untilSeq === Infinity && ids.includes(userId));
+  }
+
+  /** Tells of something that stands in no inbox, in the form of the session's scheme. */
+  tell(frame: (viewer: Scheme) => string): void {
+    if (!this.#isClosed && this.#isWelcome) this.#peer.send(frame(this.scheme));
   }
 
   /** Tells the client of an error; an id says which of its sends it is about. */
@@ -284,6 +311,23 @@ export class Session {
     );
   }
 
+  #act(frame: ActFrame): void {
+    const id = frame.type === 'recall' ? frame.id : undefined;
+    if (id !== undefined) this.#unanswered.set(id, (this.#unanswered.get(id) ?? 0) + 1);
+    this.#turns.take(
+      () => this.#router.act(this, frame),
+      async (recalled) => {
+        if (id === undefined || !recalled) return;
+        const { clientId, senderSeq: seq, at } = recalled;
+        if (seq > this.#delivery.cursor) this.#delivery.reach(seq);
+        // Else it is answered when it comes, unless it came before, or under another id.
+        if ((clientId !== id || seq <= this.#delivery.cursor) && this.#answered(id))
+          this.#peer.send(sentFrame({ id, messageId: recalled.messageId, seq, at }));
+      },
+      (error) => this.#refuse(error, id),
+    );
+  }
+
   #ack(seq: number): void {
     const { cursor } = this.#delivery;
     if (seq <= cursor) {
@@ -325,8 +369,10 @@ export class Session {
   }
 
   #show(entry: FreshEntry): void {
-    if (entry.senderId === this.identityId && this.#answered(entry.clientId)) {
-      const sent = sentFrame({ ...entry, id: entry.clientId });
+    if (this.#isHidden(entry)) this.#peer.send(skipFrame(entry.seq));
+    else if (entry.senderId === this.identityId && this.#answered(entry.clientId)) {
+      const { messageId, recalls = messageId } = entry;
+      const sent = sentFrame({ ...entry, messageId: recalls, id: entry.clientId });
       do this.#peer.send(sent);
       while (this.#answered(entry.clientId));
     } else {
@@ -334,6 +380,21 @@ export class Session {
       this.#peer.send(messageFrame(this.scheme, this.appId, entry));
       entry.trail?.delivered(entry.messageId, entry.seq, this.connectionId);
     }
+  }
+
+  async #read(after: number, limit: number): Promise<InboxEntry[]> {
+    const { identityId } = this;
+    const entries = await this.#router.readInbox(this.appId, identityId, after, limit);
+    if (entries.length > 0 && entries[0]!.blocksVersion !== this.blocks.version) {
+      const blocks = await this.#router.blocksOf(this.appId, identityId);
+      if (identityId === this.identityId) this.blocks = blocks;
+    }
+    return entries;
+  }
+
+  #isHidden(entry: InboxEntry): boolean {
+    if (entry.isImported && this.#request.after !== 0) return true;
+    return isWithheld(this.blocks, entry);
   }
 
   /** Takes one unanswered send of this id off the list; false when there is none. */

@@ -15,6 +15,12 @@ export interface App {
   hasAliases: boolean;
   /** From which pages browsers may connect; empty: from every one. */
   allowedOrigins: string[];
+  /** For how long a message can be recalled; 0: never. */
+  recallSeconds: number;
+  /** After how many days messages go; undefined: never. */
+  retentionDays: number | undefined;
+  /** Whether its users are shown to each other when they are online. */
+  presence: boolean;
   /** Tokens that were issued before are revoked; undefined: none are. */
   tokensFrom: Date | undefined;
   createdAt: Date;
@@ -25,12 +31,15 @@ export interface AppSettings {
   name: string;
   schemes: readonly Scheme[];
   allowedOrigins: readonly string[];
+  recallSeconds: number;
+  retentionDays: number | undefined;
+  presence: boolean;
 }
 
 export async function insertApp(db: Executor, app: AppSettings): Promise<App> {
   const row = await db
     .insertInto('app')
-    .values({ name: app.name, ...schemeColumns(app.schemes), allowed_origins: [...app.allowedOrigins] })
+    .values({ name: app.name, ...schemeColumns(app.schemes), ...columnsOf(app) })
     .returningAll()
     .executeTakeFirstOrThrow();
   return toApp(row);
@@ -62,7 +71,7 @@ export async function updateApp(
     .set({
       ...(change.name === undefined ? {} : { name: change.name }),
       ...(change.schemes === undefined ? {} : schemeColumns(change.schemes)),
-      ...(change.allowedOrigins === undefined ? {} : { allowed_origins: [...change.allowedOrigins] }),
+      ...columnsOf(change),
     })
     .where('id', '=', id)
     .returningAll()
@@ -133,6 +142,16 @@ export async function deleteApp(db: Executor, id: AppId): Promise<boolean> {
   });
 }
 
+function columnsOf(change: Partial<AppSettings>) {
+  const { allowedOrigins, recallSeconds, retentionDays, presence } = change;
+  return {
+    ...(allowedOrigins && { allowed_origins: [...allowedOrigins] }),
+    ...(recallSeconds !== undefined && { recall_seconds: recallSeconds }),
+    ...('retentionDays' in change && { retention_days: retentionDays ?? null }),
+    ...(presence !== undefined && { shows_presence: presence }),
+  };
+}
+
 function schemeColumns(schemes: readonly Scheme[]): { composed: boolean; registered: boolean } {
   return { composed: schemes.includes('composed'), registered: schemes.includes('registered') };
 }
@@ -147,6 +166,9 @@ function toApp(row: Selectable<Tables['app']>): App {
     schemes,
     hasAliases: row.has_aliases,
     allowedOrigins: row.allowed_origins,
+    recallSeconds: row.recall_seconds,
+    retentionDays: row.retention_days ?? undefined,
+    presence: row.shows_presence,
     tokensFrom: row.tokens_from ?? undefined,
     createdAt: row.created_at,
   };

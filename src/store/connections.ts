@@ -5,6 +5,7 @@ import { sql } from 'kysely';
 import type pg from 'pg';
 import type { AppId, Scheme } from '../ids.ts';
 import { bigintArray, booleanArray, textArray, uuidArray } from './arrays.ts';
+import { BLOCKS_OF, toBlocks, type Blocks, type BlocksJson } from './blocks.ts';
 import type { Executor } from './database.ts';
 
 /** A device has one connection, on whichever process. */
@@ -38,10 +39,14 @@ export interface OpenedConnection {
   tokensFrom: Date | undefined;
   /** The connection that this one has replaced. */
   former: { processId: string; id: string } | undefined;
+  /** What is withheld of its inbox. */
+  blocks: Blocks;
 }
 
 /** A process that hasn't been seen for this long is gone. */
 const PROCESS_LIFE = "interval '10 seconds'";
+/** Of a process `p`. */
+export const ALIVE = `p.seen_at > now() - ${PROCESS_LIFE}`;
 
 // The row of a device is another connection's from now on, and remembers whose it was.
 const TAKE_OVER = `on conflict (app_id, identity_id, device_id) do update set
@@ -53,7 +58,7 @@ const TAKE_OVER = `on conflict (app_id, identity_id, device_id) do update set
 // A device that is known is read only, so that taking it in waits for no disk.
 const OPEN = `
 with asked as materialized (
-  select q.*, i.last_seq, i.tokens_from
+  select q.*, i.last_seq, i.tokens_from, i.blocks_version
   from unnest($2::bigint[], $3::bigint[], $4::text[], $5::uuid[], $6::text[], $7::boolean[], $8::timestamptz[], $9::uuid[], $10::boolean[])
     as q (app_id, identity_id, device_id, id, scheme, is_foreground, token_at, jti, is_anonymous)
   join identity i on i.app_id = q.app_id and i.id = q.identity_id and i.merged_into is null
@@ -73,7 +78,8 @@ with asked as materialized (
   returning id, former_process_id, former_id
 )
 select a.id, a.last_seq, coalesce(s.acked_seq, d.acked_seq) as acked_seq, s.id is not null as is_new,
-  h.id is not null as is_held, h.former_process_id, h.former_id, greatest(a.tokens_from, d.tokens_from) as tokens_from
+  h.id is not null as is_held, h.former_process_id, h.former_id, greatest(a.tokens_from, d.tokens_from) as tokens_from, a.blocks_version,
+  ${BLOCKS_OF('a.app_id', 'a.identity_id')} as blocks
 from asked a left join held h on h.id = a.id
 left join seen s on s.app_id = a.app_id and s.identity_id = a.identity_id and s.id = a.device_id
 left join device d on d.app_id = a.app_id and d.identity_id = a.identity_id and d.id = a.device_id`;
@@ -96,6 +102,8 @@ export async function openConnections(
     former_process_id: string | null;
     former_id: string | null;
     tokens_from: Date | null;
+    blocks_version: number;
+    blocks: BlocksJson;
   }>({
     name: 'open_connections',
     text: OPEN,
@@ -115,6 +123,7 @@ export async function openConnections(
         isHeld: row.is_held,
         tokensFrom: row.tokens_from ?? undefined,
         former: toFormer(row),
+        blocks: { version: row.blocks_version, all: toBlocks(row.blocks) },
       },
     ]),
   );

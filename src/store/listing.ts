@@ -55,6 +55,7 @@ export async function countUsers(
     .select(({ fn }) => [fn.countAll<number>().as('all'), fn.count<number>('im_id').as('registered')])
     .where('app_id', '=', appId)
     .where('merged_into', 'is', null)
+    .where('name', '<>', '')
     .executeTakeFirstOrThrow();
   return { composed: row.all - row.registered, registered: row.registered };
 }
@@ -93,5 +94,6 @@ function selectUsers(db: Executor, appId: AppId): SelectQueryBuilder<Tables, 'id
     .selectFrom('identity')
     .select(['id', 'name', 'im_id', 'created_at'])
     .where('app_id', '=', appId)
-    .where('merged_into', 'is', null);
+    .where('merged_into', 'is', null)
+    .where('name', '<>', '');
 }

@@ -5,7 +5,9 @@
 
 import { sql } from 'kysely';
 import { registeredIdToUuid, type AppId, type Name, type RegisteredId } from '../ids.ts';
+import { mergeBlocks } from './blocks.ts';
 import { mergeContacts } from './contacts.ts';
+import { beginJoining, mergeConversations, listJoined } from './conversations.ts';
 import type { Executor } from './database.ts';
 import { mergeDevices } from './devices.ts';
 import type { Hashes } from './former_names.ts';
@@ -33,6 +35,8 @@ export async function mergeUsers(
   const into = locked.find((row) => row.id === intoId && row.merged_into === null);
   if (!from || !into) return 'gone';
   if (from.is_merging) return 'unfinished';
+  await mergeConversations(trx, appId, fromId, intoId);
+  await mergeBlocks(trx, appId, fromId, intoId);
   const { rows } = await sql<{ now: Date }>`
     select date_trunc('milliseconds', clock_timestamp()) as now`.execute(trx);
   await insertFormerNames(trx, [toFormerName(appId, { ...from, merged_into: intoId }, hashes, rows[0]!.now)]);
@@ -81,6 +85,7 @@ async function movePortion(trx: Executor, appId: AppId, fromId: number): Promise
   const intoId = merger.into_id;
   // Keeps everybody from storing in the inbox, or under an id of its user, until this is committed.
   await sql`select from identity where app_id = ${appId} and id = ${intoId} for no key update`.execute(trx);
+  const isListed = await beginJoining(trx, { appId, id: intoId });
   // A message between the two stands in the inbox already. One to oneself has no sender's seq.
   const { rows } = await sql<{ moved: number; numbered: number }>`
     with entry as materialized (
@@ -127,6 +132,7 @@ async function movePortion(trx: Executor, appId: AppId, fromId: number): Promise
     trx,
   );
   const { moved, numbered } = rows[0]!;
+  if (isListed) await listJoined(trx, { appId, id: intoId });
   await sql`
     update merger set messages = messages + ${numbered}, finished_at = case when ${moved < PORTION} then now() end
     where app_id = ${appId} and from_id = ${fromId}`.execute(trx);

@@ -24,6 +24,7 @@ export interface TouchedInbox {
   /** Known once the batch is stored: its messages of the batch are base + 1, base + 2, and so on. */
   base: number;
   party: Party;
+  blocksVersion: number;
 }
 
 /** Steps are the places among the batch's messages in each inbox, from 1; the sender's is 0 for a message to oneself. */
@@ -48,9 +49,15 @@ export interface InboxEntry {
   clientId: string;
   from: Party;
   to: Party;
-  /** JSON text. */
+  /** JSON text; null of a message that was recalled. */
   content: string;
   at: Date;
+  isImported: boolean;
+  isRecalled: boolean;
+  /** What this one says was recalled; else it is a message of its own. */
+  recalls: string | undefined;
+  /** Of the inbox's user, when it was stored or later: which blocks count for it. */
+  blocksVersion: number;
 }
 
 /** A message as its sender is told of it. */
@@ -77,7 +84,7 @@ with inbox as materialized (
 ), moved as (
   update identity i set last_seq = i.last_seq + l.messages from locked l
   where i.app_id = l.app_id and i.id = l.id and (select count(*) from locked) = cardinality($1::bigint[])
-  returning i.app_id, i.id, i.last_seq - l.messages as base, i.name, i.im_id
+  returning i.app_id, i.id, i.last_seq - l.messages as base, i.name, i.im_id, i.blocks_version
 ), base as materialized (
   select array_agg(base order by app_id, id) as of_inbox from moved
 ), stored as (
@@ -92,8 +99,8 @@ with inbox as materialized (
     as m (id, sender, sender_step, recipient, recipient_step, client_id, part, content, push)
   where b.of_inbox is not null
 )
-select id, base, name, im_id from moved
-union all select id, null, null, null from locked where (select of_inbox from base) is null`;
+select id, base, name, im_id, blocks_version from moved
+union all select id, null, null, null, null from locked where (select of_inbox from base) is null`;
 
 /**
  * Stores a batch and moves the counters of every inbox it touches, in one statement; each inbox is then told where it
@@ -114,6 +121,7 @@ export async function insertMessages(
     base: number | null;
     name: string;
     im_id: string | null;
+    blocks_version: number;
   }>({
     name: 'insert_messages',
     text: INSERT,
@@ -142,6 +150,7 @@ export async function insertMessages(
     const row = found.get(inbox.id)!;
     inbox.base = row.base!;
     inbox.party = toParty(row.name, row.im_id);
+    inbox.blocksVersion = row.blocks_version;
   }
   return [];
 }
@@ -223,23 +232,51 @@ export async function findSentMessages(
   }));
 }
 
-const READ = `
-select x.seq, x.id, x.sender_id, x.client_id, x.content, x.at,
+/** What of a message is read, beside its seq; to be named `x` for `PARTIES`. */
+export const COLUMNS =
+  'id, sender_id, recipient_id, client_id, content, at, is_imported, recalled_at, recalls';
+
+/** Who the two of a message `x` of the app `$1` are now, as columns of `EntryRow`. */
+export const PARTIES = {
+  columns: `x.seq, x.id, x.sender_id, x.client_id, x.content, x.at, x.is_imported,
+  x.recalled_at is not null as is_recalled, x.recalls,
   coalesce(sm.name, s.name) as sender_name, case when sm.id is null then s.im_id else sm.im_id end as sender_im_id,
-  coalesce(rm.name, r.name) as recipient_name, case when rm.id is null then r.im_id else rm.im_id end as recipient_im_id
+  coalesce(rm.name, r.name) as recipient_name, case when rm.id is null then r.im_id else rm.im_id end as recipient_im_id`,
+  joins: `left join identity s on s.app_id = $1 and s.id = x.sender_id
+left join identity sm on sm.app_id = $1 and sm.id = s.merged_into
+left join identity r on r.app_id = $1 and r.id = x.recipient_id
+left join identity rm on rm.app_id = $1 and rm.id = r.merged_into`,
+};
+
+const READ = `
+select ${PARTIES.columns},
+  (select blocks_version from identity where app_id = $1 and id = $2) as blocks_version
 from (
-  (select recipient_seq as seq, id, sender_id, recipient_id, client_id, content, at from message
+  (select recipient_seq as seq, ${COLUMNS} from message
     where app_id = $1 and recipient_id = $2 and recipient_seq > $3 order by recipient_seq limit $4)
   union all
-  (select sender_seq as seq, id, sender_id, recipient_id, client_id, content, at from message
+  (select sender_seq as seq, ${COLUMNS} from message
     where app_id = $1 and sender_id = $2 and sender_seq > $3 order by sender_seq limit $4)
   order by seq limit $4
 ) x
-left join identity s on s.app_id = $1 and s.id = x.sender_id
-left join identity sm on sm.app_id = $1 and sm.id = s.merged_into
-left join identity r on r.app_id = $1 and r.id = x.recipient_id
-left join identity rm on rm.app_id = $1 and rm.id = r.merged_into
+${PARTIES.joins}
 order by x.seq`;
+
+export interface EntryRow {
+  seq: number;
+  id: string;
+  sender_id: number | null;
+  client_id: string;
+  content: string;
+  at: Date;
+  is_imported: boolean;
+  is_recalled: boolean;
+  recalls: string | null;
+  sender_name: string | null;
+  sender_im_id: string | null;
+  recipient_name: string | null;
+  recipient_im_id: string | null;
+}
 
 /** The inbox from behind `afterSeq`, in order; without a gap up to what is committed. */
 export async function findInboxEntries(
@@ -249,19 +286,16 @@ export async function findInboxEntries(
   afterSeq: number,
   limit: number,
 ): Promise<InboxEntry[]> {
-  const { rows } = await pool.query<{
-    seq: number;
-    id: string;
-    sender_id: number | null;
-    client_id: string;
-    content: string;
-    at: Date;
-    sender_name: string | null;
-    sender_im_id: string | null;
-    recipient_name: string | null;
-    recipient_im_id: string | null;
-  }>({ name: 'find_inbox_entries', text: READ, values: [appId, identityId, afterSeq, limit] });
-  return rows.map((row) => ({
+  const { rows } = await pool.query<EntryRow & { blocks_version: number | null }>({
+    name: 'find_inbox_entries',
+    text: READ,
+    values: [appId, identityId, afterSeq, limit],
+  });
+  return rows.map((row) => toInboxEntry(row, row.blocks_version ?? 0));
+}
+
+export function toInboxEntry(row: EntryRow, blocksVersion: number): InboxEntry {
+  return {
     seq: row.seq,
     messageId: row.id,
     senderId: row.sender_id ?? undefined,
@@ -270,7 +304,11 @@ export async function findInboxEntries(
     to: toParty(row.recipient_name, row.recipient_im_id),
     content: row.content,
     at: row.at,
-  }));
+    isImported: row.is_imported,
+    isRecalled: row.is_recalled,
+    recalls: row.recalls ?? undefined,
+    blocksVersion,
+  };
 }
 
 /** Where an inbox stands; undefined when its user is gone, or merged into another one. */

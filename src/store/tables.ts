@@ -29,6 +29,9 @@ export interface Tables {
     has_aliases: Generated<boolean>;
     allowed_origins: Generated<string[]>;
     tokens_from: Date | null;
+    recall_seconds: Generated<number>;
+    retention_days: number | null;
+    shows_presence: Generated<boolean>;
   };
   api_key: {
     id: string;
@@ -74,6 +77,9 @@ export interface Tables {
     merged_into: number | null;
     is_merging: Generated<boolean>;
     tokens_from: Date | null;
+    listed_seq: Generated<number>;
+    hides_presence: Generated<boolean>;
+    blocks_version: Generated<number>;
   };
   former_name: {
     app_id: number;
@@ -123,6 +129,9 @@ export interface Tables {
     content: string;
     push: string | null;
     at: Date;
+    is_imported: Generated<boolean>;
+    recalled_at: Date | null;
+    recalls: string | null;
   };
   device: {
     app_id: number;
@@ -141,6 +150,24 @@ export interface Tables {
     position: number;
     display_name: string | null;
     data: string | null;
+  };
+  conversation: {
+    app_id: number;
+    owner_id: number;
+    peer_id: number;
+    last_seq: number;
+    read_seq: Generated<number>;
+    unread: Generated<number>;
+    read_id: string | null;
+    read_at: Date | null;
+  };
+  block: {
+    app_id: number;
+    owner_id: number;
+    blocked_id: number;
+    since_seq: number;
+    until_seq: number | null;
+    position: number;
   };
   process: { id: string; seen_at: Generated<Date> };
   connection: {

@@ -1,0 +1,70 @@
+// What clients ask for by frames beside sending: each finds whom it means, and is done once.
+
+import { ImidError } from '../errors.ts';
+import type { AppId } from '../ids.ts';
+import type { App, Apps } from '../identity/apps.ts';
+import type { Directory, User } from '../identity/directory.ts';
+import { nobody, requireScheme, type Address } from '../identity/schemes.ts';
+import type { Recalled } from '../store/recalls.ts';
+import type { Conversations } from './conversations.ts';
+import type { ClientFrame } from './frames.ts';
+import type { Session } from './session.ts';
+
+/** The frames that are neither a message nor about the connection itself. */
+export type ActFrame = Extract<ClientFrame, { type: 'read' | 'recall' | 'typing' | 'watch' }>;
+
+export interface ActsOptions {
+  apps: Apps;
+  directory: Directory;
+  conversations: Conversations;
+  typing: { type(from: { appId: AppId; id: number }, to: { appId: AppId; id: number }): Promise<void> };
+  watching: { watch(session: Session, users: readonly User[]): Promise<void> };
+  recall: (app: App, session: Session, frame: ActFrame & { type: 'recall' }) => Promise<Recalled>;
+  /** Moves the session to the user that its own was merged into, if it was. */
+  follow: (session: Session) => Promise<User | undefined>;
+}
+
+/** A recall is given back, as it takes a seq; the others leave nothing to wait for. */
+export function createActs(options: ActsOptions) {
+  const { apps, directory, conversations, typing, watching, recall, follow } = options;
+
+  /** One that was never used has nothing to be read, and nobody to see it. */
+  async function find(app: App, address: Address): Promise<number | undefined> {
+    return (await directory.find(app, address)).id;
+  }
+
+  async function read(app: App, session: Session, frame: ActFrame & { type: 'read' }): Promise<void> {
+    const peerId = await find(app, frame.with);
+    if (peerId === undefined) throw nobody();
+    const ownId = session.identityId;
+    await conversations.read(session, peerId, frame.messageId).catch(async (error: unknown) => {
+      await follow(session);
+      if (session.identityId === ownId) throw error;
+      await conversations.read(session, peerId, frame.messageId);
+    });
+  }
+
+  async function watch(app: App, session: Session, addresses: readonly Address[]): Promise<void> {
+    const users = await directory.claim(app, addresses);
+    for (const [i, user] of users.entries())
+      if (user instanceof ImidError)
+        throw new ImidError(user.code, `users.${i}: ${user.message}`, {
+          errors: [{ in: 'frame', pointer: `#/users/${i}`, detail: user.message }],
+        });
+    await watching.watch(session, users as User[]);
+  }
+
+  return async (session: Session, frame: ActFrame): Promise<Recalled | undefined> => {
+    const app = await apps.resolve(session.appId);
+    requireScheme(app, session.scheme);
+    if (frame.type === 'recall') return recall(app, session, frame);
+    if (frame.type === 'read') await read(app, session, frame);
+    else if (frame.type === 'watch') await watch(app, session, frame.users);
+    else {
+      const id = await find(app, frame.to);
+      if (id !== undefined)
+        await typing.type({ appId: app.id, id: session.identityId }, { appId: app.id, id });
+    }
+    return undefined;
+  };
+}

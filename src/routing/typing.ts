@@ -1,0 +1,53 @@
+// That somebody is writing to somebody: told to whoever is there to see it, and kept nowhere.
+
+import { LRUCache } from 'lru-cache';
+import type { AppId } from '../ids.ts';
+import type { Directory } from '../identity/directory.ts';
+import type { Called } from '../identity/schemes.ts';
+import { typingFrame } from './frames.ts';
+import type { Hub } from './hub.ts';
+import type { Rings } from './rings.ts';
+
+/** How often it is told of the same two. */
+const INTERVAL_MS = 1_000;
+const MAX_PAIRS = 100_000;
+
+export interface TypingOptions {
+  directory: Directory;
+  hub: Hub;
+  rings: Pick<Rings, 'tellHoldersOf'>;
+}
+
+interface Row {
+  appId: AppId;
+  id: number;
+}
+
+export function createTyping({ directory, hub, rings }: TypingOptions) {
+  const told = new LRUCache<string, true>({ max: MAX_PAIRS, ttl: INTERVAL_MS });
+
+  async function show(appId: AppId, from: Row, toId: number): Promise<void> {
+    const sessions = [...hub.of(toId)].filter((session) => !session.withholds(from.id));
+    if (sessions.length === 0) return;
+    const sender: Called | undefined = await directory.findRow(appId, from.id);
+    if (sender) for (const session of sessions) session.tell((viewer) => typingFrame(viewer, appId, sender));
+  }
+
+  return {
+    async type(from: Row, to: Row): Promise<void> {
+      const pair = `${from.appId}:${from.id}:${to.id}`;
+      if (told.has(pair)) return;
+      told.set(pair, true);
+      rings.tellHoldersOf([to], 'typing', pair);
+      await show(from.appId, from, to.id);
+    },
+
+    /** Another process tells that somebody is writing. */
+    async hear(ids: readonly string[]): Promise<void> {
+      for (const each of ids) {
+        const [appId, id, toId] = each.split(':').map(Number) as [AppId, number, number];
+        await show(appId, { appId, id }, toId);
+      }
+    },
+  };
+}

@@ -1,0 +1,281 @@
+// A user's conversations: by whom its inbox is with, how far it has read, and how much it has not.
+// Brought up to date when they are asked for: `identity.listed_seq` says how far, and everything up to there has been counted
+// once.
+
+import { sql } from 'kysely';
+import type { AppId } from '../ids.ts';
+import type { Executor } from './database.ts';
+import { toUser, type User } from './identities.ts';
+import { COLUMNS, PARTIES, toInboxEntry, type EntryRow, type InboxEntry } from './messages.ts';
+import { transact } from './transact.ts';
+
+/** Up to which message somebody has read. */
+export interface ReadMark {
+  messageId: string;
+  at: Date;
+}
+
+export interface Conversation {
+  peer: User;
+  /** The seq of its newest message. */
+  lastSeq: number;
+  last: InboxEntry | undefined;
+  unread: number;
+  read: ReadMark | undefined;
+  /** How far the other side has read. */
+  theirRead: ReadMark | undefined;
+}
+
+const PORTION = 20_000;
+
+interface Owner {
+  appId: AppId;
+  id: number;
+}
+
+/** Brings the conversations of a user up to where its inbox is. */
+export async function bringUpToDate(db: Executor, owner: Owner): Promise<void> {
+  if (!(await isBehind(db, owner))) return;
+  while (!(await transact(db, (trx) => countPortion(trx, owner))));
+}
+
+async function isBehind(db: Executor, { appId, id }: Owner): Promise<boolean> {
+  const row = await db
+    .selectFrom('identity')
+    .select(['last_seq', 'listed_seq'])
+    .where('app_id', '=', appId)
+    .where('id', '=', id)
+    .executeTakeFirst();
+  return row !== undefined && row.listed_seq < row.last_seq;
+}
+
+/** True when nothing is left to count. Nobody stores in the inbox until the transaction is over. */
+async function countPortion(trx: Executor, { appId, id }: Owner): Promise<boolean> {
+  const row = await trx
+    .selectFrom('identity')
+    .select(['last_seq', 'listed_seq', 'merged_into'])
+    .where('app_id', '=', appId)
+    .where('id', '=', id)
+    .forNoKeyUpdate()
+    .executeTakeFirst();
+  if (!row || row.merged_into !== null || row.listed_seq >= row.last_seq) return true;
+  const until = Math.min(row.last_seq, row.listed_seq + PORTION);
+  await countEntries(trx, { appId, id }, { after: row.listed_seq, until, isNews: true });
+  return until === row.last_seq;
+}
+
+/** Whose messages the owner does not want to see, as a condition on a message `m` that stands at `seq`. */
+const isBlocked = ({ appId, id }: Owner, seq: string) => sql`exists (
+  select from block b where b.app_id = ${appId} and b.owner_id = ${id} and b.blocked_id in (i.id, i.merged_into)
+    and ${sql.raw(seq)} > b.since_seq and (b.until_seq is null or ${sql.raw(seq)} <= b.until_seq))`;
+
+const COUNTS = sql`m.sender_id <> m.recipient_id and not m.is_imported and m.recalled_at is null`;
+
+/** Takes what stands in an inbox between two seqs into its conversations; `isNews`: what came from others is unread. */
+async function countEntries(
+  trx: Executor,
+  owner: Owner,
+  { after, until, isNews }: { after: number; until: number; isNews: boolean },
+): Promise<void> {
+  const { appId, id } = owner;
+  await sql`
+    with entry as (
+      select coalesce(i.merged_into, i.id) as peer_id, m.recipient_seq as seq, ${COUNTS} as counts
+      from message m join identity i on i.app_id = m.app_id and i.id = m.sender_id
+      where m.app_id = ${appId} and m.recipient_id = ${id} and m.recipient_seq > ${after} and m.recipient_seq <= ${until}
+        and m.recalls is null and not ${isBlocked(owner, 'm.recipient_seq')}
+      union all
+      select coalesce(i.merged_into, i.id), m.sender_seq, false
+      from message m join identity i on i.app_id = m.app_id and i.id = m.recipient_id
+      where m.app_id = ${appId} and m.sender_id = ${id} and m.sender_seq > ${after} and m.sender_seq <= ${until}
+        and m.recalls is null
+    ), listed as (
+      insert into conversation as c (app_id, owner_id, peer_id, last_seq, unread)
+      select ${appId}, ${id}, peer_id, max(seq), count(*) filter (where counts and ${isNews}) from entry
+      group by peer_id order by peer_id
+      on conflict (app_id, owner_id, peer_id) do update
+        set last_seq = greatest(c.last_seq, excluded.last_seq), unread = c.unread + excluded.unread
+    )
+    update identity set listed_seq = ${until} where app_id = ${appId} and id = ${id}`.execute(trx);
+}
+
+export async function countUnread(db: Executor, { appId, id }: Owner): Promise<number> {
+  const { rows } = await sql<{ unread: number }>`
+    select coalesce(sum(unread), 0)::bigint as unread from conversation
+    where app_id = ${appId} and owner_id = ${id}`.execute(db);
+  return rows[0]!.unread;
+}
+
+/** A page of a user's conversations, the newest first; `beforeSeq`: those whose newest message is older. */
+export async function findConversations(
+  db: Executor,
+  { appId, id }: Owner,
+  beforeSeq: number,
+  limit: number,
+): Promise<Conversation[]> {
+  const { rows } = await sql<
+    EntryRow & {
+      peer_id: number;
+      name: string;
+      im_id: string | null;
+      last_seq: number;
+      unread: number;
+      read_id: string | null;
+      read_at: Date | null;
+      their_read_id: string | null;
+      their_read_at: Date | null;
+    }
+  >`
+    select c.peer_id, p.name, p.im_id, c.last_seq, c.unread, c.read_id, c.read_at,
+      t.read_id as their_read_id, t.read_at as their_read_at, ${sql.raw(PARTIES.columns)}
+    from conversation c join identity p on p.app_id = c.app_id and p.id = c.peer_id
+    left join conversation t on t.app_id = c.app_id and t.owner_id = c.peer_id and t.peer_id = c.owner_id
+    left join lateral (
+      select recipient_seq as seq, ${sql.raw(COLUMNS)} from message
+        where app_id = ${appId} and recipient_id = ${id} and recipient_seq = c.last_seq
+      union all
+      select sender_seq, ${sql.raw(COLUMNS)} from message
+        where app_id = ${appId} and sender_id = ${id} and sender_seq = c.last_seq
+    ) x on true
+    ${sql.raw(PARTIES.joins.replaceAll('$1', 'c.app_id'))}
+    where c.app_id = ${appId} and c.owner_id = ${id} and c.last_seq < ${beforeSeq}
+    order by c.last_seq desc limit ${limit}`.execute(db);
+  return rows.map((row) => ({
+    peer: toUser({ id: row.peer_id, name: row.name, im_id: row.im_id }),
+    lastSeq: row.last_seq,
+    last: row.id === null ? undefined : toInboxEntry(row, 0),
+    unread: row.unread,
+    read: toMark(row.read_id, row.read_at),
+    theirRead: toMark(row.their_read_id, row.their_read_at),
+  }));
+}
+
+function toMark(messageId: string | null, at: Date | null): ReadMark | undefined {
+  return messageId === null ? undefined : { messageId, at: at! };
+}
+
+/**
+ * Marks a conversation as read up to a message. `unknown`: the message is none of it; `before`: more was read already.
+ */
+export async function markRead(
+  db: Executor,
+  owner: Owner,
+  peerId: number,
+  messageId: string,
+): Promise<ReadMark | 'unknown' | 'before'> {
+  await bringUpToDate(db, owner);
+  const { appId, id } = owner;
+  return transact(db, async (trx) => {
+    await countPortion(trx, owner);
+    const { rows } = await sql<{ seq: number; at: Date | null }>`
+      with found as (
+        select case when m.recipient_id = ${id} then m.recipient_seq else m.sender_seq end as seq
+        from message m join identity i
+          on i.app_id = m.app_id and i.id = case when m.recipient_id = ${id} then m.sender_id else m.recipient_id end
+        where m.app_id = ${appId} and m.id = ${messageId}::uuid and ${id} in (m.sender_id, m.recipient_id)
+          and coalesce(i.merged_into, i.id) = ${peerId} and m.recalls is null
+      ), marked as (
+        update conversation c set read_seq = f.seq, read_id = ${messageId}::uuid, read_at = clock_timestamp(),
+          unread = (
+            select count(*) from message m join identity i on i.app_id = m.app_id and i.id = m.sender_id
+            where m.app_id = ${appId} and m.recipient_id = ${id} and m.recipient_seq > f.seq
+              and coalesce(i.merged_into, i.id) = ${peerId} and ${COUNTS} and m.recalls is null
+              and not ${isBlocked(owner, 'm.recipient_seq')}
+          )
+        from found f
+        where c.app_id = ${appId} and c.owner_id = ${id} and c.peer_id = ${peerId} and c.read_seq < f.seq
+        returning c.read_at
+      )
+      select f.seq, (select read_at from marked) as at from found f`.execute(trx);
+    const [found] = rows;
+    if (!found) return 'unknown';
+    return found.at === null ? 'before' : { messageId, at: found.at };
+  });
+}
+
+/** How far a user has read with another one, and who the two are. */
+export async function findReading(
+  db: Executor,
+  { appId, id }: Owner,
+  peerId: number,
+): Promise<{ reader: User; peer: User; mark: ReadMark } | undefined> {
+  const { rows } = await sql<{
+    reader_name: string;
+    reader_im_id: string | null;
+    name: string;
+    im_id: string | null;
+    read_id: string;
+    read_at: Date;
+  }>`
+    select r.name as reader_name, r.im_id as reader_im_id, p.name, p.im_id, c.read_id, c.read_at
+    from conversation c join identity r on r.app_id = c.app_id and r.id = c.owner_id
+    join identity p on p.app_id = c.app_id and p.id = c.peer_id
+    where c.app_id = ${appId} and c.owner_id = ${id} and c.peer_id = ${peerId} and c.read_id is not null`.execute(
+    db,
+  );
+  const [row] = rows;
+  return (
+    row && {
+      reader: toUser({ id, name: row.reader_name, im_id: row.reader_im_id }),
+      peer: toUser({ id: peerId, name: row.name, im_id: row.im_id }),
+      mark: { messageId: row.read_id, at: row.read_at },
+    }
+  );
+}
+
+/**
+ * Gives one user's conversations to another, before its messages come, and the one's place in everybody's to the other.
+ * What either had not read is unread. Both have to be locked.
+ */
+export async function mergeConversations(
+  trx: Executor,
+  appId: AppId,
+  fromId: number,
+  intoId: number,
+): Promise<void> {
+  const { rows } = await sql<{ count: number }>`
+    select count(*) from conversation where app_id = ${appId} and owner_id in (${fromId}, ${intoId})`.execute(
+    trx,
+  );
+  // Who has never asked for them has nothing but unread messages.
+  if (rows[0]!.count > 0)
+    for (const id of [fromId, intoId]) while (!(await countPortion(trx, { appId, id })));
+  const union = sql`on conflict (app_id, owner_id, peer_id) do update
+    set last_seq = greatest(c.last_seq, excluded.last_seq), unread = c.unread + excluded.unread,
+      read_seq = least(c.read_seq, excluded.read_seq),
+      read_id = case when c.read_seq >= excluded.read_seq then c.read_id else excluded.read_id end,
+      read_at = case when c.read_seq >= excluded.read_seq then c.read_at else excluded.read_at end`;
+  // Its seqs mean nothing in the other inbox.
+  await sql`
+    insert into conversation as c (app_id, owner_id, peer_id, last_seq, unread, read_id, read_at)
+    select app_id, ${intoId}, peer_id, 0, unread, read_id, read_at from conversation
+    where app_id = ${appId} and owner_id = ${fromId} and peer_id not in (${fromId}, ${intoId}) order by peer_id
+    ${union}`.execute(trx);
+  await sql`
+    insert into conversation as c (app_id, owner_id, peer_id, last_seq, unread, read_seq, read_id, read_at)
+    select app_id, owner_id, ${intoId}, last_seq, unread, read_seq, read_id, read_at from conversation
+    where app_id = ${appId} and peer_id = ${fromId} and owner_id not in (${fromId}, ${intoId}) order by owner_id
+    ${union}`.execute(trx);
+  await sql`
+    delete from conversation where app_id = ${appId} and (${fromId} in (owner_id, peer_id))`.execute(trx);
+}
+
+/** Before messages of a merged user join a locked inbox: whether its conversations are kept, and they are up to date then. */
+export async function beginJoining(trx: Executor, owner: Owner): Promise<boolean> {
+  const { rows } = await sql`
+    select from conversation where app_id = ${owner.appId} and owner_id = ${owner.id} limit 1`.execute(trx);
+  if (rows.length === 0) return false;
+  while (!(await countPortion(trx, owner)));
+  return true;
+}
+
+/** After they have joined: what of them is unread is counted already. */
+export async function listJoined(trx: Executor, owner: Owner): Promise<void> {
+  const { last_seq: until, listed_seq: after } = await trx
+    .selectFrom('identity')
+    .select(['last_seq', 'listed_seq'])
+    .where('app_id', '=', owner.appId)
+    .where('id', '=', owner.id)
+    .executeTakeFirstOrThrow();
+  if (until > after) await countEntries(trx, owner, { after, until, isNews: false });
+}

@@ -1,0 +1,235 @@
+// Conversations: what is unread, what was read and who is told of it, in both schemes, over two processes, through
+// adoption, rename and merge.
+
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import { eventually, startService, type Answer, type Json, type Service, type Tenant } from './harness.ts';
+
+let service: Service;
+let second: Service;
+let app: Tenant;
+before(async () => {
+  service = await startService();
+  second = await startService({ on: service });
+  app = await service.createApp();
+});
+
+const as = async (address: object, method: string, path: string, body?: unknown): Promise<Answer> =>
+  service.call(method, `/v1/me${path}`, { key: await app.token(address), body });
+const conversations = async (address: object): Promise<Json[]> =>
+  (await as(address, 'GET', '/conversations')).body.items;
+const unread = async (address: object): Promise<number> => (await as(address, 'GET', '')).body.unread;
+const ofType = (type: string) => (frame: Json) => frame.type === type;
+
+test('conversations are listed with their last message and what is unread, the newest first, page by page', async () => {
+  const [ann, bob] = [await app.connect({ uid: 'ann' }), await app.connect({ uid: 'bob' })];
+  await ann.say({ uid: 'bob' }, 'one');
+  await ann.say({ uid: 'carl' }, 'two');
+  await bob.say({ uid: 'ann' }, 'three');
+  await bob.say({ uid: 'ann' }, 'four');
+  assert.deepEqual(
+    (await conversations({ uid: 'ann' })).map((each) => [
+      each.with,
+      each.last.content,
+      each.last.from,
+      each.unread,
+    ]),
+    [
+      [{ uid: 'bob' }, 'four', { uid: 'bob' }, 2],
+      [{ uid: 'carl' }, 'two', { uid: 'ann' }, 0],
+    ],
+  );
+  assert.deepEqual(
+    [await unread({ uid: 'ann' }), await unread({ uid: 'carl' }), await unread({ uid: 'bob' })],
+    [2, 1, 1],
+  );
+  await ann.say({ uid: 'carl' }, 'five');
+  const first = await as({ uid: 'ann' }, 'GET', '/conversations?limit=1');
+  assert.deepEqual(
+    first.body.items.map((each: Json) => [each.with.uid, each.last.content]),
+    [['carl', 'five']],
+  );
+  const next = await as({ uid: 'ann' }, 'GET', `/conversations?limit=1&cursor=${first.body.nextCursor}`);
+  assert.deepEqual(
+    next.body.items.map((each: Json) => each.with),
+    [{ uid: 'bob' }],
+  );
+  assert.equal(next.body.nextCursor, undefined);
+  assert.equal((await as({ uid: 'ann' }, 'GET', '/conversations?cursor=x')).status, 400);
+  await ann.say({ uid: 'ann' }, 'to myself');
+  const [self] = await conversations({ uid: 'ann' });
+  assert.deepEqual([self!.with, self!.unread], [{ uid: 'ann' }, 0]);
+});
+
+test('what is read is told to the other side and to one’s own devices, on each process and in each one’s scheme', async () => {
+  const imId = await app.register('dora');
+  const token = await app.token({ uid: 'emil' });
+  const phone = await service.connect(token, { device: 'phone' });
+  const tablet = await second.connect(token, { device: 'tablet' });
+  const dora = await second.connect(await app.token({ imId }));
+  const sent = [];
+  for (const text of ['one', 'two', 'three']) sent.push(await dora.say({ imId: `${app.appId}:emil` }, text));
+  await phone.messages(3);
+  phone.send({ type: 'read', with: { userId: 'dora' }, messageId: sent[1]!.messageId });
+  const atDora = await dora.wait(ofType('read'));
+  assert.deepEqual(
+    { ...atDora, at: 0 },
+    {
+      type: 'read',
+      with: { imId: `${app.appId}:emil` },
+      from: { imId: `${app.appId}:emil` },
+      messageId: sent[1]!.messageId,
+      at: 0,
+    },
+  );
+  const atTablet = await tablet.wait(ofType('read'));
+  assert.deepEqual(
+    [atTablet.with, atTablet.from, atTablet.messageId],
+    [{ uid: 'dora' }, { uid: 'emil' }, sent[1]!.messageId],
+  );
+  const [mine] = await conversations({ uid: 'emil' });
+  assert.deepEqual([mine!.unread, mine!.read.messageId, mine!.read.at], [1, sent[1]!.messageId, atDora.at]);
+  const [theirs] = await conversations({ imId });
+  assert.deepEqual(
+    [theirs!.with, theirs!.theirRead.messageId],
+    [{ imId: `${app.appId}:emil` }, sent[1]!.messageId],
+  );
+
+  // What was read before is told to nobody again; the connection that has read is not told at all.
+  tablet.send({ type: 'read', with: { uid: 'dora' }, messageId: sent[0]!.messageId });
+  tablet.send({ type: 'read', with: { uid: 'dora' }, messageId: sent[2]!.messageId });
+  const next = await dora.wait((frame) => frame.type === 'read' && frame !== atDora);
+  assert.equal(next.messageId, sent[2]!.messageId);
+  await phone.wait(ofType('read'));
+  assert.equal(phone.frames.filter(ofType('read')).length, 1);
+  assert.equal(await unread({ uid: 'emil' }), 0);
+  await dora.say({ uid: 'emil' }, 'four');
+  assert.equal(await unread({ uid: 'emil' }), 1);
+});
+
+test('a message that is none of the conversation can’t be read', async () => {
+  const [fay, gus] = [await app.connect({ uid: 'fay' }), await app.connect({ uid: 'gus' })];
+  const { messageId } = await fay.say({ uid: 'gus' }, 'hello');
+  const other = await fay.say({ uid: 'hal' }, 'hello');
+  for (const [frame, code] of [
+    [{ with: { uid: 'fay' }, messageId: other.messageId }, 'not_found'],
+    [{ with: { uid: 'hal' }, messageId }, 'not_found'],
+    [{ with: { uid: 'nobody-yet' }, messageId }, 'not_found'],
+    [{ with: { userId: 'fay' }, messageId }, 'not_found'],
+    [{ with: { uid: 'fay' }, messageId: 'x' }, 'invalid_request'],
+    [{ with: { uid: 'fay' } }, 'invalid_request'],
+  ] as const) {
+    const from = gus.frames.length;
+    gus.send({ type: 'read', ...frame });
+    assert.equal((await gus.wait(ofType('error'), from)).code, code, JSON.stringify(frame));
+  }
+  assert.equal(fay.frames.some(ofType('read')), false);
+});
+
+test('conversations follow their users through adoption, rename and merge, and what is unread stays unread', async () => {
+  const [guest, ida] = [await app.connect({ uid: 'guest' }), await app.connect({ uid: 'ida' })];
+  const kim = await app.connect({ uid: 'kim' });
+  const read = await guest.say({ uid: 'ida' }, 'read');
+  ida.send({ type: 'read', with: { uid: 'guest' }, messageId: read.messageId });
+  await guest.wait(ofType('read'));
+  await guest.say({ uid: 'ida' }, 'unread');
+  await ida.say({ uid: 'guest' }, 'to the guest');
+  await kim.say({ uid: 'guest' }, 'kim to the guest');
+  await conversations({ uid: 'guest' });
+  const imId = await app.register('kim');
+  await app.call('PATCH', `/identities/${imId}`, { userId: 'kimberly' });
+  assert.deepEqual((await conversations({ uid: 'guest' }))[0]!.with, { uid: 'kimberly' });
+
+  const account = await app.register('account');
+  await kim.say({ uid: 'account' }, 'kim to the account');
+  assert.equal(await unread({ userId: 'account' }), 1);
+  const merged = await app.call('POST', `/identities/${account}/merge`, { from: { uid: 'guest' } });
+  assert.equal(merged.status, 200);
+  const list = await conversations({ userId: 'account' });
+  assert.deepEqual(
+    list.map((each) => [each.with.imId, each.unread, each.last.content]),
+    [
+      [imId, 2, 'kim to the guest'],
+      [`${app.appId}:ida`, 1, 'to the guest'],
+    ],
+  );
+  assert.equal(await unread({ userId: 'account' }), 3);
+  assert.deepEqual(
+    (await conversations({ uid: 'ida' })).map((each) => [each.with, each.unread]),
+    [[{ uid: 'account' }, 1]],
+  );
+  await app.call('DELETE', `/identities/${imId}`);
+  assert.deepEqual(
+    (await conversations({ userId: 'account' })).map((each) => each.with.imId),
+    [`${app.appId}:ida`],
+  );
+});
+
+test('a message of the app itself is shown as one, to one and to many', async () => {
+  const lea = await app.connect({ uid: 'lea' });
+  const one = await app.call('POST', '/messages', { to: { uid: 'lea' }, content: 'welcome', id: 'w1' });
+  assert.equal(one.status, 201, one.text);
+  const again = await app.call('POST', '/messages', { to: { uid: 'lea' }, content: 'welcome', id: 'w1' });
+  assert.deepEqual(again.body, one.body);
+  const many = await app.call('POST', '/messages', { to: [{ uid: 'lea' }, { uid: 'max' }], content: 'news' });
+  assert.equal(many.body.results.length, 2);
+  const shown = await lea.messages(2);
+  assert.deepEqual(
+    shown.map((each: Json) => [each.from, each.content]),
+    [
+      [{ system: true }, 'welcome'],
+      [{ system: true }, 'news'],
+    ],
+  );
+  const [first] = await app.inbox(`${app.appId}:lea`);
+  assert.deepEqual(first!.from, { system: true });
+  const [listed] = await conversations({ uid: 'lea' });
+  assert.deepEqual([listed!.with, listed!.unread], [{ system: true }, 2]);
+  const fresh = await service.createApp(['composed']);
+  await fresh.call('POST', '/messages', { to: { uid: 'a' }, content: 1 });
+  const { body } = await fresh.call('GET', '/schemes');
+  assert.equal(body.composed.users, 1);
+  const users = await fresh.call('GET', '/identities');
+  assert.deepEqual(
+    users.body.items.map((each: Json) => each.uid),
+    ['a'],
+  );
+});
+
+test('messages older than the app keeps them go, by themselves; no seq is used again, and who catches up is told', async () => {
+  const tenant = await service.createApp();
+  const [ned, oda] = [await tenant.connect({ uid: 'ned' }), await tenant.connect({ uid: 'oda' })];
+  for (const n of [1, 2, 3]) await ned.say({ uid: 'oda' }, n);
+  await oda.messages(3);
+  const token = await tenant.token({ uid: 'oda' });
+  const me = async (): Promise<Json> => (await service.call('GET', '/v1/me', { key: token })).body;
+  assert.equal((await me()).unread, 3);
+  // Two of them are 30 days old.
+  await service.database.pool.query(
+    `update message set at = at - interval '30 days',
+       id = (lpad(to_hex((extract(epoch from at - interval '30 days') * 1000)::bigint), 12, '0') || right(replace(id::text, '-', ''), 20))::uuid
+     where app_id = $1 and recipient_seq <= 2`,
+    [tenant.appId],
+  );
+  await tenant.call('PATCH', '', { retentionDays: 29 });
+  const third = await startService({ on: service });
+  const inbox = async (): Promise<Json[]> =>
+    (await tenant.call('GET', `/messages?imId=${tenant.appId}:oda`)).body.items;
+  await eventually(async () => (await inbox()).length === 1, 'the deletion');
+  assert.equal((await me()).unread, 1);
+  const late = await third.connect(token, { device: 'new', after: 0 });
+  const [message] = await late.messages(1);
+  assert.deepEqual(late.frames.slice(1, 3), [{ type: 'skip', seq: 2 }, message]);
+  assert.equal(message.seq, 3);
+  await service.database.pool.query('delete from message where app_id = $1', [tenant.appId]);
+  const later = await third.connect(token, { device: 'newer', after: 0 });
+  assert.deepEqual(await later.wait(ofType('skip')), { type: 'skip', seq: 3 });
+  await ned.say({ uid: 'oda' }, 4);
+  assert.equal((await later.messages(1))[0].seq, 4);
+  assert.equal(
+    (await tenant.call('PATCH', '', { retentionDays: 0 })).body.errors[0].pointer,
+    '#/retentionDays',
+  );
+  assert.equal((await tenant.call('PATCH', '', { retentionDays: null })).body.retentionDays, null);
+  await third.close();
+});
