@@ -22,7 +22,7 @@ import { identities } from './edge/identities.ts';
 import { userImport } from './edge/imports.ts';
 import { issuers as issuerRoutes } from './edge/issuers.ts';
 import { keys as keyRoutes } from './edge/keys.ts';
-import { createRequestIds, describeError, ORIGIN } from './edge/logging.ts';
+import { createRequestIds, describeError, describeRequest, ORIGIN } from './edge/logging.ts';
 import { me } from './edge/me.ts';
 import { merges } from './edge/merges.ts';
 import { messages } from './edge/messages.ts';
@@ -141,7 +141,7 @@ export async function createApp(options: AppOptions) {
   const app = Fastify({
     logger: {
       level: logLevel,
-      serializers: { err: describeError },
+      serializers: { err: describeError, req: describeRequest },
       ...(options.logTo ? { stream: options.logTo } : {}),
     },
     genReqId: newRequestId,
