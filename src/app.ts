@@ -40,7 +40,7 @@ import { signingKeys } from './edge/signing_keys.ts';
 import { completeTimeouts, createBodyTimeouts, type Timeouts } from './edge/timeouts.ts';
 import { tokenIssue } from './edge/tokens.ts';
 import { closeQuery, compileSchema } from './edge/validation.ts';
-import { parseJson, parseQuery, refuseBadQuery } from './edge/parsing.ts';
+import { parseJson, parseQuery, refuseBadQuery, refuseWithoutHost } from './edge/parsing.ts';
 import { wellKnown } from './edge/wellknown.ts';
 import { createGauges } from './gauges.ts';
 import { createApps } from './identity/apps.ts';
@@ -162,6 +162,7 @@ export async function createApp(options: AppOptions) {
       maxHeaderSize: HEADERS_MAX_BYTES,
       headersTimeout: timeouts.headersMs,
       connectionsCheckingInterval: Math.min(timeouts.headersMs, TIMEOUT_CHECKS_MS),
+      requireHostHeader: false, // it is required, with an answer of ours
     },
     keepAliveTimeout: timeouts.keepAliveMs,
     trustProxy: options.trustedProxies ? [...options.trustedProxies] : false,
@@ -300,6 +301,7 @@ export async function createApp(options: AppOptions) {
     reply.headers(headers).header('x-request-id', request.id);
     done();
   });
+  app.addHook('onRequest', refuseWithoutHost);
   app.addHook('onRequest', refuseBadQuery);
   const bodyTimeouts = createBodyTimeouts(timeouts);
   app.addHook('preParsing', bodyTimeouts.limitWhole);
