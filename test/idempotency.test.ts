@@ -6,7 +6,9 @@ import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { resealAnswers } from '../src/store/kept_answers.ts';
 import { resealAll } from '../src/store/sealed.ts';
+import type { AppId } from '../src/ids.ts';
 import { createBox } from '../src/tokens/box.ts';
+import { createKeptAnswers, type Claim, type KeptAnswers } from '../src/tokens/kept_answers.ts';
 import { startGate, type Gate } from './gate.ts';
 import {
   ADMIN_KEY,
@@ -17,6 +19,7 @@ import {
   type Service,
   type Tenant,
 } from './harness.ts';
+import { SECRET } from './logs.ts';
 
 const LEASE_MS = 600;
 
@@ -282,6 +285,27 @@ test('a process that was lost under way blocks nobody for longer than its lease'
     return tried.status === 409 ? undefined : tried;
   });
   assert.deepEqual([answer.status, isReplay(answer)], [201, false]);
+});
+
+test('a process that comes back after its lease changes nothing of the answer of who has the key by then', async () => {
+  const options = { database: second.database, box: createBox(SECRET), log: assert.fail };
+  const [late, next] = [
+    createKeptAnswers({ ...options, leaseMs: 50 }),
+    createKeptAnswers({ ...options, leaseMs: 60_000 }),
+  ];
+  late.stop(); // renews nothing, as if it stood still
+  after(next.stop);
+  const claim = (by: KeptAnswers) => by.claim(Number(app.appId) as AppId, 'late', Buffer.alloc(32));
+  const lost = (await claim(late)) as Claim;
+  const held = await eventually(() => claim(next).catch(() => undefined));
+  await late.keep(lost, { status: 201, headers: {}, body: 'late' });
+  await assert.rejects(claim(next), { code: 'conflict' });
+  await late.release(lost);
+  await assert.rejects(claim(next), { code: 'conflict' });
+  const answer = { status: 201, headers: {}, body: 'next' };
+  await next.keep(held as Claim, answer);
+  await late.keep(lost, { ...answer, body: 'late' });
+  assert.deepEqual(await claim(next), answer);
 });
 
 test('who hangs up under way gets the answer when it asks again', async () => {
