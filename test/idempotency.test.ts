@@ -202,8 +202,8 @@ test('an API key that expires is not shown one that outlives it, which another w
   const brief = await tenant.call('POST', '/keys', { name: 'brief', expiresAt });
   const first = await ask(path, { name: 'lasting' }, 'shared', { key: tenant.apiKey });
   assert.equal(first.status, 201);
-  const second = await ask(path, { name: 'lasting' }, 'shared', { key: brief.body.apiKey });
-  assert.deepEqual(outcomeOf(second), [422, 'idempotency_mismatch']);
+  const other = await ask(path, { name: 'lasting' }, 'shared', { key: brief.body.apiKey });
+  assert.deepEqual(outcomeOf(other), [422, 'idempotency_mismatch']);
 });
 
 test('an error that is the answer is given again; of a request that nobody judged nothing is kept', async () => {
