@@ -22,7 +22,7 @@ import { identities } from './edge/identities.ts';
 import { userImport } from './edge/imports.ts';
 import { issuers as issuerRoutes } from './edge/issuers.ts';
 import { keys as keyRoutes } from './edge/keys.ts';
-import { createRequestIds, describeError, ORIGIN } from './edge/logging.ts';
+import { createRequestIds, describeError, describeRequest, ORIGIN } from './edge/logging.ts';
 import { me } from './edge/me.ts';
 import { myBlocked } from './edge/my_blocked.ts';
 import { myConversations } from './edge/my_conversations.ts';
@@ -42,7 +42,7 @@ import { signingKeys } from './edge/signing_keys.ts';
 import { completeTimeouts, createBodyTimeouts, type Timeouts } from './edge/timeouts.ts';
 import { tokenIssue } from './edge/tokens.ts';
 import { closeQuery, compileSchema } from './edge/validation.ts';
-import { parseJson, parseQuery, refuseBadQuery } from './edge/parsing.ts';
+import { parseJson, parseQuery, refuseBadQuery, refuseWithoutHost } from './edge/parsing.ts';
 import { wellKnown } from './edge/wellknown.ts';
 import { createGauges } from './gauges.ts';
 import { createApps } from './identity/apps.ts';
@@ -144,7 +144,7 @@ export async function createApp(options: AppOptions) {
   const app = Fastify({
     logger: {
       level: logLevel,
-      serializers: { err: describeError },
+      serializers: { err: describeError, req: describeRequest },
       ...(options.logTo ? { stream: options.logTo } : {}),
     },
     genReqId: newRequestId,
@@ -165,6 +165,7 @@ export async function createApp(options: AppOptions) {
       maxHeaderSize: HEADERS_MAX_BYTES,
       headersTimeout: timeouts.headersMs,
       connectionsCheckingInterval: Math.min(timeouts.headersMs, TIMEOUT_CHECKS_MS),
+      requireHostHeader: false, // it is required, with an answer of ours
     },
     keepAliveTimeout: timeouts.keepAliveMs,
     trustProxy: options.trustedProxies ? [...options.trustedProxies] : false,
@@ -303,6 +304,7 @@ export async function createApp(options: AppOptions) {
     reply.headers(headers).header('x-request-id', request.id);
     done();
   });
+  app.addHook('onRequest', refuseWithoutHost);
   app.addHook('onRequest', refuseBadQuery);
   const bodyTimeouts = createBodyTimeouts(timeouts);
   app.addHook('preParsing', bodyTimeouts.limitWhole);

@@ -229,6 +229,7 @@ test('a token that is not exactly what the issuer signs is refused', async () =>
     'a certificate': [await signed({}, { x5c: ['MII'] }), /holds x5c/],
     'something critical': [forge({ ...head, crit: ['exp'], exp: 1 }, claims()), /holds crit/],
     'b64 false': [forge({ ...head, b64: false, crit: ['b64'] }, claims()), /holds/],
+    'b64 true': [forge({ ...head, b64: true }, claims()), /holds b64/],
     nested: [forge({ ...head, cty: 'JWT' }, claims()), /holds cty/],
     'one of ours by its type': [await signed({}, { typ: 'imid+jwt' }), /typ/],
     'a logout token by its type': [await signed({}, { typ: 'logout+jwt' }), /typ/],

@@ -88,6 +88,18 @@ test('what is no HTTP, or too much of it, gets a problem document', async () => 
   }
 });
 
+test('a request without a Host gets a problem document, unless it is of HTTP/1.0', async () => {
+  for (const headers of [[], UPGRADE]) {
+    const answer = await exchange(request('GET /v1/connect', ...headers).replace('Host: imid\r\n', ''));
+    assert.match(answer, /^HTTP\/1\.1 400 Bad Request\r\n/);
+    assert.match(answer, /content-type: application\/problem\+json/i);
+    assert.match(answer, /x-content-type-options: nosniff/i);
+    assert.match(answer, /x-request-id: /i);
+    assert.match(answer, /"code":"invalid_request"/);
+  }
+  assert.match(await exchange('GET /healthz HTTP/1.0\r\n\r\n'), /^HTTP\/1\.1 200 OK/);
+});
+
 test('an expectation that nobody knows is passed over', async () => {
   assert.match(await exchange(request('GET /healthz', 'Expect: wonders')), /^HTTP\/1\.1 200 OK/);
 });

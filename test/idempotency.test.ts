@@ -6,7 +6,9 @@ import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { resealAnswers } from '../src/store/kept_answers.ts';
 import { resealAll } from '../src/store/sealed.ts';
+import type { AppId } from '../src/ids.ts';
 import { createBox } from '../src/tokens/box.ts';
+import { createKeptAnswers, type Claim, type KeptAnswers } from '../src/tokens/kept_answers.ts';
 import { startGate, type Gate } from './gate.ts';
 import {
   ADMIN_KEY,
@@ -17,6 +19,7 @@ import {
   type Service,
   type Tenant,
 } from './harness.ts';
+import { SECRET } from './logs.ts';
 
 const LEASE_MS = 600;
 
@@ -199,8 +202,8 @@ test('an API key that expires is not shown one that outlives it, which another w
   const brief = await tenant.call('POST', '/keys', { name: 'brief', expiresAt });
   const first = await ask(path, { name: 'lasting' }, 'shared', { key: tenant.apiKey });
   assert.equal(first.status, 201);
-  const second = await ask(path, { name: 'lasting' }, 'shared', { key: brief.body.apiKey });
-  assert.deepEqual(outcomeOf(second), [422, 'idempotency_mismatch']);
+  const other = await ask(path, { name: 'lasting' }, 'shared', { key: brief.body.apiKey });
+  assert.deepEqual(outcomeOf(other), [422, 'idempotency_mismatch']);
 });
 
 test('an error that is the answer is given again; of a request that nobody judged nothing is kept', async () => {
@@ -244,13 +247,15 @@ const isClaimed = () =>
 test('of many at once on two processes one is done; the others are told to wait, however long that takes', async () => {
   const unlock = await lockUsers();
   const register = (on: Service) => ask(`${app.path}/identities`, { userId: 'raced' }, 'raced', { on });
-  const racing = [0, 1, 2, 3].map((n) => register(n % 2 ? service : second));
-  const refused = await Promise.race(racing);
-  assert.deepEqual(outcomeOf(refused), [409, 'conflict']);
-  assert.equal(refused.body.errors[0].pointer, '#/idempotency-key');
+  const answers: Answer[] = [];
+  const racing = [0, 1, 2, 3].map(async (n) => answers.push(await register(n % 2 ? service : second)));
+  await eventually(() => answers.length === 3);
+  for (const refused of answers) {
+    assert.deepEqual(outcomeOf(refused), [409, 'conflict']);
+    assert.equal(refused.body.errors[0].pointer, '#/idempotency-key');
+  }
   await unlock();
-  const answers = await Promise.all(racing);
-  assert.equal(answers.filter(({ status }) => status === 409).length, 3);
+  await Promise.all(racing);
   const again = await register(second);
   assert.deepEqual([again.text, isReplay(again)], [answers.find(({ status }) => status === 201)!.text, true]);
 });
@@ -282,6 +287,27 @@ test('a process that was lost under way blocks nobody for longer than its lease'
     return tried.status === 409 ? undefined : tried;
   });
   assert.deepEqual([answer.status, isReplay(answer)], [201, false]);
+});
+
+test('a process that comes back after its lease changes nothing of the answer of who has the key by then', async () => {
+  const options = { database: second.database, box: createBox(SECRET), log: assert.fail };
+  const [late, next] = [
+    createKeptAnswers({ ...options, leaseMs: 50 }),
+    createKeptAnswers({ ...options, leaseMs: 60_000 }),
+  ];
+  late.stop(); // renews nothing, as if it stood still
+  after(next.stop);
+  const claim = (by: KeptAnswers) => by.claim(Number(app.appId) as AppId, 'late', Buffer.alloc(32));
+  const lost = (await claim(late)) as Claim;
+  const held = await eventually(() => claim(next).catch(() => undefined));
+  await late.keep(lost, { status: 201, headers: {}, body: 'late' });
+  await assert.rejects(claim(next), { code: 'conflict' });
+  await late.release(lost);
+  await assert.rejects(claim(next), { code: 'conflict' });
+  const answer = { status: 201, headers: {}, body: 'next' };
+  await next.keep(held as Claim, answer);
+  await late.keep(lost, { ...answer, body: 'late' });
+  assert.deepEqual(await claim(next), answer);
 });
 
 test('who hangs up under way gets the answer when it asks again', async () => {

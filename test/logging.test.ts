@@ -157,6 +157,28 @@ test('neither contents nor credentials are ever logged, whatever fails', async (
   for (const part of token.split('.')) assert.ok(!text.includes(part));
 });
 
+test('a credential is not logged either where none belongs: in a query, a path, a header', async () => {
+  const token = await app.token({ uid: 'alice-6' });
+  const marker = PLANTED;
+  const { hostname, port } = new URL(service.url);
+  for (const target of [
+    `/v1/me?access_token=${token}`,
+    `/v1/connect?token=${token}`,
+    `/oauth/token?subject_token=${token}`,
+    `/v1/nowhere/${token}`,
+    `/v1/%zz/${app.apiKey}`,
+    `${app.path}/keys/${app.apiKey}?x=${marker}`,
+    `http://user:${marker}@imid/v1/me`,
+  ]) {
+    const socket = connectTo(Number(port), hostname);
+    const headers = ['Host', 'Accept-Version', 'X-Request-Id'].map((name) => `${name}: ${app.apiKey}`);
+    socket.end(['GET ' + target + ' HTTP/1.1', ...headers, 'Connection: close', '', ''].join('\r\n'));
+    assert.match(Buffer.concat(await socket.toArray()).toString(), /^HTTP\/1.1 4/);
+  }
+  assert.ok(lines().some((line) => line.req?.path === `${app.path}/keys/…`));
+  for (const secret of [marker, app.apiKey, ...token.split('.')]) assert.ok(!text.includes(secret), secret);
+});
+
 test('below debug, the steps of a send are not logged', async () => {
   let quiet = '';
   const other = await startService({

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { randomUUID } from 'node:crypto';
 import { decodeJwt } from 'jose';
+import { parse } from 'yaml';
 import { makeUuidAt } from '../src/ids.ts';
 import { deleteDeadProcesses } from '../src/store/connections.ts';
 import { deleteOverRevocations } from '../src/store/revocations.ts';
@@ -459,6 +460,8 @@ test('a process without news for too long trusts nobody, and does again when the
   await assert.rejects(service.connect(token), { status: 503 });
   // A key may be among its own that was dropped since.
   assert.equal((await service.call('GET', '/.well-known/jwks.json', { key: '' })).status, 503);
+  const { paths } = parse((await service.call('GET', '/openapi.yaml', { key: '' })).text);
+  assert.ok('503' in paths['/.well-known/jwks.json'].get.responses);
   const { body } = await service.call('GET', '/readyz', { key: '' });
   assert.match(body.detail, /which tokens count/);
   gate.open();

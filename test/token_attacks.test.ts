@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { createHmac, createPublicKey } from 'node:crypto';
 import { before, test } from 'node:test';
 import { CompactEncrypt, exportJWK, generateKeyPair, importJWK } from 'jose';
-import type { AppId, ImId } from '../src/ids.ts';
+import { makeUuidAt, type AppId, type ImId } from '../src/ids.ts';
 import { createTokens } from '../src/tokens/tokens.ts';
 import { base64url, openStage, type Stage } from './token_stage.ts';
 
@@ -252,6 +252,9 @@ testEach('a claim that is not as we write it is refused, though our key has sign
     '"exp":9999999999',
   ])
     await refuse(await sign(header, withMember(payload, member)), member);
+  const ahead = makeUuidAt(new Date((now + 60) * 1_000));
+  const fromThere = put('jti', `"${ahead}"`).replace(/"iat":\d+/, `"iat":${now + 60}`);
+  await refuse(await sign(header, fromThere), 'an iat in the future, and a jti of the same time');
   for (const exp of ['-1e400', '-1', '0', `${now - 5}`])
     await refuse(await sign(header, put('exp', exp)), `exp ${exp}`, 'token_expired');
 });

@@ -42,7 +42,7 @@ export function sendTagged<T extends object>(request: FastifyRequest, reply: Fas
 }
 
 /** The tag of what is shown. */
-export function tagOf(shown: object): string {
+function tagOf(shown: object): string {
   return `"${hash('sha256', JSON.stringify(shown), 'base64url')}"`;
 }
 

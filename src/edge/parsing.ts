@@ -88,6 +88,17 @@ export function parseQuery(text: string): Record<string, string | string[]> {
   return query;
 }
 
+/** Gives `invalid_request` for a request of HTTP/1.1 that doesn't say for which host it is (RFC 9112 section 3.2). */
+export function refuseWithoutHost(
+  { raw }: FastifyRequest,
+  _reply: unknown,
+  done: (error?: Error) => void,
+): void {
+  if (raw.headers.host === undefined && raw.httpVersion === '1.1')
+    done(new ImidError('invalid_request', 'The request has no Host header.'));
+  else done();
+}
+
 /** Gives `invalid_request` for a query with an escape that is not UTF-8. */
 export function refuseBadQuery(
   request: FastifyRequest,

@@ -5,7 +5,7 @@ import type { Registry } from 'prom-client';
 import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
 import { JWKS_MAX_AGE_SECONDS, type Keys } from '../tokens/keys.ts';
-import { tagOf } from './etags.ts';
+import { sendTagged } from './etags.ts';
 import { problems } from './shapes.ts';
 import type { Revocations } from '../tokens/revocations.ts';
 import { asText } from './streams.ts';
@@ -28,6 +28,7 @@ export const wellKnown: FastifyPluginAsyncTypebox<WellKnownOptions> = async (
   app.get(
     '/.well-known/jwks.json',
     {
+      config: { tagged: true },
       schema: {
         operationId: 'getJwks',
         summary: 'The public keys that tokens are verified with',
@@ -46,20 +47,15 @@ export const wellKnown: FastifyPluginAsyncTypebox<WellKnownOptions> = async (
               ],
             },
           ),
-          304: Type.Null({ description: 'The copy of this `ETag` is good.' }),
-          ...problems('invalid_request'),
+          ...problems('invalid_request', 'unavailable'),
         },
       },
     },
     async (request, reply) => {
       revocations.requireSight(); // a key may be here that was dropped since
-      const jwks = keys.jwks();
-      const etag = tagOf(jwks);
       reply.header('access-control-allow-origin', '*');
       reply.header('cache-control', `public, max-age=${JWKS_MAX_AGE_SECONDS}, must-revalidate`);
-      reply.header('etag', etag);
-      if (request.headers['if-none-match'] === etag) return reply.code(304).send(null);
-      return jwks;
+      return sendTagged(request, reply, keys.jwks());
     },
   );
 

@@ -116,12 +116,20 @@ function encode(text: string): string {
 
 function queryOf({ parameters }: FuzzOperation, document: FuzzDocument, { known }: World, weight: number) {
   const ofQuery = parameters.filter((each) => each.in === 'query');
+  const required = ofQuery.filter((each) => each.required);
+  const optional = ofQuery.filter((each) => !each.required);
+  // Few, since some don't go with others.
   const good = fc
-    .record(
-      Object.fromEntries(
-        ofQuery.map(({ name, schema }) => [name, valueOf(schema, document.resolve, known, name)]),
+    .subarray(optional, { maxLength: Math.min(2, optional.length) })
+    .chain((some) =>
+      fc.record(
+        Object.fromEntries(
+          [...required, ...some].map(({ name, schema }) => [
+            name,
+            valueOf(schema, document.resolve, known, name),
+          ]),
+        ),
       ),
-      { requiredKeys: ofQuery.filter((each) => each.required).map((each) => each.name) },
     )
     .map((query) =>
       Object.entries(query).flatMap(([name, value]) =>

@@ -26,6 +26,8 @@ export function valueOf(
   if (schema.anyOf) return fc.oneof(...schema.anyOf.map((each: Json) => of(each)));
   if (Array.isArray(schema.type))
     return fc.oneof(...schema.type.map((type: string) => of({ ...schema, type })));
+  if (schema.type === 'object' && !schema.properties && schema.examples)
+    return fc.constantFrom(...schema.examples);
   if (schema.type === 'object' || schema.properties) return objectOf(schema, of);
   switch (schema.type) {
     case 'array':

@@ -2,6 +2,8 @@
 // where it must not count, and one that nobody has any business with.
 
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
+import { SignJWT } from 'jose';
 import { ADMIN_KEY, type Json, type Service, type Tenant } from '../harness.ts';
 import type { Known } from './values.ts';
 
@@ -23,6 +25,16 @@ export interface World {
   /** The app with which only its own key has anything to do. */
   keptId: string;
 }
+
+const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+const ISSUER = { issuer: 'https://login.customer.example', audience: 'chat-client' };
+const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+
+const subjectToken = (): Promise<string> =>
+  new SignJWT({ iss: ISSUER.issuer, aud: ISSUER.audience, sub: 'bob' })
+    .setProtectedHeader({ alg: 'ES256' })
+    .setExpirationTime('1h')
+    .sign(privateKey);
 
 export async function createWorlds(service: Service) {
   const kept = await service.createApp();
@@ -55,6 +67,8 @@ export async function createWorlds(service: Service) {
         content: { text: 'hello' },
       });
     await app.call('PUT', `/contacts/${encodeURIComponent(composed)}`, { contacts: [{ userId: 'bob' }] });
+    const jwks = { keys: [publicKey.export({ format: 'jwk' })] };
+    assert.equal((await app.call('PUT', '/issuers/customer-1', { ...ISSUER, jwks })).status, 201);
     const keys = await app.call('GET', '/keys');
     const page = await app.call('GET', '/identities?limit=1');
     return {
@@ -80,6 +94,12 @@ export async function createWorlds(service: Service) {
         cursor: [page.body.nextCursor ?? ''],
         device: ['phone', 'tablet'],
         deviceId: ['phone', 'tablet'],
+        name: ['customer-1'],
+        jwksUrl: [`${ISSUER.issuer}/jwks.json`],
+        grant_type: [TOKEN_EXCHANGE],
+        subject_token: [await subjectToken()],
+        audience: [`imid:${app.appId}`],
+        scope: ['composed', 'registered'],
       },
     };
   }
@@ -89,6 +109,7 @@ export async function createWorlds(service: Service) {
       service.call('GET', `${app.path}/identities?userId=bob`, { key: credentials.key }),
       service.call('GET', '/v1/me', { key: credentials.composedToken }),
       service.call('GET', '/v1/me', { key: credentials.registeredToken }),
+      service.call('GET', `${app.path}/issuers/customer-1`, { key: credentials.key }),
     ]);
     return asked.every((answer) => answer.status === 200) && asked[0].body.items?.length === 1;
   }
