@@ -96,6 +96,8 @@ test('adopt: {uid} gives the user of that uid another name and an imId, and logs
   assert.deepEqual((await service.call('GET', '/v1/me', { key: token })).body, {
     scheme: 'composed',
     uid: 'alice',
+    unread: 2,
+    presence: true,
   });
   const back = await service.connect(token, { device: 'phone' });
   assert.deepEqual(back.welcome.me, { scheme: 'composed', uid: 'alice' });

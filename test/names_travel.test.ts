@@ -50,6 +50,8 @@ test('a legal name survives every way through the service', async () => {
       assert.deepEqual((await service.call('GET', '/v1/me', { key: body.token })).body, {
         scheme: 'composed',
         uid: name,
+        unread: 0,
+        presence: true,
       });
       // frames: as an address, and as it is shown
       const sent = await client.say({ uid: name }, name);

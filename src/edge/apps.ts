@@ -126,7 +126,7 @@ export const adminApps: FastifyPluginAsyncTypebox<{ apps: Apps; apiKeys: ApiKeys
       },
     },
     async (request, reply) => {
-      const { allowedOrigins = [], retentionDays = null, ...rest } = { ...DEFAULTS, ...request.body };
+      const { allowedOrigins = [], retentionDays, ...rest } = { ...DEFAULTS, ...request.body };
       const created = await apps.create({
         ...rest,
         allowedOrigins: normalise(allowedOrigins),

@@ -179,13 +179,13 @@ function toMessage(app: App, entry: InboxEntry) {
 }
 
 /** All of an entry but who its two are, which depends on who looks. */
-export function toMessageFields({ seq, messageId, content, at, isRecalled, recalls }: InboxEntry) {
+export function toMessageFields(entry: InboxEntry) {
   return {
-    seq,
-    messageId,
-    content: JSON.parse(content) as unknown,
-    at: at.toISOString(),
-    ...(isRecalled && { recalled: true }),
-    ...(recalls !== undefined && { recalls }),
+    seq: entry.seq,
+    messageId: entry.messageId,
+    content: JSON.parse(entry.content) as unknown,
+    at: entry.at.toISOString(),
+    ...(entry.isRecalled && { recalled: true }),
+    ...(entry.recalls !== undefined && { recalls: entry.recalls }),
   };
 }

@@ -7,11 +7,8 @@ import type { Directory, User } from '../identity/directory.ts';
 import { nobody, requireScheme, type Address } from '../identity/schemes.ts';
 import type { Recalled } from '../store/recalls.ts';
 import type { Conversations } from './conversations.ts';
-import type { ClientFrame } from './frames.ts';
+import type { ActFrame } from './frames.ts';
 import type { Session } from './session.ts';
-
-/** The frames that are neither a message nor about the connection itself. */
-export type ActFrame = Extract<ClientFrame, { type: 'read' | 'recall' | 'typing' | 'watch' }>;
 
 export interface ActsOptions {
   apps: Apps;

@@ -5,7 +5,6 @@ import type { User } from '../identity/directory.ts';
 import { nobody } from '../identity/schemes.ts';
 import { findBlocked, findBlocks, replaceBlocked, type Blocks } from '../store/blocks.ts';
 import type { Database } from '../store/database.ts';
-import type { InboxEntry } from '../store/messages.ts';
 import type { Hub } from './hub.ts';
 import type { Rings } from './rings.ts';
 import type { Session } from './session.ts';
@@ -14,14 +13,6 @@ export interface BlockingOptions {
   database: Database;
   hub: Hub;
   rings: Pick<Rings, 'tellHolders' | 'tellAll'>;
-}
-
-export type Blocking = ReturnType<typeof createBlocking>;
-
-/** Whether an entry of an inbox came while its sender was blocked. */
-export function isWithheld({ all }: Blocks, { senderId, seq }: InboxEntry): boolean {
-  if (senderId === undefined) return false;
-  return all.some((block) => seq > block.sinceSeq && seq <= block.untilSeq && block.ids.includes(senderId));
 }
 
 export function createBlocking({ database: { kysely }, hub, rings }: BlockingOptions) {

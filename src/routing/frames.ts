@@ -26,6 +26,9 @@ export type ClientFrame =
   | { type: 'typing'; to: Address }
   | { type: 'watch'; users: Address[] };
 
+/** The frames that are neither a message nor about the connection itself. */
+export type ActFrame = Extract<ClientFrame, { type: 'read' | 'recall' | 'typing' | 'watch' }>;
+
 /** Up to which message somebody has read a conversation. */
 export interface Reading {
   reader: Called;

@@ -64,7 +64,7 @@ export function createWatching({ database: { kysely, clock }, apps, hub, process
   ): void {
     const told = watchers.get(session);
     if (!told || session.isClosed) return;
-    for (const [id, before] of [...told]) {
+    for (const [id, before] of Array.from(told)) {
       const standing = standings.get(id);
       // Erased; or not looked for yet.
       if (!standing) continue;

@@ -5,6 +5,7 @@ import { sql } from 'kysely';
 import type { AppId } from '../ids.ts';
 import type { Executor } from './database.ts';
 import { toUser, type User } from './identities.ts';
+import type { InboxEntry } from './messages.ts';
 import { transact } from './transact.ts';
 
 /** A sender is blocked behind `sinceSeq`, up to `untilSeq`. */
@@ -37,6 +38,12 @@ export function toBlocks(json: BlocksJson): readonly Block[] {
 export interface Blocks {
   readonly version: number;
   readonly all: readonly Block[];
+}
+
+/** Whether an entry of an inbox came while its sender was blocked. */
+export function isWithheld({ all }: Blocks, { senderId, seq }: InboxEntry): boolean {
+  if (senderId === undefined) return false;
+  return all.some((block) => seq > block.sinceSeq && seq <= block.untilSeq && block.ids.includes(senderId));
 }
 
 export async function findBlocks(db: Executor, appId: AppId, ownerId: number): Promise<Blocks> {

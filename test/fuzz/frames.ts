@@ -21,20 +21,25 @@ const frameOf = (type: string, properties: object, required: string[]) => ({
   required: ['type', ...required],
   additionalProperties: false,
 });
+const messageId = { type: 'string', pattern: '^[\\da-f]{8}(-[\\da-f]{4}){3}-[\\da-f]{12}$' };
 /** What a client may send. */
 const CLIENT_FRAMES = [
   frameOf('send', { id: text, to: address, content: {}, push }, ['id', 'to', 'content']),
   frameOf('ack', { seq: { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER } }, ['seq']),
   frameOf('state', { state: { enum: ['foreground', 'background'] } }, ['state']),
   frameOf('token', { token: { type: 'string', maxLength: 100 } }, ['token']),
+  frameOf('read', { with: address, messageId }, ['with', 'messageId']),
+  frameOf('recall', { id: text, messageId }, ['id', 'messageId']),
+  frameOf('typing', { to: address }, ['to']),
+  frameOf('watch', { users: { type: 'array', items: address, maxItems: 5 } }, ['users']),
 ];
 
 const seq = { type: 'integer', minimum: 0 };
-const uuid = { type: 'string', pattern: '^[\\da-f]{8}(-[\\da-f]{4}){3}-[\\da-f]{12}$' };
+const uuid = messageId;
 const at = { type: 'string', pattern: '^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{3}Z$' };
 const party = {
   type: 'object',
-  properties: { imId: text, uid: text, userId: text, erased: { const: true } },
+  properties: { imId: text, uid: text, userId: text, erased: { const: true }, system: { const: true } },
   minProperties: 1,
   additionalProperties: false,
 };
@@ -47,7 +52,9 @@ const welcome = {
   acked: seq,
   resumed: { type: 'boolean' },
 };
-const message = { seq, messageId: uuid, from: party, to: party, content: {}, at };
+const recalled = { seq, messageId: uuid, from: party, to: party, at };
+const message = { ...recalled, content: {} };
+const presence = { user: party, online: { type: 'boolean' }, lastSeenAt: at };
 const error = {
   id: { type: 'string' },
   code: { enum: Object.keys(errorCodes) },
@@ -57,7 +64,12 @@ const error = {
 const SERVICE_FRAMES = [
   frameOf('welcome', welcome, Object.keys(welcome)),
   frameOf('sent', { id: text, messageId: uuid, seq, at }, ['id', 'messageId', 'seq', 'at']),
-  frameOf('message', message, Object.keys(message)),
+  frameOf('message', { ...message, recalled: { const: true } }, Object.keys(message)),
+  frameOf('recalled', recalled, Object.keys(recalled)),
+  frameOf('skip', { seq }, ['seq']),
+  frameOf('read', { with: party, from: party, messageId: uuid, at }, ['with', 'from', 'messageId', 'at']),
+  frameOf('typing', { from: party }, ['from']),
+  frameOf('presence', presence, ['user', 'online']),
   frameOf('error', error, ['code', 'detail']),
 ];
 
@@ -67,7 +79,12 @@ const CLOSE_CODES = new Set([...Object.values(closeCodes).map((each) => each.cod
 
 const valid = fc.oneof(
   ...[CLIENT_FRAMES[0], ...CLIENT_FRAMES].map((schema) =>
-    valueOf(schema, (each) => each, { uid: ['bob', 'reader'], userId: ['bob'], imId: ['1:bob'] }),
+    valueOf(schema, (each) => each, {
+      uid: ['bob', 'reader'],
+      userId: ['bob'],
+      imId: ['1:bob'],
+      messageId: ['00000000-0000-7000-8000-000000000000'],
+    }),
   ),
 );
 
@@ -163,11 +180,14 @@ function assertAnswered(data: Buffer, answers: Json[]): void {
   const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
   const id: unknown = isObject ? value.id : undefined;
   if (typeof id === 'string' && id.length <= 128 && answer) assert.equal(answer.id, id, shown);
-  if (isObject && (value.type === 'ack' || value.type === 'state') && !answer) return;
-  // Whatever is no ack, state or token is answered, and what isn't a send with nothing but an error.
+  if (isObject && UNANSWERED.has(value.type) && !answer) return;
+  // All else is answered, and what isn't a send with nothing but an error, as no message is ever known here.
   assert.ok(answer, shown);
   if (!isObject || value.type !== 'send') assert.equal(answer.type, 'error', shown);
 }
+
+/** Where nothing is wrong. */
+const UNANSWERED = new Set(['ack', 'state', 'read', 'typing', 'watch']);
 
 /** Of a send that has one by which it can be answered. */
 function idOf(data: Buffer): string | undefined {
