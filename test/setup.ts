@@ -1,7 +1,7 @@
 // Before all tests: one Postgres for the whole run, with a migrated template database to copy, and a place for what is
 // logged. After all, the run fails if there is a secret in it.
 
-import { access, constants, mkdir, mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
+import { access, chmod, constants, mkdir, mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
@@ -17,14 +17,15 @@ let cluster: Cluster | undefined;
 let directory: string | undefined;
 
 export async function globalSetup(): Promise<void> {
-  if (await isRoomy(MEMORY)) process.env['TMPDIR'] = MEMORY; // of all processes of the run
-  directory = await mkdtemp(join(tmpdir(), 'imid-test-'));
+  directory = await mkdtemp(join((await isRoomy(MEMORY)) ? MEMORY : tmpdir(), 'imid-test-'));
+  await chmod(directory, 0o1777);
+  process.env['TMPDIR'] = directory; // of all processes of the run, so that what they leave goes with it
   const logs = join(directory, 'logs');
   await mkdir(logs);
   process.env[LOGS] = logs;
   // A run starts hundreds of processes, which are the same code over and over.
   process.env['NODE_COMPILE_CACHE'] = join(directory, 'compiled');
-  cluster = await startCluster({ directory, log: () => {} });
+  cluster = await startCluster({ directory: join(directory, 'shared'), log: () => {} });
   const admin = new pg.Client({ ...cluster.connection, database: 'postgres' });
   await admin.connect();
   await admin.query('create database imid_template');
