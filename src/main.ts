@@ -3,7 +3,6 @@
 import { once } from 'node:events';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createApp } from './app.ts';
 import { readConfig, type Config } from './config.ts';
 import { openDatabase } from './store/database.ts';
 import { startCluster } from './store/embedded.ts';
@@ -54,6 +53,8 @@ async function start(config: Config, open: (() => Promise<unknown>)[]): Promise<
   const traces =
     config.traces && (await import('./routing/tracing_opentelemetry.ts')).startTracing(config.traces);
   if (traces) open.push(() => traces.stop());
+  // Most of what there is to load: a setting or a database that is wrong is told of without it.
+  const { createApp } = await import('./app.ts');
   const app = await createApp({
     database,
     adminKey: config.adminKey ?? admin!.key,

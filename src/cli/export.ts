@@ -4,7 +4,7 @@ import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { json } from 'node:stream/consumers';
 import type { Command } from 'commander';
-import { CSV } from '../edge/csv.ts';
+import { CSV } from '../edge/lines.ts';
 import { appOption } from './app_option.ts';
 import { EXIT_CODES_HELP, Failure } from './failure.ts';
 import { formatOf, formatOption, openTarget, tellLines } from './files.ts';

@@ -7,7 +7,7 @@ import { resolve } from 'node:path';
 import { pipeline, Transform, type Readable, type Writable } from 'node:stream';
 import { Option } from 'commander';
 import { readCliConfig } from '../config.ts';
-import { CSV } from '../edge/csv.ts';
+import { CSV } from '../edge/lines.ts';
 import { NDJSON } from '../edge/ndjson.ts';
 import { Failure } from './failure.ts';
 import { reasonOf } from './service.ts';

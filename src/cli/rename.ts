@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import { json } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import type { Command } from 'commander';
-import { CSV } from '../edge/csv.ts';
+import { CSV } from '../edge/lines.ts';
 import { readLines } from '../edge/ndjson.ts';
 import type { ErrorCode, FieldFault } from '../errors.ts';
 import { appOption } from './app_option.ts';

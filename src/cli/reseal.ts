@@ -1,17 +1,7 @@
 // `imid reseal`: rotates the secret that encrypts what is kept encrypted. May be broken off and repeated at any moment.
 
-import { join } from 'node:path';
 import type { Command } from 'commander';
-import { readDatabaseConfig, readSecretConfig } from '../config.ts';
-import { insertAuditEvents } from '../store/audit.ts';
-import { countProcesses } from '../store/connections.ts';
-import { dropFormerKey, renewKeyFile } from '../store/key_files.ts';
-import { resealAnswers } from '../store/kept_answers.ts';
-import { resealAll } from '../store/sealed.ts';
-import { createBox } from '../tokens/box.ts';
-import { onDatabase } from './database.ts';
-import { EXIT_CODES_HELP, Failure } from './failure.ts';
-import { format } from './progress.ts';
+import { EXIT_CODES_HELP } from './failure.ts';
 
 const HELP = `
 The secret encrypts the private halves of the signing keys, and whatever else the service keeps as a secret. No token, no
@@ -35,24 +25,5 @@ export function addReseal(program: Command): void {
     .summary('encrypt what is kept encrypted with another secret')
     .description('Encrypts what is kept encrypted with another secret.')
     .addHelpText('after', HELP)
-    .action(async () => {
-      const { secret, otherSecret } = readSecretConfig();
-      if (secret !== undefined && otherSecret === undefined)
-        throw new Failure('usage', 'IMID_SECRET is set, but not IMID_OTHER_SECRET.');
-      await onDatabase(async ({ kysely }) => {
-        const processes = secret === undefined ? await countProcesses(kysely) : 0;
-        if (processes > 0)
-          throw new Failure(
-            'service',
-            `Processes of the service that run on this database: ${format(processes)}. Nothing was changed; stop them first.`,
-          );
-        const file = join(readDatabaseConfig().directory, 'secret.key');
-        const kept = secret === undefined ? await renewKeyFile(file, 'ims_') : undefined;
-        const box = createBox(kept?.key ?? secret!, kept?.former ?? otherSecret);
-        const count = (await resealAll(kysely, box.reseal)) + (await resealAnswers(kysely, box.reseal));
-        await insertAuditEvents(kysely, [{ actor: 'operator', action: 'secret.reseal' }]);
-        if (kept) await dropFormerKey(file, kept.key);
-        console.log(`Encrypted anew: ${format(count)}${kept ? `, with the new secret in ${file}` : ''}.`);
-      });
-    });
+    .action(async () => (await import('./database_acts.ts')).reseal());
 }

@@ -2,11 +2,7 @@
 // that nobody takes a seq of before for one of now. Refuses to make a database where there is none.
 
 import type { Command } from 'commander';
-import { insertAuditEvents } from '../store/audit.ts';
-import { beginEpoch } from '../store/service.ts';
-import { onDatabase } from './database.ts';
 import { EXIT_CODES_HELP } from './failure.ts';
-import { format } from './progress.ts';
 
 const HELP = `
 A backup that is put back turns every inbox back: numbers that clients know are given to other messages. So the database
@@ -23,19 +19,5 @@ export function addRestored(program: Command): void {
     .summary('give the database a new epoch, once a backup was put back')
     .description('Gives the database a new epoch, once a backup was put back: clients start over.')
     .addHelpText('after', HELP)
-    .action(() =>
-      onDatabase(async (database) => {
-        const { epoch, processes } = await beginEpoch(database.kysely);
-        await insertAuditEvents(database.kysely, [{ actor: 'operator', action: 'database.restore' }]);
-        console.log(`The database has a new epoch, ${epoch}.`);
-        if (processes > 0)
-          console.log(
-            `Processes of the service that run on it: ${format(processes)}. Within about a second they forget what they ` +
-              'remember of before, and close all connections with 1001.',
-          );
-        console.log(
-          'Clients that come with the old epoch are told "resumed": false, and are shown their inboxes from the start.',
-        );
-      }),
-    );
+    .action(async () => (await import('./database_acts.ts')).beginAnew());
 }

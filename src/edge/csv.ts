@@ -6,8 +6,6 @@ import { parse } from 'csv-parse/sync';
 import { LINE_MAX_BYTES, readTextLines, type Line, type TextLine } from './lines.ts';
 import { invalid } from './validation.ts';
 
-export const CSV = 'text/csv';
-
 /** What a header may name, in any order. */
 export interface Columns {
   required: readonly string[];

@@ -3,6 +3,8 @@
 
 import { isUtf8 } from 'node:buffer';
 
+/** Beside what reads it, csv.ts, which takes long to load. */
+export const CSV = 'text/csv';
 export const LINE_MAX_BYTES = 16 * 1024;
 
 /** One line without its end (LF or CRLF): its number from 1, and its text or what is wrong with it. */

@@ -7,7 +7,7 @@ import { ImidError } from '../errors.ts';
 import type { Directory } from '../identity/directory.ts';
 import type { Registry } from '../identity/registry.ts';
 import type { Renaming } from '../identity/renaming.ts';
-import { CSV } from './csv.ts';
+import { CSV } from './lines.ts';
 import { identityExample } from './identities.ts';
 import { NDJSON } from './ndjson.ts';
 import {
