@@ -22,6 +22,7 @@ const frameSchemas: Record<ClientFrame['type'], object> = {
   ack: frame('ack', { seq: Seq }),
   state: frame('state', { state: Type.String({ enum: ['foreground', 'background'] }) }),
   token: frame('token', { token: Type.String({ maxLength: 8192 }) }),
+  ping: frame('ping', {}),
 };
 
 /** A frame that was read, or what to tell the client, with the id of the send it is about if it has one. */

@@ -20,7 +20,11 @@ export type ClientFrame =
   | { type: 'send'; id: string; to: Address; content: string; push?: PushText | undefined }
   | { type: 'ack'; seq: number }
   | { type: 'state'; state: ConnectionState }
-  | { type: 'token'; token: string };
+  | { type: 'token'; token: string }
+  | { type: 'ping' };
+
+/** Answers a ping, for those who aren't shown the pings of the WebSocket. */
+export const PONG_FRAME = '{"type":"pong"}';
 
 export interface Welcome {
   connectionId: string;

@@ -27,6 +27,7 @@ const CLIENT_FRAMES = [
   frameOf('ack', { seq: { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER } }, ['seq']),
   frameOf('state', { state: { enum: ['foreground', 'background'] } }, ['state']),
   frameOf('token', { token: { type: 'string', maxLength: 100 } }, ['token']),
+  frameOf('ping', {}, []),
 ];
 
 const seq = { type: 'integer', minimum: 0 };
@@ -59,6 +60,7 @@ const SERVICE_FRAMES = [
   frameOf('sent', { id: text, messageId: uuid, seq, at }, ['id', 'messageId', 'seq', 'at']),
   frameOf('message', message, Object.keys(message)),
   frameOf('error', error, ['code', 'detail']),
+  frameOf('pong', {}, []),
 ];
 
 const isOfService = new Ajv2020({ strict: false }).compile({ oneOf: SERVICE_FRAMES });
@@ -148,7 +150,7 @@ async function exchange(client: Client, { data, isBinary }: Sent, n: number, cou
   }
   const answers = client.frames
     .slice(from)
-    .filter((each) => (each.type === 'error' || each.type === 'sent') && each.id !== marker);
+    .filter((each) => ['error', 'sent', 'pong'].includes(each.type) && each.id !== marker);
   counts.errors += answers.filter((each) => each.type === 'error').length;
   counts.sent += answers.filter((each) => each.type === 'sent').length;
   assertAnswered(data, answers);
@@ -166,7 +168,8 @@ function assertAnswered(data: Buffer, answers: Json[]): void {
   if (isObject && (value.type === 'ack' || value.type === 'state') && !answer) return;
   // Whatever is no ack, state or token is answered, and what isn't a send with nothing but an error.
   assert.ok(answer, shown);
-  if (!isObject || value.type !== 'send') assert.equal(answer.type, 'error', shown);
+  const isPing = isObject && value.type === 'ping' && answer.type === 'pong';
+  if (!isPing && (!isObject || value.type !== 'send')) assert.equal(answer.type, 'error', shown);
 }
 
 /** Of a send that has one by which it can be answered. */
