@@ -3,7 +3,7 @@
 
 import { createAcks } from './acks.ts';
 import { createBackoff } from './backoff.ts';
-import type { Address, Client, ClientOptions, Me, Sent, StateChange, Welcome } from './contract.ts';
+import type { Address, Client, ClientOptions, Me, Outgoing, Sent, StateChange, Welcome } from './contract.ts';
 import { ImidError } from './errors.ts';
 import { createInbox, type Place } from './inbox.ts';
 import { createListeners } from './listeners.ts';
@@ -140,6 +140,12 @@ export function createClient(options: ClientOptions): Client {
     else acks.flush(); // the page may be gone at any moment
   }
 
+  function add(outgoing: Outgoing): Promise<Sent> {
+    const adding = (async () => outbox.add(outgoing))();
+    adding.catch(() => {}); // whoever doesn't wait for it hears of it by `failed`
+    return adding;
+  }
+
   async function close(error: ImidError): Promise<void> {
     unfollowPage?.();
     unfollowPage = undefined;
@@ -185,9 +191,9 @@ export function createClient(options: ClientOptions): Client {
 
     on: listeners.on,
 
-    send: async (to, content, { id = createId(), push } = {}) =>
-      outbox.add({ type: 'send', id, to: to as Address, content, ...(push && { push }) }),
-    recall: async (messageId) => outbox.add({ type: 'recall', id: createId(), messageId }),
+    send: (to, content, { id = createId(), push } = {}) =>
+      add({ type: 'send', id, to: to as Address, content, ...(push && { push }) }),
+    recall: (messageId) => add({ type: 'recall', id: createId(), messageId }),
     cancel: async (id) => outbox.fail(id, new ImidError('cancelled', 'The app has taken it back.')),
 
     markRead: signals.markRead,

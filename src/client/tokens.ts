@@ -80,7 +80,8 @@ const renewalShare = (): number => 0.8 + Math.random() * 0.1;
 
 function readToken(text: string): Token {
   const { sub, device, iat, exp } = readClaims(text);
-  const lifeMs = typeof iat === 'number' && typeof exp === 'number' ? (exp - iat) * 1000 : Infinity;
+  // Both are whole seconds, so that up to one of them is over already.
+  const lifeMs = iat === undefined || exp === undefined ? Infinity : Math.max(exp - iat - 1, 0.5) * 1000;
   const now = performance.now();
   return { text, sub, device, expiresAt: now + lifeMs, renewAt: now + lifeMs * renewalShare() };
 }
