@@ -182,13 +182,13 @@ test('what a listener fails at comes again with the next connection, and so does
 
 test('an outbox with a store outlives the client, and so does the place in the inbox', async () => {
   const store = new Map<string, string>();
-  const before = watchBehind({ uid: 'reloaded' }, { store });
-  await before.client.connect();
+  const first = watchBehind({ uid: 'reloaded' }, { store });
+  await first.client.connect();
   await app.call('POST', '/messages', { from: { uid: 'x' }, to: { uid: 'reloaded' }, content: 'seen' });
-  await before.wait('message');
-  await before.client.close();
-  void before.client.send({ uid: 'y' }, { n: 1 }, { id: 'left-1' });
-  void before.client.send({ uid: 'y' }, { n: 2 }, { id: 'left-2' });
+  await first.wait('message');
+  await first.client.close();
+  void first.client.send({ uid: 'y' }, { n: 1 }, { id: 'left-1' });
+  void first.client.send({ uid: 'y' }, { n: 2 }, { id: 'left-2' });
   await eventually(() => store.size === 3);
   await app.call('POST', '/messages', { from: { uid: 'x' }, to: { uid: 'reloaded' }, content: 'missed' });
 

@@ -92,7 +92,8 @@ export function createInbox({ hand, onHandled }: InboxOptions) {
         put('reset', { epoch });
       }
       cursor = isAnother ? 0 : (after ?? acked);
-      place = { seq: cursor, epoch, sub };
+      // More may have been handled since it was said what to resume behind.
+      place = { seq: isAnother ? 0 : Math.max(place?.seq ?? 0, cursor), epoch, sub };
     },
 
     /** Something that takes the place `seq`, or, `skipping`, all up to it. False: something is missing before it. */
