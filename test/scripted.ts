@@ -54,8 +54,8 @@ export async function startScripted(): Promise<Scripted> {
     });
   });
   server.on('upgrade', (request, socket, head) => {
-    if (!scripted.isOpen) return void socket.end('HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n');
-    sockets.handleUpgrade(request, socket, head, (each) => scripted.scenes.push(toScene(each, request)));
+    if (!scripted.isOpen) socket.end('HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n');
+    else sockets.handleUpgrade(request, socket, head, (each) => scripted.scenes.push(toScene(each, request)));
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

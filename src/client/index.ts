@@ -1,5 +1,84 @@
 // The client library of imid, for browsers and for Node: keeps one user of an app connected, hands over what comes once and
-// in order, and sends what is to be sent until it is on disk. Depends on nothing but WebSocket and fetch.
+// in order, and sends what is to be sent until it is on disk. Depends on nothing but WebSocket and fetch. This comment is the
+// guide of docs/client.md.
+
+/**
+# The client library
+
+`imid/client` keeps one user of an app connected: it gets tokens, comes back after whatever cut it off, hands over what
+comes once and in order, and sends what is to be sent until it is on disk. It runs in browsers and in Node from 22 on, with
+nothing but their own `WebSocket` and `fetch`; both schemes go through the same calls.
+
+```ts
+import { createClient, webStore } from 'imid/client';
+
+const client = createClient({
+  url: 'https://imid.example',
+  // Asks your own server, which knows who is logged in, and gets a token from imid with its API key.
+  getToken: async ({ signal }) => (await fetch('/chat-token', { method: 'POST', signal })).text(),
+  store: webStore('alice'),
+});
+
+client.on('message', ({ from, content, messageId }) => show(from, content, messageId));
+client.on('state', ({ state, error }) => showState(state, error?.code));
+await client.connect();
+
+const { messageId } = await client.send({ uid: 'bob' }, { text: 'hello' }); // or { imId: 'im_…' }
+```
+
+`npm run build:client` writes it to `dist/client`, as ES modules with their types, which a page can import as they are.
+
+## Sending
+
+`send()` resolves when the message is on disk, in both inboxes, however often the connection was lost meanwhile. What the
+service refuses for good (`unknown_recipient`, `payload_too_large`, ...) rejects with an `ImidError` of that `code`. What can't
+be sent now waits in the outbox, in its order; with a `store` it outlives a reload, and the `sent` and `failed` events tell of
+it where the promise is gone. It is safe to call again with the same `id`: it is stored once.
+
+## Receiving
+
+`message` events come in the order of `seq`, without gaps. A listener may give back a promise: the next one waits for it, and
+what it isn't done with isn't acked, so that it comes again: after a reload, with the next connection, on the next start of the
+device. Since a message can so come twice, keep them by `messageId`. The user's own messages from other devices come
+as well; those of this client do only where it can't know that it sent them, after a reload or where their answer was lost.
+
+At `reset`, drop everything: the inbox is another one than before, and comes anew.
+
+## Coming back
+
+A lost connection is made again by itself, after a random part of a wait that doubles each time (`backoff`), and at once when the
+network or the page comes back. The library asks every `silenceMs` whether somebody is there, since the pings of the
+service are shown to no browser. Close codes decide by their range: below 4500 it comes back, from 4500 on, and where the
+library itself is at fault, it is `closed` until the next `connect()`.
+
+Why it isn't connected is told by the `error` of the `state` event. Browsers aren't told why a connection was refused; the
+library asks `GET /v1/me`, and so tells a refused token from a lost network.
+
+| code | state | what to do |
+| --- | --- | --- |
+| `no_network` | `waiting` | nothing |
+| `token_expired`, `unavailable`, `rate_limited` | `waiting` | nothing |
+| `no_token` | `waiting`, `closed` | nothing where `getToken` failed; log in where it gave `null` |
+| `unauthorized`, `token_revoked` | `closed` | log in: a fresh token was refused, or what the user had is revoked |
+| `forbidden`, `scheme_disabled` | `closed` | change the app's `allowedOrigins`, its schemes, or the `deviceId` |
+| `replaced` | `closed` | say that it is used elsewhere; `connect()` when the user comes back here |
+| `protocol_error`, `payload_too_large`, `invalid_request` | `closed` | update the library, or look at the `url` |
+
+## Tokens
+
+`getToken` is asked for the first token, again before that is over, when the service says that it is over or not good, and
+by one at a time. Its clock doesn't matter: how long a token lives is counted from when it comes. Nobody logged in is `null`;
+a rejection is tried again later. After `logout()`, a token that comes late is dropped, and nothing of the user is left.
+
+## Tabs and devices
+
+Without a `deviceId`, every connection is a device of its own, which the service forgets at its end. That is right for pages:
+each tab gets everything, and goes on where it was for as long as it lives; with a `store`, after a reload too. Tabs may share a
+store: what one couldn't send any more the next one sends, and never twice. Give a `deviceId`, one for each installation, to an
+app that is installed or wants pushes. Two connections with the same one don't fight: the later stays.
+
+@packageDocumentation
+*/
 
 import { createAcks } from './acks.ts';
 import { createBackoff } from './backoff.ts';
@@ -17,32 +96,32 @@ import { createSignals } from './signals.ts';
 import { createTokens } from './tokens.ts';
 
 export type {
-  Address,
   Client,
   ClientOptions,
-  Contact,
-  Conversation,
   Events,
-  Failed,
   Listener,
+  StateChange,
+  State,
+  TokenReason,
+  Store,
+  Address,
+  Party,
   Me,
   Message,
+  Sent,
+  PushText,
   Outgoing,
+  Failed,
+  Recalled,
+  Read,
+  Typing,
+  Presence,
+  Reset,
+  Welcome,
+  Conversation,
+  Contact,
   Page,
   PageOptions,
-  Party,
-  Presence,
-  PushText,
-  Read,
-  Recalled,
-  Reset,
-  Sent,
-  State,
-  StateChange,
-  Store,
-  TokenReason,
-  Typing,
-  Welcome,
 } from './contract.ts';
 export { ImidError, type Code, type LibraryCode, type ServiceCode } from './errors.ts';
 export { webStore, type WebStorage } from './web_store.ts';

@@ -29,8 +29,6 @@ const WINDOW = 64;
 /** A longer frame would end the connection, again and again. */
 const FRAME_MAX_BYTES = 128 * 1024;
 
-export type Outbox = ReturnType<typeof createOutbox>;
-
 export function createOutbox({ shelf, backoff, write, onFailed }: OutboxOptions) {
   const entries = new Map<string, Entry>();
   let isOpen = false;
