@@ -1,11 +1,22 @@
 // A user's program: it knows its customer's server and imid, has a session there and a token here, and never an API key.
 
-import { randomUUID } from 'node:crypto';
+import { EventEmitter, once } from 'node:events';
+import {
+  createClient,
+  type Client as Imid,
+  type Message,
+  type Sent,
+  type Welcome,
+} from '../src/client/index.ts';
 import { ask } from './ask.ts';
 import type { Greeting } from './backend.ts';
-import { Connection, type Message, type Place, type Sent, type Welcome } from './connection.ts';
 import type { Address, Contact } from './imid.ts';
 import type { Scheme, Tell } from './transcript.ts';
+
+/** A message, as the play compares it. */
+export type Heard = Pick<Message, 'seq' | 'messageId'> & { from: Address; content: { text: string } };
+
+const PATIENCE_MS = 10_000;
 
 interface ClientOptions {
   name: string;
@@ -19,11 +30,14 @@ interface ClientOptions {
 
 export class Client {
   readonly #options: ClientOptions;
-  readonly #place: Place = { seq: 0 };
+  readonly #arrived: Message[] = [];
+  readonly #bell = new EventEmitter();
+  readonly #fault = new AbortController();
+  #imid: Imid | undefined;
+
   #session = '';
   #token = '';
   #contacts: Contact[] = [];
-  #connection: Connection | undefined;
 
   constructor(options: ClientOptions) {
     this.#options = options;
@@ -38,9 +52,9 @@ export class Client {
     return this.name.toLowerCase();
   }
 
-  /** The last seq of its inbox that it has seen. */
+  /** How far it has its inbox. */
   get seq(): number {
-    return this.#place.seq;
+    return this.#imid?.acked ?? 0;
   }
 
   async signUp(): Promise<void> {
@@ -88,19 +102,11 @@ export class Client {
     return (await ask('GET', `${this.#options.imidUrl}/v1/me${path}`, { bearer: this.#token })).body;
   }
 
-  /** Opens a connection, behind `after`: where it was, unless told otherwise. */
-  async connect(after = this.#place.epoch === undefined ? undefined : this.seq): Promise<Welcome> {
-    this.#tell(`→ connect${after === undefined ? '' : ` after #${after}`}`);
-    const { imidUrl } = this.#options;
-    const connection = new Connection({
-      imidUrl,
-      token: this.#token,
-      device: this.#device,
-      place: this.#place,
-      after,
-    });
-    this.#connection = connection;
-    const welcome = await connection.next('welcome', 'the welcome');
+  /** Connects, behind what it has; at first behind what its device has acked, or from the beginning of its inbox. */
+  async connect(from: 'acked' | 'beginning' = 'acked'): Promise<Welcome> {
+    this.#tell(`→ connect${this.#imid ? ` after #${this.seq}` : from === 'beginning' ? ' after #0' : ''}`);
+    this.#imid ??= this.#create(from);
+    const welcome = await this.#inTime(this.#imid.connect(), 'the welcome');
     this.#tell(`← welcome, resumed: ${welcome.resumed}`);
     return welcome;
   }
@@ -108,34 +114,71 @@ export class Client {
   /** Throws when something came that was not waited for. */
   async disconnect(): Promise<void> {
     await this.#online.close();
-    this.#connection = undefined;
+    this.#fault.signal.throwIfAborted();
+    if (this.#arrived.length > 0) throw new Error(`Too much came: ${JSON.stringify(this.#arrived)}`);
     this.#tell('is offline');
   }
 
   [Symbol.dispose](): void {
-    this.#connection?.drop();
+    void this.#imid?.close();
   }
 
   /** Resolves when the message is on disk. The same id again sends nothing again. */
-  async send(to: Address, text: string, id: string = randomUUID()): Promise<Sent> {
+  async send(to: Address, text: string, id?: string): Promise<Sent> {
     this.#tell(`→ ${idIn(to)}: “${text}”`);
-    this.#online.write({ type: 'send', id, to, content: { text } });
-    const sent = await this.#online.next('sent', `the answer to “${text}”`);
+    const sending = this.#online.send(to, { text }, id === undefined ? {} : { id });
+    const sent = await this.#inTime(sending, `the answer to “${text}”`);
     this.#tell(`← sent as #${sent.seq}`);
     return sent;
   }
 
-  /** Takes the next message, and acks it. */
-  async receive(): Promise<Message> {
-    const message = await this.#online.next('message', 'a message');
-    this.#tell(`← #${message.seq} from ${idIn(message.from)}: “${message.content.text}”`);
-    this.#online.write({ type: 'ack', seq: message.seq });
-    return message;
+  /** Takes the next message. */
+  async receive(): Promise<Heard> {
+    while (this.#arrived.length === 0) await this.#inTime(once(this.#bell, 'ring'), 'a message');
+    const { seq, messageId, ...message } = this.#arrived.shift()!;
+    const [from, content] = [message.from as Address, message.content as { text: string }];
+    this.#tell(`← #${seq} from ${idIn(from)}: “${content.text}”`);
+    return { seq, messageId, from, content };
   }
 
-  get #online(): Connection {
-    if (!this.#connection) throw new Error(`${this.#options.label} is not connected.`);
-    return this.#connection;
+  #create(from: 'acked' | 'beginning'): Imid {
+    const imid = createClient({
+      url: this.#options.imidUrl,
+      deviceId: this.#device,
+      from,
+      getToken: async ({ reason }) => {
+        if (reason !== 'first') await this.fetchToken();
+        return this.#token;
+      },
+    });
+    imid.on('message', (message) => {
+      this.#arrived.push(message);
+      this.#bell.emit('ring');
+    });
+    imid.on('error', (error) => this.#fail(error.message));
+    imid.on('state', ({ error }) => error && this.#fail(`is cut off, ${error.code}: ${error.message}`));
+    return imid;
+  }
+
+  /** Whatever goes wrong is thrown at who waits next. */
+  #fail(why: string): void {
+    this.#fault.abort(new Error(`${this.#options.label}: ${why}`));
+  }
+
+  #inTime<T>(awaited: Promise<T>, what: string): Promise<T> {
+    const late = AbortSignal.timeout(PATIENCE_MS);
+    const signal = AbortSignal.any([late, this.#fault.signal]);
+    signal.throwIfAborted();
+    const given = Promise.withResolvers<never>();
+    signal.addEventListener('abort', () =>
+      given.reject(late.aborted ? new Error(`${what} did not come in time`) : (signal.reason as Error)),
+    );
+    return Promise.race([awaited, given.promise]);
+  }
+
+  get #online(): Imid {
+    if (this.#imid?.state !== 'open') throw new Error(`${this.#options.label} is not connected.`);
+    return this.#imid;
   }
 
   get #device(): string {

@@ -117,7 +117,7 @@ await perform(async ({ backend, enter, transcript: { check, sideBySide, across }
   await across('Her tablet has the app’s next version: registered', async () => {
     await tablet.logIn();
     await tablet.fetchToken();
-    await tablet.connect(0);
+    await tablet.connect('beginning');
     const texts = (await receive(tablet, 11)).map(({ text }) => text);
     const kept = await backend.imid.readInbox(backend.imIdOf('alice'));
     check(

@@ -36,6 +36,7 @@ One JSON object per text frame:
 | \`{"type": "ack", "seq"}\`: all up to \`seq\` is handled on this device | \`{"type": "message", "seq", "messageId", "from", "to", "content", "at"}\` in the order of \`seq\`, without gaps |
 | \`{"type": "state", "state": "background"}\` | |
 | \`{"type": "token", "token"}\`: a fresh one, before the old one expires | |
+| \`{"type": "ping"}\` | \`{"type": "pong"}\` |
 | | \`{"type": "error", "id"?, "code", "detail"}\` |
 
 The range of a close code says whether to come back. Below 4500, reconnect with back-off and jitter: 1001 restarting, 4001

@@ -28,6 +28,7 @@ const frameSchemas: Record<ClientFrame['type'], object> = {
   recall: frame('recall', { id: ClientId, messageId: MessageId }),
   typing: frame('typing', { to: ref(Address) }),
   watch: frame('watch', { users: Type.Array(ref(Address), { maxItems: WATCHED_MAX }) }),
+  ping: frame('ping', {}),
 };
 
 /** A frame that was read, or what to tell the client, with the id of the send it is about if it has one. */

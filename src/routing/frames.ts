@@ -24,7 +24,8 @@ export type ClientFrame =
   | { type: 'read'; with: Address; messageId: string }
   | { type: 'recall'; id: string; messageId: string }
   | { type: 'typing'; to: Address }
-  | { type: 'watch'; users: Address[] };
+  | { type: 'watch'; users: Address[] }
+  | { type: 'ping' };
 
 /** The frames that are neither a message nor about the connection itself. */
 export type ActFrame = Extract<ClientFrame, { type: 'read' | 'recall' | 'typing' | 'watch' }>;
@@ -36,6 +37,9 @@ export interface Reading {
   messageId: string;
   at: Date;
 }
+
+/** Answers a ping, for those who aren't shown the pings of the WebSocket. */
+export const PONG_FRAME = '{"type":"pong"}';
 
 export interface Welcome {
   connectionId: string;

@@ -16,7 +16,7 @@ import type { FreshEntry, Outcome, Unit } from './batch.ts';
 import type { Connections } from './connections.ts';
 import { Delivery } from './delivery.ts';
 import type { ActFrame, ClientFrame, ConnectionState } from './frames.ts';
-import { errorFrame, messageFrame, sentFrame, skipFrame, welcomeFrame } from './frames.ts';
+import { errorFrame, messageFrame, PONG_FRAME, sentFrame, skipFrame, welcomeFrame } from './frames.ts';
 import type { Closer, Meters } from './meters.ts';
 import { MAX_BUFFERED_BYTES, type Peer } from './peer.ts';
 import type { Trail, Tracing } from './tracing.ts';
@@ -226,6 +226,7 @@ export class Session {
     if (frame.type === 'send') this.#send(frame);
     else if (frame.type === 'ack') this.#ack(frame.seq);
     else if (frame.type === 'token') this.#renew(frame.token);
+    else if (frame.type === 'ping') this.#peer.send(PONG_FRAME);
     else if (frame.type !== 'state') this.#act(frame);
     else if (this.state !== frame.state) {
       this.state = frame.state;

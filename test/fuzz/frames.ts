@@ -32,6 +32,7 @@ const CLIENT_FRAMES = [
   frameOf('recall', { id: text, messageId }, ['id', 'messageId']),
   frameOf('typing', { to: address }, ['to']),
   frameOf('watch', { users: { type: 'array', items: address, maxItems: 5 } }, ['users']),
+  frameOf('ping', {}, []),
 ];
 
 const seq = { type: 'integer', minimum: 0 };
@@ -71,6 +72,7 @@ const SERVICE_FRAMES = [
   frameOf('typing', { from: party }, ['from']),
   frameOf('presence', presence, ['user', 'online']),
   frameOf('error', error, ['code', 'detail']),
+  frameOf('pong', {}, []),
 ];
 
 const isOfService = new Ajv2020({ strict: false }).compile({ oneOf: SERVICE_FRAMES });
@@ -165,7 +167,7 @@ async function exchange(client: Client, { data, isBinary }: Sent, n: number, cou
   }
   const answers = client.frames
     .slice(from)
-    .filter((each) => (each.type === 'error' || each.type === 'sent') && each.id !== marker);
+    .filter((each) => ['error', 'sent', 'pong'].includes(each.type) && each.id !== marker);
   counts.errors += answers.filter((each) => each.type === 'error').length;
   counts.sent += answers.filter((each) => each.type === 'sent').length;
   assertAnswered(data, answers);
@@ -183,7 +185,8 @@ function assertAnswered(data: Buffer, answers: Json[]): void {
   if (isObject && UNANSWERED.has(value.type) && !answer) return;
   // All else is answered, and what isn't a send with nothing but an error, as no message is ever known here.
   assert.ok(answer, shown);
-  if (!isObject || value.type !== 'send') assert.equal(answer.type, 'error', shown);
+  const isPing = isObject && value.type === 'ping' && answer.type === 'pong';
+  if (!isPing && (!isObject || value.type !== 'send')) assert.equal(answer.type, 'error', shown);
 }
 
 /** Where nothing is wrong. */
