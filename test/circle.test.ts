@@ -99,9 +99,10 @@ test('a block follows its users through adoption, rename and merge', async () =>
     return sam.frames.at(-1)?.type === 'skip';
   }, 'the block');
   await say('zoe', 'end');
-  const shown = await sam.messages(2);
+  await sam.wait(({ content }) => content === 'end');
+  const shown = sam.frames.flatMap(({ type, content }) => (type === 'message' ? [content] : []));
   assert.deepEqual(
-    shown.map(({ content }: Json) => content).filter((each: string) => each !== 'merged'),
+    shown.filter((each) => each !== 'merged'),
     ['another user of that name', 'end'],
   );
   const account = await app.register('account');

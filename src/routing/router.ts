@@ -10,7 +10,6 @@ import { requireScheme, type Address } from '../identity/schemes.ts';
 import { isWithheld } from '../store/blocks.ts';
 import type { Database } from '../store/database.ts';
 import { countConnections } from '../store/connections.ts';
-import { findPositions } from '../store/identities.ts';
 import { findInboxEntries, findLastSeq, type InboxEntry } from '../store/messages.ts';
 import { findHidesPresence, setHidesPresence } from '../store/presence.ts';
 import { createAcks } from './acks.ts';
@@ -19,6 +18,7 @@ import type { Audience, Located, Outcome, Unit } from './batch.ts';
 import { createBlocking } from './blocking.ts';
 import { createConnections } from './connections.ts';
 import { createConversations } from './conversations.ts';
+import { createFollowing } from './following.ts';
 import { startHeartbeat } from './heartbeat.ts';
 import { Hub } from './hub.ts';
 import type { Limits } from './limits.ts';
@@ -88,6 +88,19 @@ export async function createRouter(options: RouterOptions) {
     },
     moved: (inboxes) => rings.tellHolders('inbox', inboxes),
   };
+  const following = createFollowing({
+    database,
+    directory,
+    leave(session) {
+      hub.remove(session);
+      connections.close(session);
+    },
+    enter(session, formerId) {
+      watch.moved(session, formerId);
+      if (enter(session)) void start(session);
+    },
+  });
+  const { follow, checkPositions } = following;
   const { maxQueuedMessages } = options;
   const writer = new Writer({ database, audience, meters, tracing, log, maxQueuedMessages });
   const heartbeat = await startHeartbeat({
@@ -121,41 +134,6 @@ export async function createRouter(options: RouterOptions) {
     await watching.check();
     closeReplaced(await connections.findReplaced(hub.all()));
     await trust.tend();
-  }
-
-  /** Makes good what was not announced here, and closes the connections of users that are gone. */
-  async function checkPositions(sessions: Iterable<Session>): Promise<void> {
-    const rows = Array.from(sessions, (session) => ({
-      session,
-      appId: session.appId,
-      id: session.identityId,
-    }));
-    if (rows.length === 0) return;
-    const positions = await findPositions(kysely, rows);
-    for (const { session, id } of rows) {
-      if (session.identityId !== id) continue; // moved meanwhile
-      const position = positions.get(id);
-      if (!position || (position.mergedInto !== undefined && !(await follow(session))))
-        session.close('tokenRevoked');
-      else if (position.mergedInto === undefined) session.onPosition(position.lastSeq);
-    }
-  }
-
-  /** Finds the user of a session, and moves the session there if its own was merged into that one. */
-  async function follow(session: Session): Promise<User | undefined> {
-    const user = await directory.findRow(session.appId, session.identityId);
-    if (user && user.id !== session.identityId) moveSession(session, user);
-    return user;
-  }
-
-  function moveSession(session: Session, user: User): void {
-    if (session.isClosed) return;
-    hub.remove(session);
-    connections.close(session);
-    const { identityId: formerId } = session;
-    session.moveTo(user);
-    watch.moved(session, formerId);
-    if (enter(session)) void start(session);
   }
 
   function start(session: Session): Promise<void> {
@@ -346,7 +324,7 @@ export async function createRouter(options: RouterOptions) {
 
     /** Goes on as `user` with every connection of a row that was merged into it. */
     moveSessions(appId: AppId, fromId: number, user: User): void {
-      for (const session of hub.of(fromId)) moveSession(session, user);
+      for (const session of hub.of(fromId)) following.move(session, user);
       rings.tellHolders('user', [{ appId, id: fromId }]);
       tellBlockers([fromId]);
       rings.tellAll('merged', [fromId]);

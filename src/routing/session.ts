@@ -15,12 +15,14 @@ import type { Acks } from './acks.ts';
 import type { FreshEntry, Outcome, Unit } from './batch.ts';
 import type { Connections } from './connections.ts';
 import { Delivery } from './delivery.ts';
+import { Expiry } from './expiry.ts';
 import type { ActFrame, ClientFrame, ConnectionState } from './frames.ts';
 import { errorFrame, messageFrame, PONG_FRAME, sentFrame, skipFrame, welcomeFrame } from './frames.ts';
 import type { Closer, Meters } from './meters.ts';
 import { MAX_BUFFERED_BYTES, type Peer } from './peer.ts';
 import type { Trail, Tracing } from './tracing.ts';
 import { Turns } from './turns.ts';
+import { Unanswered } from './unanswered.ts';
 
 /** A token that was checked, with the user it acts for now. */
 export interface Admitted {
@@ -70,9 +72,6 @@ export interface Routes {
   note(error: ImidError, session: Session, frameId?: string): void;
 }
 
-/** setTimeout takes at most 2^31 - 1 milliseconds. */
-const MAX_TIMER_MS = 2_147_483_647;
-
 export class Session {
   readonly connectionId = randomUUID();
   readonly appId: AppId;
@@ -96,15 +95,14 @@ export class Session {
   readonly #request: ConnectRequest;
   readonly #delivery: Delivery;
   readonly #turns: Turns;
+  readonly #expiry: Expiry;
+  readonly #unanswered = new Unanswered();
   #admitted: Admitted;
   #user: User;
   #isClosed = false;
   #isStopped = false;
   #isWaitingForReader = false;
   #isWelcome = false;
-  #expiry: NodeJS.Timeout | undefined;
-  /** Ids of sends that were not answered yet, with how often each was sent. */
-  readonly #unanswered = new Map<string, number>();
 
   constructor(router: Routes, peer: Peer, admitted: Admitted, request: ConnectRequest) {
     this.#router = router;
@@ -121,6 +119,10 @@ export class Session {
     this.deviceId = request.deviceId ?? `connection-${this.connectionId}`;
     this.state = request.state;
     this.#turns = new Turns(peer);
+    this.#expiry = new Expiry(
+      () => router.now(),
+      () => this.close('tokenExpired'),
+    );
     this.#delivery = new Delivery({
       peer,
       read: (after, limit) => this.#read(after, limit),
@@ -185,7 +187,7 @@ export class Session {
       }),
     );
     this.#isWelcome = true;
-    this.#watchExpiry();
+    this.#expiry.watch(this.claims.expiresAt);
     this.#delivery.begin(cursor, lastSeq);
   }
 
@@ -276,7 +278,7 @@ export class Session {
   #end(): void {
     this.#isClosed = true;
     this.#delivery.end();
-    clearTimeout(this.#expiry);
+    this.#expiry.stop();
     this.#router.leave(this);
   }
 
@@ -285,7 +287,7 @@ export class Session {
     const origin = `${this.connectionId}/${frame.id}`;
     const trail = tracing?.begin({ id: origin, way: 'socket' });
     meters.sent('socket');
-    this.#unanswered.set(frame.id, (this.#unanswered.get(frame.id) ?? 0) + 1);
+    this.#unanswered.add(frame.id);
     this.#turns.take(
       () => {
         if (this.#isClosed) throw new ImidError('unavailable', 'The connection is closed.');
@@ -301,7 +303,8 @@ export class Session {
         // comes; a repeat that lies behind us right here.
         if (run !== this.#delivery.run) return;
         if (seq > this.#delivery.cursor) this.#delivery.reach(seq);
-        else if (this.#answered(frame.id)) this.#peer.send(sentFrame({ id: frame.id, messageId, seq, at }));
+        else if (this.#unanswered.take(frame.id))
+          this.#peer.send(sentFrame({ id: frame.id, messageId, seq, at }));
       },
       (error) => {
         trail?.ended(asImidError(error));
@@ -312,7 +315,7 @@ export class Session {
 
   #act(frame: ActFrame): void {
     const id = frame.type === 'recall' ? frame.id : undefined;
-    if (id !== undefined) this.#unanswered.set(id, (this.#unanswered.get(id) ?? 0) + 1);
+    if (id !== undefined) this.#unanswered.add(id);
     this.#turns.take(
       () => this.#router.act(this, frame),
       async (recalled) => {
@@ -320,7 +323,7 @@ export class Session {
         const { clientId, senderSeq: seq, at } = recalled;
         if (seq > this.#delivery.cursor) this.#delivery.reach(seq);
         // Else it is answered when it comes, unless it came before, or under another id.
-        if ((clientId !== id || seq <= this.#delivery.cursor) && this.#answered(id))
+        if ((clientId !== id || seq <= this.#delivery.cursor) && this.#unanswered.take(id))
           this.#peer.send(sentFrame({ id, messageId: recalled.messageId, seq, at }));
       },
       (error) => this.#refuse(error, id),
@@ -352,7 +355,7 @@ export class Session {
         if (admitted.claims.issuedAt > this.tokenAt) this.tokenAt = admitted.claims.issuedAt;
         this.#router.changeToken(this, formerJti);
         this.#router.connections.mark(this);
-        this.#watchExpiry();
+        this.#expiry.watch(this.claims.expiresAt);
       },
       () => Promise.resolve(),
       (error) => this.#refuse(error),
@@ -361,7 +364,7 @@ export class Session {
 
   #refuse(thrown: unknown, id?: string): void {
     const error = asImidError(thrown);
-    if (id !== undefined) this.#answered(id);
+    if (id !== undefined) this.#unanswered.take(id);
     if (!this.#isClosed) this.#router.note(error, this, id);
     this.fail(error, id);
     if (error.code === 'token_revoked' && id !== undefined) this.close('tokenRevoked');
@@ -369,11 +372,11 @@ export class Session {
 
   #show(entry: FreshEntry): void {
     if (this.#isHidden(entry)) this.#peer.send(skipFrame(entry.seq));
-    else if (entry.senderId === this.identityId && this.#answered(entry.clientId)) {
+    else if (entry.senderId === this.identityId && this.#unanswered.take(entry.clientId)) {
       const { messageId, recalls = messageId } = entry;
       const sent = sentFrame({ ...entry, messageId: recalls, id: entry.clientId });
       do this.#peer.send(sent);
-      while (this.#answered(entry.clientId));
+      while (this.#unanswered.take(entry.clientId));
     } else {
       this.#router.meters.delivered();
       this.#peer.send(messageFrame(this.scheme, this.appId, entry));
@@ -396,15 +399,6 @@ export class Session {
     return isWithheld(this.blocks, entry);
   }
 
-  /** Takes one unanswered send of this id off the list; false when there is none. */
-  #answered(id: string): boolean {
-    const count = this.#unanswered.get(id);
-    if (count === undefined) return false;
-    if (count === 1) this.#unanswered.delete(id);
-    else this.#unanswered.set(id, count - 1);
-    return true;
-  }
-
   /** A client that sends and doesn't read what it is answered is not read from either. */
   async #waitForReader(): Promise<void> {
     if (this.#isWaitingForReader) return;
@@ -413,13 +407,5 @@ export class Session {
     if (!(await this.#peer.drained())) this.close('tooSlow');
     this.#peer.resume();
     this.#isWaitingForReader = false;
-  }
-
-  #watchExpiry(): void {
-    clearTimeout(this.#expiry);
-    const remaining = this.#admitted.claims.expiresAt.getTime() - this.#router.now().getTime();
-    if (remaining <= 0) return this.close('tokenExpired');
-    this.#expiry = setTimeout(() => this.#watchExpiry(), Math.min(remaining, MAX_TIMER_MS));
-    this.#expiry.unref();
   }
 }
