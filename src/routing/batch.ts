@@ -180,6 +180,7 @@ export class Batch {
         to: recipient.party,
         content: message.content,
         at: this.#at,
+        isImported: false,
         trail,
       };
       if (hearsSent) audience.hear(sender.id, { ...entry, seq: sender.base + message.senderStep });

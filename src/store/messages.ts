@@ -51,6 +51,8 @@ export interface InboxEntry {
   /** JSON text. */
   content: string;
   at: Date;
+  /** Brought along from a former system: nobody is told of it. */
+  isImported: boolean;
 }
 
 /** A message as its sender is told of it. */
@@ -224,14 +226,14 @@ export async function findSentMessages(
 }
 
 const READ = `
-select x.seq, x.id, x.sender_id, x.client_id, x.content, x.at,
+select x.seq, x.id, x.sender_id, x.client_id, x.content, x.at, x.is_imported,
   coalesce(sm.name, s.name) as sender_name, case when sm.id is null then s.im_id else sm.im_id end as sender_im_id,
   coalesce(rm.name, r.name) as recipient_name, case when rm.id is null then r.im_id else rm.im_id end as recipient_im_id
 from (
-  (select recipient_seq as seq, id, sender_id, recipient_id, client_id, content, at from message
+  (select recipient_seq as seq, id, sender_id, recipient_id, client_id, content, at, is_imported from message
     where app_id = $1 and recipient_id = $2 and recipient_seq > $3 order by recipient_seq limit $4)
   union all
-  (select sender_seq as seq, id, sender_id, recipient_id, client_id, content, at from message
+  (select sender_seq as seq, id, sender_id, recipient_id, client_id, content, at, is_imported from message
     where app_id = $1 and sender_id = $2 and sender_seq > $3 order by sender_seq limit $4)
   order by seq limit $4
 ) x
@@ -256,6 +258,7 @@ export async function findInboxEntries(
     client_id: string;
     content: string;
     at: Date;
+    is_imported: boolean;
     sender_name: string | null;
     sender_im_id: string | null;
     recipient_name: string | null;
@@ -270,6 +273,7 @@ export async function findInboxEntries(
     to: toParty(row.recipient_name, row.recipient_im_id),
     content: row.content,
     at: row.at,
+    isImported: row.is_imported,
   }));
 }
 
@@ -287,7 +291,7 @@ export async function findLastSeq(
   return rows[0]?.last_seq;
 }
 
-function toParty(name: string | null, imId: string | null): Party {
+export function toParty(name: string | null, imId: string | null): Party {
   if (name === null) return undefined;
   return { name: name as Name, imId: imId === null ? undefined : uuidToRegisteredId(imId) };
 }

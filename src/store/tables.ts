@@ -123,6 +123,7 @@ export interface Tables {
     content: string;
     push: string | null;
     at: Date;
+    is_imported: Generated<boolean>;
   };
   device: {
     app_id: number;
