@@ -86,8 +86,8 @@ test('the same again stores nothing, also within one import, at once with itself
     past(n, { uid: `u${n % 7}` }, n % 3 === 0 ? { imId: carol } : { uid: `u${n % 5}` }),
   );
   const [first, second] = await Promise.all([importLines(app, lines), importLines(app, lines)]);
-  const both = first.map((result, i) => [result.status, second[i].status].toSorted().join());
-  assert.deepEqual(new Set(both), new Set(['created,existing']));
+  const both = first.map((result, i) => `${result.status} ${second[i].status}`);
+  assert.ok(both.every((each) => ['created existing', 'existing created'].includes(each)));
   const again = await importLines(app, [...lines, lines[0]!, past(-1, alice, bob), past(-1, alice, bob)]);
   assert.deepEqual(new Set(statuses(again.slice(0, 1_201))), new Set(['existing']));
   assert.deepEqual(statuses(again.slice(-2)), ['created', 'existing']);
@@ -136,6 +136,7 @@ test('an inbox that is in use goes on: what is sent meanwhile and after has the 
 
 test('each bad line says which field is wrong, stops no other, and gives nobody a row', async () => {
   const app = await service.createApp();
+  const stranger = await (await service.createApp()).register('stranger');
   const soon = new Date(Date.now() + 30_000).toISOString();
   const cases: [object, string, RegExp?][] = [
     [past(1, alice, bob), 'created'],
@@ -150,6 +151,7 @@ test('each bad line says which field is wrong, stops no other, and gives nobody 
     [past(2, { userId: 'nobody' }, { uid: 'lonely' }), 'not_found', /^from: Nobody/],
     [past(2, { uid: 'lonely' }, { userId: 'nobody' }), 'unknown_recipient', /^to: Nobody/],
     [past(2, alice, { imId: '9007199254740991:bob' }), 'unknown_recipient', /^to: Nobody/],
+    [past(2, { imId: stranger }, { uid: 'lonely' }), 'not_found', /^from: Nobody/],
     [past(2, alice, bob, { at: 'yesterday' }), 'invalid_request', /^at must be a date and time of RFC 3339/],
     [past(2, alice, bob, { at: '1969-12-31T23:59:59Z' }), 'invalid_request', /^at must not be before 1970/],
     [
@@ -240,7 +242,7 @@ test('an import loses and doubles nothing while its users are merged, renamed an
 
 test('a repeat waits for a merger under way, so that nothing is stored twice', async () => {
   const app = await service.createApp(['composed']);
-  const lines = Array.from({ length: 2_600 }, (_, n) => past(n, bob, alice));
+  const lines = Array.from({ length: 2_200 }, (_, n) => past(n, bob, alice));
   await importLines(app, lines);
   await importLines(app, [past(0, { uid: 'carol' }, bob)]);
   // As a process that is killed in the middle of it.
@@ -283,14 +285,9 @@ test('an export imports into another app and comes to the same inboxes', async (
   await send({ from: alice, to: alice, content: 'to oneself' });
   await send({ from: { imId: gone }, to: bob, content: 'from who is erased' });
   await send({ from: { uid: 'guest' }, to: { imId: carol }, content: 'from who is merged', id: 'same' });
+  await send({ from: alice, to: { imId: carol }, content: 'under the same id', id: 'same' });
   await from.call('DELETE', `/identities/${gone}`);
   await from.call('POST', `/identities/${from.appId}:alice/merge`, { from: { uid: 'guest' } });
-  await send({
-    from: alice,
-    to: { imId: carol },
-    content: 'under an id that came by a merger',
-    id: 'same-2',
-  });
   await users.importLines(to, await users.exportLines(from));
   const exported = await exportLines(from);
   assert.equal(exported.length, 1_300 + 6);
@@ -300,8 +297,11 @@ test('an export imports into another app and comes to the same inboxes', async (
   assert.deepEqual(portable(await to.inbox(carol)), portable(await from.inbox(carol)));
   assert.deepEqual(await exportLines(to), exported);
   assert.deepEqual(new Set(statuses(await importLines(from, exported))), new Set(['existing']));
-  const times = exported.map(({ at }) => at);
-  assert.deepEqual(times, times.toSorted());
+  const times = exported.map(({ at }) => Date.parse(at));
+  assert.deepEqual(
+    times,
+    times.toSorted((a, b) => a - b),
+  );
   // Where a merger has put them behind, only the export of one inbox has its order.
   const other = await service.createApp();
   await users.importLines(other, await users.exportLines(from));

@@ -9,7 +9,7 @@ import { HISTORY_LINE_MAX_BYTES, readPastMessage } from './history_lines.ts';
 import { toError, writeResults, type Outcome } from './import_batches.ts';
 import type { Line } from './lines.ts';
 import { NDJSON, readLines } from './ndjson.ts';
-import { AppPath, EXAMPLE_AT, EXAMPLE_MESSAGE, backendProblems } from './shapes.ts';
+import { AppPath, EXAMPLE_MESSAGE, backendProblems } from './shapes.ts';
 import { asText, readBody, requireStream, resume, toStream } from './streams.ts';
 import { compileSchema } from './validation.ts';
 
@@ -20,7 +20,7 @@ export const EXAMPLE_LINE = {
   from: { uid: 'alice' },
   to: { userId: 'bob' },
   content: { text: 'hello' },
-  at: EXAMPLE_AT,
+  at: '2019-05-01T08:00:00.000Z',
   id: 'old-81',
 };
 

@@ -63,9 +63,7 @@ export function writePastMessage(
 ): string {
   return (
     `{"from":${toParty(app, from)},"to":${toParty(app, to)},"content":${content},"at":"${at.toISOString()}",` +
-    (from
-      ? `"id":${JSON.stringify(toClientId(clientId))}${part > 0 ? `,"part":${part}` : ''}}\n`
-      : `"id":"${id}"}\n`)
+    (from ? `"id":${JSON.stringify(clientId)}${part > 0 ? `,"part":${part}` : ''}}\n` : `"id":"${id}"}\n`)
   );
 }
 
@@ -73,9 +71,4 @@ function toParty(app: App, party: ExportedMessage['from']): string {
   if (!party) return '{"erased":true}';
   const { uid, userId } = describe(app, party);
   return JSON.stringify(userId === undefined ? { uid } : { userId });
-}
-
-/** A merger marks an id that both users had given, by a character that no sender can. */
-function toClientId(id: string): string {
-  return id.startsWith('\x01') ? id.slice(1) : id;
 }

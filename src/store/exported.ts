@@ -2,6 +2,7 @@
 
 import type { AppId } from '../ids.ts';
 import type { Connection } from './database.ts';
+import { MERGED_MARK } from './mergers.ts';
 import { toParty, type Party } from './messages.ts';
 
 /** A message on its way out. */
@@ -9,6 +10,7 @@ export interface ExportedMessage {
   id: string;
   from: Party;
   to: Party;
+  /** As a sender could have given it. */
   clientId: string;
   part: number;
   /** JSON text. */
@@ -92,7 +94,7 @@ function toExported(row: ExportRow): ExportedMessage {
     id: row.id,
     from: toParty(row.sender_name, row.sender_im_id),
     to: toParty(row.recipient_name, row.recipient_im_id),
-    clientId: row.client_id,
+    clientId: row.client_id.startsWith(MERGED_MARK) ? row.client_id.slice(1) : row.client_id,
     part: row.part,
     content: row.content,
     at: row.at,

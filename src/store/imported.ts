@@ -5,6 +5,7 @@ import { sql } from 'kysely';
 import type { AppId, Name } from '../ids.ts';
 import { bigintArray, integerArray, textArray, uuidArray } from './arrays.ts';
 import type { Executor } from './database.ts';
+import { MERGED_MARK } from './mergers.ts';
 
 /** What a message is known by: the sender's own id of it, or, where the sender was erased, the id of the message. */
 export interface Known {
@@ -41,7 +42,8 @@ export async function findKnown(
       with ordinality as a (id, sender_id, client_id, part, place)
     cross join lateral (
       (select id, recipient_seq from message
-        where app_id = ${appId} and sender_id = a.sender_id and client_id = a.client_id and part = a.part limit 1)
+        where app_id = ${appId} and sender_id = a.sender_id and part = a.part
+          and client_id = any (array[a.client_id, ${MERGED_MARK} || a.client_id]) limit 1)
       union all
       (select id, recipient_seq from message where a.sender_id = 0 and app_id = ${appId} and id = a.id limit 1)
     ) m`.execute(db);
