@@ -240,34 +240,68 @@ test('an import loses and doubles nothing while its users are merged, renamed an
   assert.equal(new Set(contents.map(({ content }) => content)).size, lines.length + 1);
 });
 
+/** Merges as a process does that is killed in the middle of it, where there is much to move. */
+async function beginMerger(
+  app: Tenant,
+  from: string,
+  into: string,
+  meanwhile = async () => {},
+): Promise<void> {
+  const { rows } = await service.database.pool.query<{ id: number; name: string }>(
+    'select id, name from identity where app_id = $1',
+    [app.appId],
+  );
+  const rowOf = (name: string) => rows.find((row) => row.name === name)!.id;
+  const hashes = { ofName: () => Buffer.from(from), ofImId: () => Buffer.from(into) };
+  await service.database.kysely.transaction().execute(async (trx) => {
+    const users = { fromId: rowOf(from), intoId: rowOf(into) };
+    assert.equal(await mergeUsers(trx, Number(app.appId) as AppId, users, hashes), 'merged');
+    await meanwhile();
+  });
+}
+
 test('a repeat waits for a merger under way, so that nothing is stored twice', async () => {
   const app = await service.createApp(['composed']);
-  const lines = Array.from({ length: 2_200 }, (_, n) => past(n, bob, alice));
-  await importLines(app, lines);
-  await importLines(app, [past(0, { uid: 'carol' }, bob)]);
-  // As a process that is killed in the middle of it.
-  const rowOf = async (uid: string) =>
-    (
-      await service.database.pool.query<{ id: number }>(
-        'select id from identity where app_id = $1 and name = $2',
-        [app.appId, uid],
-      )
-    ).rows[0]!.id;
-  const [fromId, intoId] = [await rowOf('bob'), await rowOf('carol')];
-  const hashes = { ofName: () => Buffer.from('bob'), ofImId: () => Buffer.from('carol') };
-  await service.database.kysely
-    .transaction()
-    .execute((trx) => mergeUsers(trx, Number(app.appId) as AppId, { fromId, intoId }, hashes));
-  const sending = begin(app, { 'accept-encoding': 'identity' });
-  sending.end(toText(lines));
-  const response = await responseTo(sending);
-  let text = '';
-  response.on('data', (chunk) => (text += chunk));
-  await eventually(() => text.split('\n').length > 1_500);
+  const lines = Array.from({ length: 2_100 }, (_, n) => past(n, bob, alice));
+  await importLines(app, [...lines, past(0, { uid: 'carol' }, bob)]);
+  await beginMerger(app, 'bob', 'carol');
+  // What has come along is known at once; the rest comes last.
+  const waiting = importLines(app, lines.slice(2_000));
+  assert.deepEqual(new Set(statuses(await importLines(app, lines.slice(0, 2_000)))), new Set(['existing']));
   await app.call('POST', `/identities/${app.appId}:carol/merge`, { from: bob });
-  if (!response.readableEnded) await once(response, 'end');
-  assert.equal(parseLines(text).length, lines.length);
-  assert.deepEqual(new Set(statuses(parseLines(text))), new Set(['existing']));
+  assert.deepEqual(new Set(statuses(await waiting)), new Set(['existing']));
+});
+
+test('who is renamed or merged while a batch waits for the inbox is looked up anew', async () => {
+  const app = await service.createApp(['composed']);
+  await importLines(app, [past(0, alice, bob), past(0, { uid: 'carol' }, bob)]);
+  const isWaiting = async () => {
+    const { rows } = await service.database.pool.query(
+      `select from pg_stat_activity where datname = $1 and wait_event_type = 'Lock'`,
+      [service.databaseName],
+    );
+    return rows.length > 0;
+  };
+  let results: Promise<Json[]>;
+  await service.database.kysely.transaction().execute(async (trx) => {
+    const renamed = trx.updateTable('identity').set({ name: 'anna' }).where('name', '=', 'alice');
+    await renamed.where('app_id', '=', Number(app.appId)).execute();
+    results = importLines(app, [past(1, alice, bob)]);
+    await eventually(isWaiting, 'the import to wait');
+  });
+  assert.deepEqual(statuses(await results!), ['created']);
+  assert.deepEqual(brief(await inboxOf(app, 'anna')), [[1, 'past 0']]);
+  assert.deepEqual(brief(await inboxOf(app, 'alice')), [[1, 'past 1']]);
+  await beginMerger(app, 'alice', 'carol', async () => {
+    results = importLines(app, [past(2, bob, alice)]);
+    await eventually(isWaiting, 'the import to wait');
+  });
+  assert.deepEqual(statuses(await results!), ['created']);
+  assert.deepEqual(brief(await inboxOf(app, 'carol')), [
+    [1, 'past 0'],
+    [2, 'past 1'],
+    [3, 'past 2'],
+  ]);
 });
 
 test('an export imports into another app and comes to the same inboxes', async () => {
