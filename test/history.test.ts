@@ -109,6 +109,33 @@ test('the same again stores nothing, also within one import, at once with itself
   assert.deepEqual([found.messageId, found.status], [live.body.messageId, 'existing']);
 });
 
+test('of an erased sender the time and the id say what is a repeat', async () => {
+  const app = await service.createApp();
+  const gone = { erased: true };
+  const lines = [
+    past(1, gone, bob),
+    past(1, gone, bob, { part: 1 }),
+    past(1, gone, bob, { id: 'other' }),
+    past(1, gone, bob, { at: past(2, gone, bob).at }),
+    past(1, bob, gone),
+  ];
+  const [first, again] = [await importLines(app, lines), await importLines(app, lines)];
+  assert.deepEqual(new Set(statuses(first)), new Set(['created']));
+  assert.deepEqual(
+    again,
+    first.map((result) => ({ ...result, status: 'existing' })),
+  );
+  assert.deepEqual(
+    first.map(({ seq }) => seq),
+    [1, 2, 3, 4, undefined],
+  );
+  const inbox = await inboxOf(app, 'bob');
+  assert.deepEqual(
+    inbox.map(({ seq, from, to }) => [seq, from.uid ?? from, to.uid ?? to]),
+    [...[1, 2, 3, 4].map((seq) => [seq, gone, 'bob']), [5, 'bob', gone]],
+  );
+});
+
 test('an inbox that is in use goes on: what is sent meanwhile and after has the next seq', async () => {
   const app = await service.createApp();
   const client = await app.connect(alice);
@@ -254,8 +281,8 @@ async function beginMerger(
   const rowOf = (name: string) => rows.find((row) => row.name === name)!.id;
   const hashes = { ofName: () => Buffer.from(from), ofImId: () => Buffer.from(into) };
   await service.database.kysely.transaction().execute(async (trx) => {
-    const users = { fromId: rowOf(from), intoId: rowOf(into) };
-    assert.equal(await mergeUsers(trx, Number(app.appId) as AppId, users, hashes), 'merged');
+    const merger = { fromId: rowOf(from), intoId: rowOf(into) };
+    assert.equal(await mergeUsers(trx, Number(app.appId) as AppId, merger, hashes), 'merged');
     await meanwhile();
   });
 }
@@ -323,6 +350,11 @@ test('an export imports into another app and comes to the same inboxes', async (
   await from.call('DELETE', `/identities/${gone}`);
   await from.call('POST', `/identities/${from.appId}:alice/merge`, { from: { uid: 'guest' } });
   await users.importLines(to, await users.exportLines(from));
+  await service.database.pool.query(
+    `insert into message (app_id, id, client_id, part, content, at)
+    values ($1, gen_random_uuid(), 'of nobody', 0, '1', now())`,
+    [from.appId],
+  );
   const exported = await exportLines(from);
   assert.equal(exported.length, 1_300 + 6);
   assert.deepEqual(new Set(statuses(await importLines(to, exported))), new Set(['created']));

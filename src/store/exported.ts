@@ -80,7 +80,9 @@ export async function* streamMessages(
         text: inboxId === undefined ? APP_PORTION : INBOX_PORTION,
         values: [appId, after, EXPORT_PORTION, ...(inboxId === undefined ? [] : [inboxId])],
       });
-      if (rows.length > 0) yield rows.map(toExported);
+      // One whose users are both erased is only waiting to be cleared away.
+      const shown = rows.filter((row) => row.sender_name !== null || row.recipient_name !== null);
+      if (shown.length > 0) yield shown.map(toExported);
       if (rows.length < EXPORT_PORTION) break;
       after = inboxId === undefined ? rows.at(-1)!.id : rows.at(-1)!.seq;
     }
