@@ -18,6 +18,8 @@ import { forPages, refuseOtherPages } from './edge/cors.ts';
 import { userExport } from './edge/exports.ts';
 import { answerOnce } from './edge/idempotency.ts';
 import { answerHeaders, pageHeaders } from './edge/headers.ts';
+import { historyExport } from './edge/history_exports.ts';
+import { historyImport } from './edge/history_imports.ts';
 import { identities } from './edge/identities.ts';
 import { userImport } from './edge/imports.ts';
 import { issuers as issuerRoutes } from './edge/issuers.ts';
@@ -61,6 +63,7 @@ import { createOutbound } from './outbound.ts';
 import { createReadiness } from './readiness.ts';
 import { completeLimits } from './routing/limits.ts';
 import { createBell } from './routing/bell.ts';
+import { createHistory } from './routing/history.ts';
 import { createMeters } from './routing/meters.ts';
 import { completeQuotas } from './routing/quotas.ts';
 import { createRings } from './routing/rings.ts';
@@ -268,6 +271,7 @@ export async function createApp(options: AppOptions) {
     heartbeatMs: options.heartbeatMs,
   });
   closeRevoked = router.closeRevoked;
+  const history = createHistory({ database, directory });
 
   const listening = Promise.withResolvers<void>();
   const bell = createBell({
@@ -387,6 +391,8 @@ export async function createApp(options: AppOptions) {
       await backend.register(tokenRevocation, { revocations, directory, apps });
       await backend.register(issuerRoutes, { issuers });
       await backend.register(messages, { directory, router });
+      await backend.register(historyImport, { history, idleMs: timeouts.idleMs });
+      await backend.register(historyExport, { history, directory });
       await backend.register(presence, { directory, router });
       await backend.register(contacts, { directory, contactBook });
     },

@@ -2,7 +2,7 @@
 // Invariant: composing is injective, and no registered imId reads as a composed one, so an imId says of itself
 // which scheme it is of (an appId is digits only, so the first ':' separates; a registered imId has no ':').
 
-import { randomFillSync } from 'node:crypto';
+import { hash, randomFillSync } from 'node:crypto';
 
 declare const brand: unique symbol;
 type Branded<T, B extends string> = T & { readonly [brand]: B };
@@ -128,9 +128,23 @@ export function makeUuid(now: Date): string {
   return composeUuid(lastMs, sequence);
 }
 
-/** A UUIDv7 of exactly this time, to the millisecond; the rest is random. */
-export function makeUuidAt(instant: Date): string {
-  return composeUuid(instant.getTime(), Math.floor(Math.random() * 0x1000));
+/** How many UUIDs of one millisecond can be put in order. */
+export const UUIDS_IN_ORDER = 0x1000;
+
+/** A UUIDv7 of exactly this time, to the millisecond; the rest is random, but for the place that it is given among others. */
+export function makeUuidAt(
+  instant: Date,
+  place: number = Math.floor(Math.random() * UUIDS_IN_ORDER),
+): string {
+  return composeUuid(instant.getTime(), place);
+}
+
+/** A UUIDv7 of exactly this time, to the millisecond; the same again for the same text. */
+export function deriveUuid(instant: Date, text: string): string {
+  const digest = hash('sha256', text, 'buffer');
+  digest[0] = (digest[0]! & 0x3f) | 0x80;
+  const bits = 0x7000 | (digest.readUInt16BE(8) & 0xfff);
+  return hexToUuid(toHex(instant.getTime()) + bits.toString(16) + digest.toString('hex', 0, 8));
 }
 
 /** The least of all UUIDs of this time. */
@@ -149,7 +163,11 @@ function composeUuid(ms: number, bits: number): string {
   }
   random[randomUsed] = (random[randomUsed]! & 0x3f) | 0x80;
   const tail = random.toString('hex', randomUsed, (randomUsed += 8));
-  return hexToUuid(ms.toString(16).padStart(12, '0') + (0x7000 | bits).toString(16) + tail);
+  return hexToUuid(toHex(ms) + (0x7000 | bits).toString(16) + tail);
+}
+
+function toHex(ms: number): string {
+  return ms.toString(16).padStart(12, '0');
 }
 
 /** The time a UUIDv7 was made at, to the millisecond. */

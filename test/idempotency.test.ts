@@ -152,6 +152,7 @@ test('a key that is none is refused with the name of the header, and so is one w
   }
   for (const [path, type, body] of [
     ['/identities/import', 'application/x-ndjson', '{"userId":"streamed"}\n'],
+    ['/messages/import', 'application/x-ndjson', '{}\n'],
     ['/identities/rename', 'text/csv', 'name,newName\nbob,streamed\n'],
   ] as const) {
     const answer = await ask(app.path + path, body, 'k', { headers: { 'content-type': type } });

@@ -8,14 +8,14 @@ import type { Json, Service, Tenant } from './harness.ts';
 export const NDJSON = 'application/x-ndjson';
 export const CSV = 'text/csv';
 
-export function createTransfers(service: () => Service) {
+export function createTransfers(service: () => Service, what: 'identities' | 'messages' = 'identities') {
   async function importText(
     app: Tenant,
     body: string | Buffer,
     type = NDJSON,
     headers: Record<string, string> = {},
   ): Promise<Json[]> {
-    const answer = await service().call('POST', `${app.path}/identities/import`, {
+    const answer = await service().call('POST', `${app.path}/${what}/import`, {
       key: app.apiKey,
       body,
       headers: { 'content-type': type, ...headers },
@@ -24,8 +24,8 @@ export function createTransfers(service: () => Service) {
     return parseLines(answer.text);
   }
 
-  async function exportText(app: Tenant, accept = '*/*'): Promise<string> {
-    const answer = await service().call('GET', `${app.path}/identities/export`, {
+  async function exportText(app: Tenant, accept = '*/*', query = ''): Promise<string> {
+    const answer = await service().call('GET', `${app.path}/${what}/export${query}`, {
       key: app.apiKey,
       headers: { accept },
     });
@@ -38,11 +38,11 @@ export function createTransfers(service: () => Service) {
     exportText,
     importLines: (app: Tenant, lines: object[]) =>
       importText(app, lines.map((line) => `${JSON.stringify(line)}\n`).join('')),
-    exportLines: async (app: Tenant) => parseLines(await exportText(app)),
+    exportLines: async (app: Tenant, query?: string) => parseLines(await exportText(app, undefined, query)),
 
     /** An import that goes on until it is ended, as bytes. */
     begin(app: Tenant, headers: Record<string, string> = {}): ClientRequest {
-      const sending = request(`${service().url}${app.path}/identities/import`, {
+      const sending = request(`${service().url}${app.path}/${what}/import`, {
         method: 'POST',
         headers: { authorization: `Bearer ${app.apiKey}`, 'content-type': NDJSON, ...headers },
       });

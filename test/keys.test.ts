@@ -41,6 +41,8 @@ const NEEDED: Record<string, string> = {
   'POST /tokens': 'tokens',
   'POST /tokens/revoke': 'tokens',
   'POST /messages': 'messages',
+  'POST /messages/import': 'messages',
+  'GET /messages/export': 'read',
   'GET /messages': 'read',
   'GET /presence': 'read',
   'PUT /contacts/{imId}': 'identities',

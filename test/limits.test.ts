@@ -193,6 +193,8 @@ const CONSTANTS = [
   ['silence within an import', 'edge/timeouts.ts', 'idleMs'],
   ['silence between two requests', 'edge/timeouts.ts', 'keepAliveMs'],
   ['content', 'edge/content.ts', 'CONTENT_MAX_BYTES'],
+  ['a line of an import', 'edge/lines.ts', 'LINE_MAX_BYTES'],
+  ['a line of an import', 'edge/history_lines.ts', 'HISTORY_LINE_MAX_BYTES'],
   ['a contact list', 'edge/content.ts', 'CONTACT_DATA_MAX_BYTES'],
   ['a contact list', 'edge/contacts.ts', 'CONTACTS_MAX'],
   ['recipients', 'edge/messages.ts', 'LIST_MAX'],

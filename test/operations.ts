@@ -26,12 +26,14 @@ const FORMS: Record<string, Form[]> = {
   jti: ['jti'],
   epoch: ['epoch'],
 };
-/** Texts for people, and what is said of somebody else's service, which name nothing here. */
+/** Texts for people, times, and what is said of somebody else's service, which name nothing here. */
 const PLAIN = new Set(
-  'name displayName title body allowedOrigins issuer audience subjectClaim jwksUrl'.split(' '),
+  'name displayName title body text at allowedOrigins issuer audience subjectClaim jwksUrl'.split(' '),
 );
 const PLAIN_VALUES: Record<string, unknown> = { boolean: true, integer: 1, number: 1, any: 'anything' };
 const ADDRESS = ['uid', 'userId', 'imId'] as const;
+/** Members of a line that name a user. */
+const PARTIES = new Set(['from', 'to']);
 
 export function readOperations(yaml: string): Operation[] {
   const document: Schema = parse(yaml);
@@ -154,9 +156,19 @@ function expandRecord(record: Fields, pointer: string): Fields[] {
   return combine(Object.keys(record), (name) => {
     const value = record[name];
     const spot = { part: 'stream', pointer: `${pointer}/${name}`, example: value, isGuess: false } as const;
+    if (PARTIES.has(name)) return expandParty(spot);
     if (typeof value === 'object' && value !== null) return expandRecord(value as Fields, spot.pointer);
     return typeof value === 'string' ? expandText(spot) : [value];
   });
+}
+
+/** A user that is there, in every form in which it can be named. */
+function expandParty({ pointer, ...spot }: Spot): Fields[] {
+  return ADDRESS.flatMap((name) =>
+    (name === 'imId' ? FORMS.imId! : [name]).map((form) => ({
+      [name]: makePlace({ ...spot, example: undefined, pointer: `${pointer}/${name}`, form }),
+    })),
+  );
 }
 
 /** Every object with these members, each with one of its values. */

@@ -15,7 +15,7 @@ test('the conversation of the README takes place, in both schemes', async (t) =>
   if (!hasCurl()) return t.skip('there is no curl');
   const blocks = await readBlocks('README.md', '### The same conversation in each', '## The socket');
   const { answers, printed, env } = await runBlocks(blocks, service);
-  assert.equal(answers.length, 16);
+  assert.equal(answers.length, 18);
   assert.deepEqual(
     answers.filter((answer) => answer.code !== undefined),
     [],
@@ -31,6 +31,8 @@ test('the conversation of the README takes place, in both schemes', async (t) =>
     assert.match(printed, seen);
   assert.deepEqual([answers[14].line, answers[14].userId, answers[14].status], [2, 'frank', 'created']);
   assert.deepEqual(Object.keys(answers[15]), ['imId', 'userId', 'createdAt']);
+  assert.equal(answers[16].status, 'created');
+  assert.deepEqual([answers[17].id, answers[17].to], ['old-1', { userId: 'dave' }]);
   const inboxOfBob = answers[13];
   assert.deepEqual(inboxOfBob.items[0].from, { imId: `${app.appId}:alice`, uid: 'alice' });
   assert.deepEqual(inboxOfBob.items[0].to, { imId: env['BOB_ID'], userId: 'bob' });

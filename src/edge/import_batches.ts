@@ -1,40 +1,44 @@
-// Works through the lines of an import in batches, in order, and reads the next batch while one is at work.
+// Works through the lines of an import in batches, in order, and reads the next batch while one is at work; what the lines
+// ask for is the caller's.
 
-import { ImidError } from '../errors.ts';
-import type { Registration } from '../identity/registrations.ts';
+import { asImidError, ImidError } from '../errors.ts';
 import type { Line } from './lines.ts';
-import { readRegistration } from './import_lines.ts';
+import { toLines } from './ndjson.ts';
 
-const BATCH = 2_000;
-
-interface ReadLine {
+interface ReadLine<W> {
   line: number;
-  registration: Registration | ImidError;
+  wanted: W | ImidError;
 }
 
 /** What a line came to. */
-export interface Outcome<T> {
+export interface Outcome<W, T> {
   line: number;
   /** Undefined where the line is ill-formed. */
-  userId: string | undefined;
+  wanted: W | undefined;
   result: T | ImidError;
 }
 
-export interface Worker<T> {
-  registerMany: (wanted: readonly Registration[]) => Promise<(T | ImidError)[]>;
-  /** How many batches it may have at once, where they have nothing to do with one another. */
+export interface Worker<W, T> {
+  read: (line: Line) => W | ImidError;
+  /** Results in order. */
+  act: (wanted: readonly W[]) => Promise<(T | ImidError)[]>;
+  /** What a line has to do with: batches that have something in common are not at work at once. */
+  touches: (wanted: W) => readonly string[];
+  /** Lines, at most. */
+  batch: number;
+  /** How many batches may be at work at once. */
   atOnce: number;
 }
 
-/** Has the registrations of lines done, and tells of each line what it came to, in order, as soon as it is known. */
-export async function* workThrough<T>(
+/** Has done what lines ask for, and tells of each line what it came to, in order, as soon as it is known. */
+export async function* workThrough<W, T>(
   lists: AsyncIterable<Line[]>,
-  worker: Worker<T>,
-): AsyncGenerator<Outcome<T>[]> {
-  const batches = readAhead(lists);
-  const atWork: { outcomes: Promise<Outcome<T>[]>; touched: Set<string> }[] = [];
+  worker: Worker<W, T>,
+): AsyncGenerator<Outcome<W, T>[]> {
+  const batches = readAhead(lists, worker);
+  const atWork: { outcomes: Promise<Outcome<W, T>[]>; touched: Set<string> }[] = [];
   let failure: Error | undefined;
-  const take = (): Promise<ReadLine[] | undefined> =>
+  const take = (): Promise<ReadLine<W>[] | undefined> =>
     batches.next().then(
       ({ done, value }) => (done ? undefined : value),
       (error: Error) => void (failure = error),
@@ -54,7 +58,9 @@ export async function* workThrough<T>(
       const batch = await coming;
       if (!batch) break;
       coming = take();
-      const touched = touchedBy(batch);
+      const touched = new Set(
+        batch.flatMap(({ wanted }) => (wanted instanceof ImidError ? [] : worker.touches(wanted))),
+      );
       while (isBlocked(touched)) yield await atWork.shift()!.outcomes;
       const outcomes = workOn(batch, worker);
       outcomes.catch(() => {}); // it is waited for in its turn, if anybody still wants to know
@@ -67,35 +73,22 @@ export async function* workThrough<T>(
   }
 }
 
-/** The names and imIds that a batch has to do with. */
-function touchedBy(batch: readonly ReadLine[]): Set<string> {
-  const touched = new Set<string>();
-  for (const { registration } of batch) {
-    if (registration instanceof ImidError) continue;
-    const { userId, imId, adopt } = registration;
-    touched.add(userId);
-    if (imId !== undefined) touched.add(imId);
-    if (typeof adopt === 'object') touched.add(adopt.uid);
-  }
-  return touched;
-}
-
-async function workOn<T>(batch: readonly ReadLine[], { registerMany }: Worker<T>): Promise<Outcome<T>[]> {
-  const wanted = batch.flatMap(({ registration }) =>
-    registration instanceof ImidError ? [] : [registration],
-  );
-  const results = await registerMany(wanted);
+async function workOn<W, T>(batch: readonly ReadLine<W>[], { act }: Worker<W, T>): Promise<Outcome<W, T>[]> {
+  const results = await act(batch.flatMap(({ wanted }) => (wanted instanceof ImidError ? [] : [wanted])));
   let next = 0;
-  return batch.map(({ line, registration }) =>
-    registration instanceof ImidError
-      ? { line, userId: undefined, result: registration }
-      : { line, userId: registration.userId, result: results[next++]! },
+  return batch.map(({ line, wanted }) =>
+    wanted instanceof ImidError
+      ? { line, wanted: undefined, result: wanted }
+      : { line, wanted, result: results[next++]! },
   );
 }
 
 /** Whatever came in while the batch before was at work, up to a whole batch. What fails does so behind the last line. */
-async function* readAhead(lists: AsyncIterable<Line[]>): AsyncGenerator<ReadLine[]> {
-  const ahead = { lines: [] as ReadLine[], isOver: false, signal: (): void => {} };
+async function* readAhead<W, T>(
+  lists: AsyncIterable<Line[]>,
+  { read: readLine, batch: size }: Worker<W, T>,
+): AsyncGenerator<ReadLine<W>[]> {
+  const ahead = { lines: [] as ReadLine<W>[], isOver: false, signal: (): void => {} };
   // Only ever one of the two waits: the reader where there is enough, the taker where there is nothing.
   const change = (): Promise<void> => new Promise((resolve) => (ahead.signal = resolve));
   const end = (): void => {
@@ -104,9 +97,9 @@ async function* readAhead(lists: AsyncIterable<Line[]>): AsyncGenerator<ReadLine
   };
   const read = async (): Promise<void> => {
     for await (const list of lists) {
-      for (const line of list) ahead.lines.push({ line: line.line, registration: readRegistration(line) });
+      for (const line of list) ahead.lines.push({ line: line.line, wanted: readLine(line) });
       ahead.signal();
-      while (ahead.lines.length >= BATCH && !ahead.isOver) await change();
+      while (ahead.lines.length >= size && !ahead.isOver) await change();
       if (ahead.isOver) return;
     }
   };
@@ -115,13 +108,28 @@ async function* readAhead(lists: AsyncIterable<Line[]>): AsyncGenerator<ReadLine
   try {
     while (!ahead.isOver || ahead.lines.length > 0) {
       if (ahead.lines.length === 0) await change();
-      const batch = ahead.lines.splice(0, BATCH);
+      const batch = ahead.lines.splice(0, size);
       ahead.signal();
       if (batch.length > 0) yield batch;
     }
     await reading;
   } finally {
     end();
+  }
+}
+
+/** The results of an import as lines of NDJSON; where it ends early, the last one says why, and has no number. */
+export async function* writeResults<W, T>(
+  lists: AsyncIterable<Line[]>,
+  worker: Worker<W, T>,
+  toResult: (outcome: Outcome<W, T>) => object,
+  onError: (error: unknown) => void,
+): AsyncGenerator<string> {
+  try {
+    for await (const outcomes of workThrough(lists, worker)) yield toLines(outcomes.map(toResult));
+  } catch (error) {
+    onError(error);
+    yield toLines([toError(asImidError(error))]); // the status is long sent
   }
 }
 

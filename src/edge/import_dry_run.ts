@@ -2,9 +2,11 @@
 
 import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
+import type { Registration } from '../identity/registrations.ts';
 import type { Rehearsal, Rehearsed } from '../identity/rehearsal.ts';
 import type { Line } from './lines.ts';
 import { toError, workThrough, type Outcome } from './import_batches.ts';
+import { workOfRegistering } from './import_lines.ts';
 import { EXAMPLE_AT, ItemError, ref, Timestamp } from './shapes.ts';
 
 const SAMPLES_MAX = 100;
@@ -69,12 +71,16 @@ export async function rehearse(
     refusals: [],
     adoptions: [],
   };
-  for await (const outcomes of workThrough(lists, { ...rehearsal, atOnce: 1 }))
+  for await (const outcomes of workThrough(lists, workOfRegistering(rehearsal.registerMany, 1)))
     for (const outcome of outcomes) add(sum, outcome);
   return sum;
 }
 
-function add(sum: Type.Static<typeof DryRun>, { line, userId, result }: Outcome<Rehearsed>): void {
+function add(
+  sum: Type.Static<typeof DryRun>,
+  { line, wanted, result }: Outcome<Registration, Rehearsed>,
+): void {
+  const userId = wanted?.userId;
   sum.lines += 1;
   if (result instanceof ImidError) {
     sum.refused += 1;

@@ -5,6 +5,7 @@ import { ImidError } from '../errors.ts';
 import type { RegisteredId } from '../ids.ts';
 import type { Registration } from '../identity/registrations.ts';
 import { readCsv } from './csv.ts';
+import type { Worker } from './import_batches.ts';
 import { CSV, type Line } from './lines.ts';
 import { NDJSON, readLines } from './ndjson.ts';
 import { Adopt, ImIdText, Name, Timestamp } from './shapes.ts';
@@ -20,6 +21,8 @@ const ImportLine = Type.Object(
   { additionalProperties: false },
 );
 const validate = compileSchema(ImportLine, 'frame');
+
+const BATCH = 2_000;
 
 const COLUMNS = { required: ['userId'], optional: ['imId', 'createdAt', 'adopt'] };
 
@@ -38,7 +41,20 @@ function toJson(read: Line): Line {
   return adopt === undefined ? read : { ...read, value: { ...value, adopt: { uid: adopt } } };
 }
 
-export function readRegistration(read: Line): Registration | ImidError {
+/** How registrations are worked through. */
+export function workOfRegistering<T>(
+  act: Worker<Registration, T>['act'],
+  atOnce: number,
+): Worker<Registration, T> {
+  return { read: readRegistration, act, touches: touchedBy, batch: BATCH, atOnce };
+}
+
+/** The names and imIds that a registration has to do with. */
+function touchedBy({ userId, imId, adopt }: Registration): string[] {
+  return [userId, ...(imId === undefined ? [] : [imId]), ...(typeof adopt === 'object' ? [adopt.uid] : [])];
+}
+
+function readRegistration(read: Line): Registration | ImidError {
   if ('fault' in read) return new ImidError('invalid_request', `The line ${read.fault}.`);
   if (!validate(read.value)) return invalid(faultsOf(validate.errors ?? [], 'body'));
   const { userId, imId, adopt = true, createdAt } = read.value as Type.Static<typeof ImportLine>;

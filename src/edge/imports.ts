@@ -2,20 +2,21 @@
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
-import { asImidError, ImidError } from '../errors.ts';
+import { ImidError } from '../errors.ts';
 import type { App } from '../identity/apps.ts';
 import type { BeginRehearsal } from '../identity/rehearsal.ts';
-import type { Registered } from '../identity/registrations.ts';
+import type { Registered, Registration } from '../identity/registrations.ts';
 import type { Registry } from '../identity/registry.ts';
 import { requireScheme } from '../identity/schemes.ts';
-import { asText, isStream, readBody, resume, toStream } from './streams.ts';
-import { toError, workThrough, type Outcome } from './import_batches.ts';
+import { CSV } from './lines.ts';
+import { asText, readBody, requireStream, resume, toStream } from './streams.ts';
+import { toError, writeResults, type Outcome } from './import_batches.ts';
 import { DryRun, dryRunExample, rehearse } from './import_dry_run.ts';
-import { importTypes } from './import_lines.ts';
-import { CSV, type Line } from './lines.ts';
-import { NDJSON, toLines } from './ndjson.ts';
+import { importTypes, workOfRegistering } from './import_lines.ts';
+import type { Line } from './lines.ts';
+import { NDJSON } from './ndjson.ts';
 import { AppPath, backendProblems } from './shapes.ts';
-import { compileSchema, invalid } from './validation.ts';
+import { compileSchema } from './validation.ts';
 
 export const userImport: FastifyPluginAsyncTypebox<{
   registry: Registry;
@@ -78,20 +79,19 @@ export const userImport: FastifyPluginAsyncTypebox<{
         httpPart === 'body' ? () => true : compileSchema(schema, httpPart as 'querystring'),
     },
     async (request, reply) => {
-      const { tenant, body, query } = request;
+      const { tenant, actor, query } = request;
       requireScheme(tenant, 'registered');
-      if (!isStream(body))
-        throw invalid([
-          {
-            in: 'header',
-            pointer: '#/content-type',
-            detail: `must be ${Object.keys(importTypes).join(' or ')}`,
-          },
-        ]);
-      if (query.dryRun) return dryRun(tenant, body);
+      const lines = requireStream<Line[]>(request.body, Object.keys(importTypes));
+      if (query.dryRun) return dryRun(tenant, lines);
       // The first lines before the status, so that a bad header is still a 400.
-      const first = await body.next();
-      return reply.type(NDJSON).send(toStream(request, reply, writeResults(request, first, body), true));
+      const first = await lines.next();
+      const results = writeResults(
+        resume(first, lines),
+        workOfRegistering((wanted) => registry.registerMany(tenant, wanted, actor), 2),
+        toResult,
+        (error) => app.log.error({ err: error }, 'an import ended early'),
+      );
+      return reply.type(NDJSON).send(toStream(request, reply, results, true));
     },
   );
 
@@ -103,27 +103,10 @@ export const userImport: FastifyPluginAsyncTypebox<{
       await rehearsal.close();
     }
   }
-
-  async function* writeResults(
-    { tenant, actor }: { tenant: App; actor: string },
-    first: IteratorResult<Line[]>,
-    rest: AsyncGenerator<Line[]>,
-  ): AsyncGenerator<string> {
-    try {
-      for await (const outcomes of workThrough(resume(first, rest), {
-        registerMany: (wanted) => registry.registerMany(tenant, wanted, actor),
-        atOnce: 2,
-      }))
-        yield toLines(outcomes.map(toResult));
-    } catch (error) {
-      // The status is long sent: say where it ended, in a line without a number.
-      app.log.error({ err: error }, 'an import ended early');
-      yield toLines([toError(asImidError(error))]);
-    }
-  }
 };
 
-function toResult({ line, userId, result }: Outcome<Registered>): object {
+function toResult({ line, wanted, result }: Outcome<Registration, Registered>): object {
+  const userId = wanted?.userId;
   if (result instanceof ImidError) return { line, userId, ...toError(result) };
   return { line, userId, imId: result.user.imId, status: result.status };
 }

@@ -14,7 +14,10 @@ export type TextLine = { line: number; text: string } | { line: number; fault: s
 export type Line = { line: number; value: unknown } | { line: number; fault: string };
 
 /** Reads lines, a list for each chunk that ends some. */
-export async function* readTextLines(chunks: AsyncIterable<Buffer>): AsyncGenerator<TextLine[]> {
+export async function* readTextLines(
+  chunks: AsyncIterable<Buffer>,
+  maxBytes: number = LINE_MAX_BYTES,
+): AsyncGenerator<TextLine[]> {
   let rest: Buffer = Buffer.alloc(0);
   let isTooLong = false;
   let line = 0;
@@ -26,9 +29,9 @@ export async function* readTextLines(chunks: AsyncIterable<Buffer>): AsyncGenera
       .split('\n')
       .map((text) => {
         line += 1;
-        if (isTooLong || isLonger(text, isGood)) {
+        if (isTooLong || isLonger(text, isGood, maxBytes)) {
           isTooLong = false;
-          return { line, fault: `is longer than ${LINE_MAX_BYTES} bytes` };
+          return { line, fault: `is longer than ${maxBytes} bytes` };
         }
         const decoded = isGood ? text : decode(text);
         if (decoded === undefined) return { line, fault: 'is not UTF-8' };
@@ -41,7 +44,7 @@ export async function* readTextLines(chunks: AsyncIterable<Buffer>): AsyncGenera
     if (end >= 0) yield split(Buffer.concat([rest, chunk.subarray(0, end)]));
     const tail = chunk.subarray(end + 1);
     rest = end < 0 ? Buffer.concat([rest, tail]) : tail;
-    if (rest.length > LINE_MAX_BYTES) {
+    if (rest.length > maxBytes) {
       isTooLong = true;
       rest = Buffer.alloc(0);
     }
@@ -50,9 +53,9 @@ export async function* readTextLines(chunks: AsyncIterable<Buffer>): AsyncGenera
 }
 
 /** Whether a text, or bytes that stand as characters, is longer than a line may be; at most 3 bytes a UTF-16 unit. */
-function isLonger(text: string, isText: boolean): boolean {
-  if (!isText) return text.length > LINE_MAX_BYTES;
-  return text.length * 3 > LINE_MAX_BYTES && Buffer.byteLength(text) > LINE_MAX_BYTES;
+function isLonger(text: string, isText: boolean, maxBytes: number): boolean {
+  if (!isText) return text.length > maxBytes;
+  return text.length * 3 > maxBytes && Buffer.byteLength(text) > maxBytes;
 }
 
 /** The text of bytes that stand as characters; undefined when they are not UTF-8. */

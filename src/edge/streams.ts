@@ -93,6 +93,12 @@ export function isStream(body: unknown): body is AsyncGenerator<never> {
   return typeof body === 'object' && body !== null && Symbol.asyncIterator in body;
 }
 
+/** A body that is read as it comes in. Throws `invalid_request` for one of another type than these. */
+export function requireStream<T>(body: unknown, types: readonly string[]): AsyncGenerator<T> {
+  if (isStream(body)) return body;
+  throw invalid([{ in: 'header', pointer: '#/content-type', detail: `must be ${types.join(' or ')}` }]);
+}
+
 /** Goes on with what was begun. */
 export async function* resume<T>(first: IteratorResult<T>, rest: AsyncGenerator<T>): AsyncGenerator<T> {
   try {

@@ -65,6 +65,8 @@ export async function mergeUsers(
 }
 
 const PORTION = 2_000;
+/** What the ids of messages begin with that stand in for ids which both users had given; no sender can give such a one. */
+export const MERGED_MARK = '\x01';
 
 /** Moves the messages of a merged user on; resolves when all have arrived. Safe to break off and to repeat. */
 export async function moveMessages(db: Executor, appId: AppId, fromId: number): Promise<void> {
@@ -124,7 +126,7 @@ async function movePortion(trx: Executor, appId: AppId, fromId: number): Promise
         client_id = case when m.sender_id = ${fromId} and exists (
           select from message o where o.app_id = ${appId} and o.sender_id = ${intoId}
             and o.client_id = m.client_id and o.part = m.part
-        ) then e'\\x01' || m.id else m.client_id end
+        ) then ${MERGED_MARK} || m.id else m.client_id end
       from numbered n where m.app_id = ${appId} and m.id = n.id
       returning n.standing_seq
     )

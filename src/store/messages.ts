@@ -236,12 +236,14 @@ export async function findSentMessages(
 export const COLUMNS =
   'id, sender_id, recipient_id, client_id, content, at, is_imported, recalled_at, recalls';
 
+const NAMES = `coalesce(sm.name, s.name) as sender_name, case when sm.id is null then s.im_id else sm.im_id end as sender_im_id,
+  coalesce(rm.name, r.name) as recipient_name, case when rm.id is null then r.im_id else rm.im_id end as recipient_im_id`;
+
 /** Who the two of a message `x` of the app `$1` are now, as columns of `EntryRow`. */
 export const PARTIES = {
+  names: NAMES,
   columns: `x.seq, x.id, x.sender_id, x.client_id, x.content, x.at, x.is_imported,
-  x.recalled_at is not null as is_recalled, x.recalls,
-  coalesce(sm.name, s.name) as sender_name, case when sm.id is null then s.im_id else sm.im_id end as sender_im_id,
-  coalesce(rm.name, r.name) as recipient_name, case when rm.id is null then r.im_id else rm.im_id end as recipient_im_id`,
+  x.recalled_at is not null as is_recalled, x.recalls, ${NAMES}`,
   joins: `left join identity s on s.app_id = $1 and s.id = x.sender_id
 left join identity sm on sm.app_id = $1 and sm.id = s.merged_into
 left join identity r on r.app_id = $1 and r.id = x.recipient_id
@@ -325,7 +327,7 @@ export async function findLastSeq(
   return rows[0]?.last_seq;
 }
 
-function toParty(name: string | null, imId: string | null): Party {
+export function toParty(name: string | null, imId: string | null): Party {
   if (name === null) return undefined;
   return { name: name as Name, imId: imId === null ? undefined : uuidToRegisteredId(imId) };
 }
