@@ -5,7 +5,7 @@ import { before, test } from 'node:test';
 import type { ClientOptions } from '../src/client/index.ts';
 import { watch, type Watched } from './clients.ts';
 import { eventually } from './harness.ts';
-import { startScripted, type Scene, type Scripted } from './scripted.ts';
+import { startScripted, WELCOME, type Scene, type Scripted } from './scripted.ts';
 
 let service: Scripted;
 before(async () => {
@@ -137,7 +137,7 @@ test('an inbox that isn’t the one from before is begun anew', async () => {
   const next = await meetAgain(place, { epoch: 'e-2', seq: 1, acked: 1 });
   next.say(message(1, { content: 'another' }));
   await eventually(() => seen.message.length === 2);
-  assert.deepEqual([seen.reset, client.acked], [[{ epoch: 'e-2' }], 1]);
+  assert.deepEqual([seen.reset, client.acked], [[{ epoch: 'e-2', me: WELCOME.me }], 1]);
 });
 
 test('an own message that is shown again by the next connection was answered already, and isn’t handed over', async () => {
@@ -181,6 +181,18 @@ test('a send that can’t be stored right now is sent again, and what came behin
     (await Promise.all(sending)).map(({ seq }) => seq),
     [1, 2],
   );
+});
+
+test('an outbox says no more in a second than it may, or the service would end the connection', async (t) => {
+  let now = performance.now();
+  t.mock.method(performance, 'now', () => now);
+  const { scene, client } = await meet({ sendsPerSecond: 10 });
+  for (let n = 0; n < 12; n++) void client.send(BOB, n);
+  client.typing(BOB);
+  await scene.heard('typing');
+  assert.equal(scene.frames.length, 11);
+  now += 200;
+  await eventually(() => scene.frames.length === 13);
 });
 
 test('no more than 64 sends wait for an answer; the rest waits here, and can be taken back', async () => {
@@ -228,7 +240,8 @@ for (const [code, comesBack] of [
     if (!comesBack) void client.connect();
     await meetAgain(place, { resumed: true });
     await wait('state', (each) => each.state === 'open', seen.state.indexOf(seen.state.at(-1)!));
-    assert.deepEqual(reasons, code === 4001 ? ['first', 'expired'] : ['first']);
+    const refusals: Record<number, string[]> = { 4001: ['expired'], 4502: ['refused'] };
+    assert.deepEqual(reasons, ['first', ...(refusals[code] ?? [])]);
   });
 
 for (const [status, code, isFinal] of [

@@ -122,6 +122,8 @@ export interface Failed {
 export interface Reset {
   /** The epoch that counts from now on. */
   epoch: string;
+  /** Who the user is from now on. */
+  me: Me;
 }
 
 /**
@@ -196,6 +198,8 @@ export interface ClientOptions {
   from?: 'acked' | 'beginning' | undefined;
   /** In milliseconds: the longest wait before trying again is `baseMs` (1000), doubled each time, up to `maxMs` (30,000). */
   backoff?: { baseMs?: number; maxMs?: number } | undefined;
+  /** How many messages leave the outbox in a second, at most (900): the service ends a connection that says too much. */
+  sendsPerSecond?: number | undefined;
   /** In milliseconds: how long the service, or `getToken`, may take to answer (10,000). */
   timeoutMs?: number | undefined;
   /** In milliseconds: after how much silence it is asked whether anybody is there (25,000). */

@@ -82,14 +82,14 @@ export function createInbox({ hand, onHandled }: InboxOptions) {
     },
 
     /** A connection begins, behind `after` if that is given. */
-    begin({ epoch, resumed, acked }: Welcome, after: number | undefined, sub: string | undefined): void {
+    begin({ epoch, me, resumed, acked }: Welcome, after: number | undefined, sub: string | undefined): void {
       const isAnother = (place !== undefined || after !== undefined) && !resumed;
       isHeld = false;
       if (isAnother) {
         run += 1;
         answered.clear();
         queue = queue.filter((item) => item.seq === undefined);
-        put('reset', { epoch });
+        put('reset', { epoch, me });
       }
       cursor = isAnother ? 0 : (after ?? acked);
       // More may have been handled since it was said what to resume behind.

@@ -91,7 +91,7 @@ import { followPage, hasPage, isPageVisible } from './page.ts';
 import { createQueries } from './queries.ts';
 import { createRest } from './rest.ts';
 import { createSession, type Frame } from './session.ts';
-import { createShelf } from './shelf.ts';
+import { createShelf, readKept } from './shelf.ts';
 import { createSignals } from './signals.ts';
 import { createTokens } from './tokens.ts';
 
@@ -128,7 +128,7 @@ export { webStore, type WebStorage } from './web_store.ts';
 
 /** A client of one user; of another user, after `logout()`. Does nothing until `connect()`. */
 export function createClient(options: ClientOptions): Client {
-  const { getToken, from, timeoutMs = 10_000, silenceMs = 25_000 } = options;
+  const { getToken, from, sendsPerSecond = 900, timeoutMs = 10_000, silenceMs = 25_000 } = options;
   const url = options.url.replace(/\/+$/, '');
   const listeners = createListeners();
   const { fail } = listeners;
@@ -138,6 +138,7 @@ export function createClient(options: ClientOptions): Client {
   const outbox = createOutbox({
     shelf,
     backoff: createBackoff(options.backoff),
+    sendsPerSecond,
     write: (text) => session.send(text),
     onFailed: (failed) => inbox.pass('failed', failed),
   });
@@ -172,8 +173,7 @@ export function createClient(options: ClientOptions): Client {
 
   async function restore(): Promise<void> {
     const kept = await shelf.load();
-    const place = kept.find(([key]) => key === 'place')?.[1];
-    if (place !== undefined && !inbox.place) inbox.place = JSON.parse(place) as Place;
+    inbox.place ??= readKept(kept.find(([key]) => key === 'place')?.[1]) as Place | undefined;
     outbox.restore(kept);
   }
 

@@ -122,8 +122,8 @@ export function createSession(options: SessionOptions) {
     leave();
     if (wasOpen) {
       const error = closeError(code, reason);
+      distrust = refusalOf(error);
       if (isFinal(code)) return stop(error);
-      if (error.code === 'token_expired') distrust = 'expired';
       return wait(error);
     }
     // Browsers are told nothing but that it failed: the service says by HTTP whether it is the token, if there is a network.
