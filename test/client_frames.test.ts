@@ -140,6 +140,27 @@ test('an inbox that isn’t the one from before is begun anew', async () => {
   assert.deepEqual([seen.reset, client.acked], [[{ epoch: 'e-2', me: WELCOME.me }], 1]);
 });
 
+test('what a reset is for is done before anything is handed over, or acked, that comes behind it', async () => {
+  const place = service.scenes.length + 1;
+  const store = new Map<string, string>();
+  const { scene, seen, client } = await meet({ store }, { seq: 5, acked: 5 });
+  await eventually(() => store.get('place')?.includes('e-1'));
+  const dropped = Promise.withResolvers<void>();
+  client.on('reset', () => dropped.promise);
+  scene.close(1001);
+  const next = await meetAgain(place, { epoch: 'e-2', seq: 1 });
+  next.say(message(1));
+  next.say({ type: 'error', code: 'unavailable', detail: 'waits for nobody' });
+  await eventually(() => seen.error.length === 1);
+  client.setForeground(false); // would ack what is handled
+  await next.heard('state');
+  assert.deepEqual([seen.message, seen.reset.length, client.acked], [[], 1, 5]);
+  assert.deepEqual([next.frames.length, JSON.parse(store.get('place')!).epoch], [1, 'e-1']);
+  dropped.resolve();
+  assert.equal((await next.heard('ack')).seq, 1);
+  await eventually(() => store.get('place')!.includes('"seq":1,"epoch":"e-2"'));
+});
+
 test('an own message that is shown again by the next connection was answered already, and isn’t handed over', async () => {
   const place = service.scenes.length + 1;
   const { scene, seen, client } = await meet();

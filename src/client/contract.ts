@@ -250,7 +250,10 @@ export interface Client {
   /** Disconnects, and forgets everything, in the store too; what is not sent yet is rejected with `logged_out`. */
   logout(): Promise<void>;
 
-  /** Hears of each event by that name. Gives back what ends that. */
+  /**
+   * Hears of each event by that name. Gives back what ends that. Listen before `connect()`: a message that nobody listens for
+   * is handled.
+   */
   on<Name extends keyof Events>(name: Name, listener: Listener<Name>): () => void;
 
   /**

@@ -20,6 +20,8 @@ interface Item {
   run: number;
   /** There is nothing to hand over. */
   isSilent: boolean;
+  /** Of a reset: where it goes on from, once the app has dropped what it had. */
+  place?: Place;
 }
 
 export interface InboxOptions {
@@ -34,37 +36,48 @@ export function createInbox({ hand, onHandled }: InboxOptions) {
   /** Counts the inboxes: a number of an earlier one means nothing in the next. */
   let run = 0;
   let place: Place | undefined;
+  let placeRun = 0;
   /** The last that came on this connection. */
   let cursor = 0;
-  /** A listener failed: nothing more is handled on this connection. */
-  let isHeld = false;
+  /** A listener failed there: nothing behind it is handled on this connection. */
+  let failedAt: number | undefined;
   let queue: Item[] = [];
   let isWorking = false;
   /** Own messages that were answered, and may be shown as messages by the next connection. */
   const answered = new Set<number>();
 
-  function put(name: keyof Events, event: unknown, seq?: number, isSilent = false): void {
-    queue.push({ name, event, seq, run, isSilent });
+  function put(name: keyof Events, event: unknown, more: Partial<Item> = {}): void {
+    queue.push({ name, event, seq: undefined, run, isSilent: false, ...more });
     if (!isWorking) void work();
+  }
+
+  function go(to: Place): void {
+    place = to;
+    placeRun = run;
+  }
+
+  const isOver = (ofRun: number, seq: number | undefined): boolean =>
+    seq !== undefined && (ofRun !== run || seq <= (place?.seq ?? 0));
+
+  function settle(seq: number, isDone: boolean): void {
+    if (!isDone) failedAt ??= seq;
+    else if (failedAt === undefined || failedAt === seq) {
+      failedAt = undefined;
+      place!.seq = seq;
+      answered.delete(seq);
+    }
   }
 
   async function work(): Promise<void> {
     isWorking = true;
     for (let item = queue.shift(); item; item = queue.shift()) {
       const { name, event, seq, run: ofRun } = item;
-      const isOver = (): boolean => ofRun !== run || (place !== undefined && seq! <= place.seq);
-      if (seq === undefined) {
-        const done = hand(name, event as never);
-        if (typeof done !== 'boolean') await done;
-      } else if (!isOver()) {
-        const done = item.isSilent || hand(name, event as never);
-        const isDone = typeof done === 'boolean' ? done : await done;
-        if (ofRun !== run) continue;
-        answered.delete(seq);
-        if (!isDone) isHeld = true;
-        else if (!isHeld && !isOver()) place!.seq = seq;
-      }
-      if (seq !== undefined) onHandled();
+      if (isOver(ofRun, seq)) continue;
+      const done = item.isSilent || hand(name, event as never);
+      const isDone = typeof done === 'boolean' ? done : await done;
+      if (item.place && ofRun === run) go(item.place);
+      else if (seq !== undefined && !isOver(ofRun, seq)) settle(seq, isDone);
+      onHandled();
     }
     isWorking = false;
   }
@@ -73,27 +86,31 @@ export function createInbox({ hand, onHandled }: InboxOptions) {
     get place(): Place | undefined {
       return place;
     },
-    set place(kept: Place | undefined) {
-      place = kept;
-    },
     /** What may be acked: no further than this connection has shown. */
     get acked(): number {
-      return Math.min(place?.seq ?? 0, cursor);
+      return place && placeRun === run ? Math.min(place.seq, cursor) : 0;
+    },
+
+    /** What is known from before. */
+    restore(kept: Place | undefined): void {
+      if (kept && !place) go(kept);
     },
 
     /** A connection begins, behind `after` if that is given. */
     begin({ epoch, me, resumed, acked }: Welcome, after: number | undefined, sub: string | undefined): void {
       const isAnother = (place !== undefined || after !== undefined) && !resumed;
-      isHeld = false;
+      failedAt = undefined;
       if (isAnother) {
         run += 1;
         answered.clear();
         queue = queue.filter((item) => item.seq === undefined);
-        put('reset', { epoch, me });
+        cursor = 0;
+        put('reset', { epoch, me }, { place: { seq: 0, epoch, sub } });
+      } else {
+        cursor = after ?? acked;
+        // More may have been handled since it was said what to resume behind.
+        go({ seq: Math.max(place?.seq ?? 0, cursor), epoch, sub });
       }
-      cursor = isAnother ? 0 : (after ?? acked);
-      // More may have been handled since it was said what to resume behind.
-      place = { seq: isAnother ? 0 : Math.max(place?.seq ?? 0, cursor), epoch, sub };
     },
 
     /** Something that takes the place `seq`, or, `skipping`, all up to it. False: something is missing before it. */
@@ -106,7 +123,7 @@ export function createInbox({ hand, onHandled }: InboxOptions) {
       cursor = seq;
       const isSilent = isSkip || (name !== 'sent' && answered.has(seq));
       if (name === 'sent') answered.add(seq);
-      put(name, event, seq, isSilent);
+      put(name, event, { seq, isSilent });
       return true;
     },
 

@@ -173,7 +173,7 @@ export function createClient(options: ClientOptions): Client {
 
   async function restore(): Promise<void> {
     const kept = await shelf.load();
-    inbox.place ??= readKept(kept.find(([key]) => key === 'place')?.[1]) as Place | undefined;
+    inbox.restore(readKept(kept.find(([key]) => key === 'place')?.[1]) as Place | undefined);
     outbox.restore(kept);
   }
 
