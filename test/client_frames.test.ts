@@ -102,6 +102,17 @@ test('what is said without an answer goes out when it can: reads and watches wai
   assert.deepEqual((await (await meetAgain(place + 1, {})).heard('watch')).users, [BOB]);
 });
 
+test('a connection on which nothing is said is asked whether it lives, and kept while it does', async () => {
+  const { scene, seen } = await meet({ silenceMs: 20, timeoutMs: 1_000 });
+  for (let count = 1; count <= 3; count++) {
+    await eventually(() => scene.frames.length === count);
+    scene.say({ type: 'pong' });
+  }
+  await eventually(() => scene.frames.length === 4);
+  assert.deepEqual(scene.frames[3], { type: 'ping' });
+  assert.equal(seen.state.at(-1)!.state, 'open');
+});
+
 test('a recall is sent until it is answered, and takes a place in the inbox', async () => {
   const place = service.scenes.length + 1;
   const { client, scene, seen } = await meet({}, { seq: 7, acked: 7 });
