@@ -103,7 +103,7 @@ test('what is said without an answer goes out when it can: reads and watches wai
 });
 
 test('a connection on which nothing is said is asked whether it lives, and kept while it does', async () => {
-  const { scene, seen } = await meet({ silenceMs: 20, timeoutMs: 1_000 });
+  const { scene, seen } = await meet({ silenceMs: 20, timeoutMs: 400 });
   for (let count = 1; count <= 3; count++) {
     await eventually(() => scene.frames.length === count);
     scene.say({ type: 'pong' });

@@ -65,7 +65,7 @@ export function createSession(options: SessionOptions) {
     try {
       await options.prepare();
       if (mine !== run) return;
-      const next = await (distrust ? tokens.renew(distrust) : tokens.get());
+      const next = await (distrust ? tokens.renew(distrust, token) : tokens.get());
       if (mine !== run) return;
       if (!next) return stop(new ImidError('no_token', 'Nobody is logged in.'));
       if (deviceId !== undefined && next.device !== undefined && next.device !== deviceId)
@@ -166,7 +166,7 @@ export function createSession(options: SessionOptions) {
     const waitMs = Math.max(minMs, token!.renewAt - performance.now());
     renewal = setTimeout(
       () => {
-        tokens.renew('expiring').then(
+        tokens.renew('expiring', token).then(
           (fresh) => {
             if (mine !== run) return;
             if (!fresh) return stop(new ImidError('no_token', 'Nobody is logged in.'));
