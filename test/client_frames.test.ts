@@ -139,6 +139,24 @@ test('where a seq is missing, a client asks again behind the last that it has', 
   assert.deepEqual([seen.message.map(({ seq }) => seq), seen.reset], [[4, 5, 6], []]);
 });
 
+test('a client whose listeners are slow takes in no more until they are done', async () => {
+  const place = service.scenes.length + 1;
+  const { scene, seen, client } = await meet();
+  const slow = Promise.withResolvers<void>();
+  client.on('message', ({ seq }) => (seq === 1 ? slow.promise : undefined));
+  for (let seq = 1; seq <= 5_100; seq++) scene.say(message(seq));
+  await eventually(() => client.state !== 'open');
+  assert.match(seen.state.at(-1)!.error!.message, /more comes than the app takes in/);
+  await eventually(() => client.state === 'connecting');
+  assert.equal(service.scenes.length, place);
+  slow.resolve();
+  const next = await meetAgain(place, { seq: 5_100, resumed: true });
+  assert.equal(next.query['after'], '5002');
+  for (let seq = 5_003; seq <= 5_100; seq++) next.say(message(seq));
+  await eventually(() => client.acked === 5_100);
+  assert.equal(seen.message.length, 5_100);
+});
+
 test('an inbox that isn’t the one from before is begun anew', async () => {
   const place = service.scenes.length + 1;
   const { scene, seen, client } = await meet({}, { seq: 1, acked: 0 });

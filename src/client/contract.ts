@@ -41,6 +41,8 @@ export interface Message {
   content: unknown;
   at: string;
   recalled?: true;
+  /** In `history()`: it is no message, but takes back the one with this messageId. */
+  recalls?: string;
 }
 
 export interface Recalled {
@@ -144,7 +146,9 @@ export interface Events {
   failed: Failed;
   /** The content of a message is gone. */
   recalled: Recalled;
+  /** A conversation is read: by the other side, or by this user on another device. */
   read: Read;
+  /** Somebody is typing to this user, now. */
   typing: Typing;
   /** Of somebody who is watched. */
   presence: Presence;
@@ -279,7 +283,9 @@ export interface Client {
   conversations(options?: PageOptions): Promise<Page<Conversation>>;
   /** Messages of the inbox behind a seq. */
   history(options?: { after?: number; limit?: number }): Promise<{ items: Message[]; epoch: string }>;
+  /** The list that the customer's server keeps for this user. */
   contacts(options?: PageOptions): Promise<Page<Contact>>;
+  /** Whom this user has blocked. */
   blocked(): Promise<Page<Party>>;
   /** Blocks these, and nobody else. */
   block(users: readonly (Address | Party)[]): Promise<void>;

@@ -30,6 +30,9 @@ export interface InboxOptions {
   onHandled: () => void;
 }
 
+/** What waits for a slow listener; the rest waits at the service. */
+const QUEUE_MAX = 5_000;
+
 export type Inbox = ReturnType<typeof createInbox>;
 
 export function createInbox({ hand, onHandled }: InboxOptions) {
@@ -43,6 +46,8 @@ export function createInbox({ hand, onHandled }: InboxOptions) {
   let failedAt: number | undefined;
   let queue: Item[] = [];
   let isWorking = false;
+  /** More came than the app takes in: it is to be done with that before more comes. */
+  let full: PromiseWithResolvers<void> | undefined;
   /** Own messages that were answered, and may be shown as messages by the next connection. */
   const answered = new Set<number>();
 
@@ -80,6 +85,8 @@ export function createInbox({ hand, onHandled }: InboxOptions) {
       onHandled();
     }
     isWorking = false;
+    full?.resolve();
+    full = undefined;
   }
 
   return {
@@ -113,18 +120,20 @@ export function createInbox({ hand, onHandled }: InboxOptions) {
       }
     },
 
-    /** Something that takes the place `seq`, or, `skipping`, all up to it. False: something is missing before it. */
-    take(name: keyof Events, event: unknown, seq: number, isSkip = false): boolean {
+    /** Something that takes the place `seq`, or, of a skip, all up to it. Gives back why the connection can't go on. */
+    take(name: keyof Events, event: unknown, seq: number, isSkip = false): string | undefined {
       if (seq <= cursor) {
         if (name === 'sent') put(name, event);
-        return true;
+        return undefined;
       }
-      if (!isSkip && seq !== cursor + 1) return false;
+      if (!isSkip && seq !== cursor + 1) return 'a seq is missing';
       cursor = seq;
       const isSilent = isSkip || (name !== 'sent' && answered.has(seq));
       if (name === 'sent') answered.add(seq);
       put(name, event, { seq, isSilent });
-      return true;
+      if (queue.length <= QUEUE_MAX) return undefined;
+      full ??= Promise.withResolvers();
+      return 'more comes than the app takes in';
     },
 
     /** Something that takes no place. */
@@ -132,10 +141,14 @@ export function createInbox({ hand, onHandled }: InboxOptions) {
 
     /** The connection is over: what waits comes again, but for what is answered to this client alone. */
     interrupt(): void {
+      if (full) return;
       queue = queue
         .filter((item) => item.seq === undefined || item.name === 'sent')
         .map((item) => Object.assign(item, { seq: undefined }));
     },
+
+    /** There is room for more. */
+    hasRoom: async (): Promise<void> => full?.promise,
 
     forget(): void {
       run += 1;

@@ -41,6 +41,7 @@ it where the promise is gone. It is safe to call again with the same `id`: it is
 what it isn't done with isn't acked, so that it comes again: after a reload, with the next connection, on the next start of the
 device. Since a message can so come twice, keep them by `messageId`. The user's own messages from other devices come
 as well; those of this client do only where it can't know that it sent them, after a reload or where their answer was lost.
+A listener that is slower than what comes holds up no more than 5000: the rest waits at the service.
 
 At `reset`, drop everything: the inbox is another one than before, and comes anew.
 
@@ -160,7 +161,7 @@ export function createClient(options: ClientOptions): Client {
     rest,
     fail,
     tell: changed,
-    prepare: () => (restoring ??= restore()),
+    prepare: () => Promise.all([(restoring ??= restore()), inbox.hasRoom()]),
     findPlace: () => inbox.place ?? (from === 'beginning' ? { seq: 0 } : {}),
     isForeground: () => isForeground,
     onWelcome: welcomed,
@@ -197,18 +198,18 @@ export function createClient(options: ClientOptions): Client {
 
   function receive({ type, ...event }: Frame): void {
     const seq = event['seq'] as number;
-    let isNext = true;
+    let fault: string | undefined;
     if (type === 'sent') {
       outbox.settle(event as unknown as Sent);
-      isNext = inbox.take(type, event, seq);
-    } else if (type === 'message' || type === 'recalled') isNext = inbox.take(type, event, seq);
-    else if (type === 'skip') isNext = inbox.take('message', event, seq, true);
+      fault = inbox.take(type, event, seq);
+    } else if (type === 'message' || type === 'recalled') fault = inbox.take(type, event, seq);
+    else if (type === 'skip') fault = inbox.take('message', event, seq, true);
     else if (type === 'read' || type === 'typing' || type === 'presence') inbox.pass(type, event);
     else if (type === 'error') {
       const error = new ImidError(event['code'] as string, event['detail'] as string);
       if (!outbox.refuse(event['id'] as string, error)) fail(error);
     } // else a pong, or of a later version
-    if (!isNext) session.renew('a seq is missing');
+    if (fault !== undefined) session.renew(fault);
   }
 
   function setForeground(to: boolean): void {
