@@ -3,16 +3,16 @@
 
 import { readFile, writeFile } from 'node:fs/promises';
 import { format, resolveConfig } from 'prettier';
-import { parseSync } from 'rolldown/utils';
+import { parseSync, type ESTree } from 'rolldown/utils';
 
 const page = new URL('../docs/client.md', import.meta.url);
 const source = new URL('../src/client/', import.meta.url);
 
-type Node = Record<string, any> & { type: string; start: number; end: number };
+type Span = Pick<ESTree.Span, 'start' | 'end'>;
 
 interface Module {
   text: string;
-  body: Node[];
+  exports: ESTree.ExportNamedDeclaration[];
   docs: { text: string; end: number }[];
 }
 
@@ -21,23 +21,16 @@ async function read(name: string): Promise<Module> {
   const { program, comments } = parseSync(name, text);
   const docs = comments
     .filter(({ type, value }) => type === 'Block' && value.startsWith('*'))
-    .map(({ value, end }) => ({
-      text: value
-        .slice(1)
-        .replaceAll(/^ *\* ?/gm, '')
-        .trim(),
-      end,
-    }));
-  return { text, body: program.body as unknown as Node[], docs };
+    .map(({ value, end }) => ({ text: value.slice(1).replaceAll(/^ *\* ?/gm, ''), end }));
+  return { text, exports: program.body.filter((each) => each.type === 'ExportNamedDeclaration'), docs };
 }
 
 /** What stands directly above a place. */
-function docAt({ text, docs }: Module, start: number): string {
-  return docs.find(({ end }) => end < start && text.slice(end, start).trim() === '')?.text ?? '';
+function docAt({ text, docs }: Module, { start }: Span): string {
+  return docs.find(({ end }) => end < start && text.slice(end, start).trim() === '')?.text.trim() ?? '';
 }
 
-const code = ({ text }: Module, { start, end }: { start: number; end: number }): string =>
-  text.slice(start, end).replace(/;$/, '');
+const code = ({ text }: Module, { start, end }: Span): string => text.slice(start, end).replace(/;$/, '');
 
 const inLine = (text: string): string =>
   text
@@ -45,55 +38,51 @@ const inLine = (text: string): string =>
     .replaceAll(/\(\s/g, '(')
     .replaceAll(/,?\s\)/g, ')');
 
-/** A member of an interface, with what is said of it. */
-function describeMember(module: Module, member: Node): string {
-  const doc = docAt(module, member.start);
+const fence = (text: string): string => `\`\`\`ts\n${text.trim()}\n\`\`\``;
+
+/** A member of an interface or a class, with what is said of it. */
+function describeMember(module: Module, member: Span): string {
+  const doc = docAt(module, member);
   return `- \`${inLine(code(module, member))}\`${doc && `\n\n  ${doc.replaceAll('\n', '\n  ')}`}\n`;
 }
 
-function describe(module: Module, name: string): string | undefined {
-  const statement = module.body.find(
-    (each) => each['declaration'] && (each['declaration'].id?.name as string) === name,
-  );
-  if (!statement) return undefined;
-  const declaration = statement['declaration'] as Node;
-  const parts = [`## ${name}`, docAt(module, statement.start)];
-  const fence = (text: string): void => void parts.push(`\`\`\`ts\n${text}\n\`\`\``);
-  if (declaration.type === 'TSInterfaceDeclaration')
-    parts.push(...(declaration['body'].body as Node[]).map((member) => describeMember(module, member)));
-  else if (declaration.type === 'ClassDeclaration') {
-    fence(`class ${name} extends ${code(module, declaration['superClass'] as Node)}`);
-    const fields = (declaration['body'].body as Node[]).filter(({ type }) => type === 'PropertyDefinition');
-    parts.push(...fields.map((field) => describeMember(module, field)));
-  } else if (declaration.type === 'FunctionDeclaration')
-    fence(code(module, { start: declaration.start, end: declaration['body'].start as number }).trim());
-  else fence(code(module, declaration));
+function describeDeclaration(module: Module, declaration: ESTree.Declaration): string[] {
+  const describeAll = (members: readonly Span[]): string[] =>
+    members.map((member) => describeMember(module, member));
+  if (declaration.type === 'TSInterfaceDeclaration') return describeAll(declaration.body.body);
+  if (declaration.type === 'ClassDeclaration') {
+    const head = { start: declaration.start, end: declaration.body.start };
+    const fields = declaration.body.body.filter(({ type }) => type === 'PropertyDefinition');
+    return [fence(code(module, head)), ...describeAll(fields)];
+  }
+  const end = declaration.type === 'FunctionDeclaration' ? declaration.body!.start : declaration.end;
+  return [fence(code(module, { start: declaration.start, end }))];
+}
+
+const nameOf = (declaration: ESTree.Declaration | null): string | undefined =>
+  declaration && 'id' in declaration && declaration.id && 'name' in declaration.id
+    ? declaration.id.name
+    : undefined;
+
+function describe(module: Module, name: string): string {
+  const found = module.exports.find(({ declaration }) => nameOf(declaration) === name);
+  if (!found?.declaration) throw new Error(`${name} isn't declared where it is exported from`);
+  const parts = [`## ${name}`, docAt(module, found), ...describeDeclaration(module, found.declaration)];
   return parts.filter(Boolean).join('\n\n');
 }
 
 async function write(): Promise<string> {
   const index = await read('index.ts');
-  const own = index.body
-    .filter((each) => each['declaration']?.id)
-    .map((each) => each['declaration'].id.name as string);
-  const modules = new Map<string, Module>([['index.ts', index]]);
-  const entries = own.map((name) => ({ file: 'index.ts', name }));
-  for (const each of index.body.filter(
-    ({ type, source: from }) => type === 'ExportNamedDeclaration' && from,
-  )) {
-    const file = (each['source'].value as string).slice(2);
-    modules.set(file, await read(file));
-    entries.push(
-      ...(each['specifiers'] as Node[]).map(({ exported }) => ({ file, name: exported.name as string })),
-    );
+  const sections: string[] = [];
+  for (const { declaration } of index.exports)
+    if (declaration) sections.push(describe(index, nameOf(declaration)!));
+  for (const { source: from, specifiers } of index.exports.filter((each) => each.source)) {
+    const module = await read(from!.value);
+    for (const { exported } of specifiers)
+      sections.push(describe(module, 'name' in exported ? exported.name : exported.value));
   }
-  const sections = entries.map(({ file, name }) => {
-    const section = describe(modules.get(file)!, name);
-    if (section === undefined) throw new Error(`${name} isn't declared in ${file}`);
-    return section;
-  });
-  const [{ text: guide = '' } = {}] = index.docs.filter(({ text }) => text.includes('@packageDocumentation'));
-  const intro = guide.replace('@packageDocumentation', '').trim();
+  const guide = index.docs.find(({ text }) => text.includes('@packageDocumentation'));
+  const intro = guide?.text.replace('@packageDocumentation', '').trim() ?? '';
   const text = [
     '<!-- Written by `npm run client:docs` from the TSDoc of src/client. -->',
     intro,

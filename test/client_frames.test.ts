@@ -5,7 +5,7 @@ import { before, test } from 'node:test';
 import type { ClientOptions } from '../src/client/index.ts';
 import { watch, type Watched } from './clients.ts';
 import { eventually } from './harness.ts';
-import { startScripted, type Scene, type Scripted } from './scripted.ts';
+import { startScripted, WELCOME, type Scene, type Scripted } from './scripted.ts';
 
 let service: Scripted;
 before(async () => {
@@ -102,6 +102,17 @@ test('what is said without an answer goes out when it can: reads and watches wai
   assert.deepEqual((await (await meetAgain(place + 1, {})).heard('watch')).users, [BOB]);
 });
 
+test('a connection on which nothing is said is asked whether it lives, and kept while it does', async () => {
+  const { scene, seen } = await meet({ silenceMs: 20, timeoutMs: 400 });
+  for (let count = 1; count <= 3; count++) {
+    await eventually(() => scene.frames.length === count);
+    scene.say({ type: 'pong' });
+  }
+  await eventually(() => scene.frames.length === 4);
+  assert.deepEqual(scene.frames[3], { type: 'ping' });
+  assert.equal(seen.state.at(-1)!.state, 'open');
+});
+
 test('a recall is sent until it is answered, and takes a place in the inbox', async () => {
   const place = service.scenes.length + 1;
   const { client, scene, seen } = await meet({}, { seq: 7, acked: 7 });
@@ -128,6 +139,24 @@ test('where a seq is missing, a client asks again behind the last that it has', 
   assert.deepEqual([seen.message.map(({ seq }) => seq), seen.reset], [[4, 5, 6], []]);
 });
 
+test('a client whose listeners are slow takes in no more until they are done', async () => {
+  const place = service.scenes.length + 1;
+  const { scene, seen, client } = await meet();
+  const slow = Promise.withResolvers<void>();
+  client.on('message', ({ seq }) => (seq === 1 ? slow.promise : undefined));
+  for (let seq = 1; seq <= 5_100; seq++) scene.say(message(seq));
+  await eventually(() => client.state !== 'open');
+  assert.match(seen.state.at(-1)!.error!.message, /more comes than the app takes in/);
+  await eventually(() => client.state === 'connecting');
+  assert.equal(service.scenes.length, place);
+  slow.resolve();
+  const next = await meetAgain(place, { seq: 5_100, resumed: true });
+  assert.equal(next.query['after'], '5002');
+  for (let seq = 5_003; seq <= 5_100; seq++) next.say(message(seq));
+  await eventually(() => client.acked === 5_100);
+  assert.equal(seen.message.length, 5_100);
+});
+
 test('an inbox that isn’t the one from before is begun anew', async () => {
   const place = service.scenes.length + 1;
   const { scene, seen, client } = await meet({}, { seq: 1, acked: 0 });
@@ -137,7 +166,28 @@ test('an inbox that isn’t the one from before is begun anew', async () => {
   const next = await meetAgain(place, { epoch: 'e-2', seq: 1, acked: 1 });
   next.say(message(1, { content: 'another' }));
   await eventually(() => seen.message.length === 2);
-  assert.deepEqual([seen.reset, client.acked], [[{ epoch: 'e-2' }], 1]);
+  assert.deepEqual([seen.reset, client.acked], [[{ epoch: 'e-2', me: WELCOME.me }], 1]);
+});
+
+test('what a reset is for is done before anything is handed over, or acked, that comes behind it', async () => {
+  const place = service.scenes.length + 1;
+  const store = new Map<string, string>();
+  const { scene, seen, client } = await meet({ store }, { seq: 5, acked: 5 });
+  await eventually(() => store.get('place')?.includes('e-1'));
+  const dropped = Promise.withResolvers<void>();
+  client.on('reset', () => dropped.promise);
+  scene.close(1001);
+  const next = await meetAgain(place, { epoch: 'e-2', seq: 1 });
+  next.say(message(1));
+  next.say({ type: 'error', code: 'unavailable', detail: 'waits for nobody' });
+  await eventually(() => seen.error.length === 1);
+  client.setForeground(false); // would ack what is handled
+  await next.heard('state');
+  assert.deepEqual([seen.message, seen.reset.length, client.acked], [[], 1, 5]);
+  assert.deepEqual([next.frames.length, JSON.parse(store.get('place')!).epoch], [1, 'e-1']);
+  dropped.resolve();
+  assert.equal((await next.heard('ack')).seq, 1);
+  await eventually(() => store.get('place')!.includes('"seq":1,"epoch":"e-2"'));
 });
 
 test('an own message that is shown again by the next connection was answered already, and isn’t handed over', async () => {
@@ -181,6 +231,18 @@ test('a send that can’t be stored right now is sent again, and what came behin
     (await Promise.all(sending)).map(({ seq }) => seq),
     [1, 2],
   );
+});
+
+test('an outbox says no more in a second than it may, or the service would end the connection', async (t) => {
+  let now = performance.now();
+  t.mock.method(performance, 'now', () => now);
+  const { scene, client } = await meet({ sendsPerSecond: 10 });
+  for (let n = 0; n < 12; n++) void client.send(BOB, n);
+  client.typing(BOB);
+  await scene.heard('typing');
+  assert.equal(scene.frames.length, 11);
+  now += 200;
+  await eventually(() => scene.frames.length === 13);
 });
 
 test('no more than 64 sends wait for an answer; the rest waits here, and can be taken back', async () => {
@@ -228,7 +290,8 @@ for (const [code, comesBack] of [
     if (!comesBack) void client.connect();
     await meetAgain(place, { resumed: true });
     await wait('state', (each) => each.state === 'open', seen.state.indexOf(seen.state.at(-1)!));
-    assert.deepEqual(reasons, code === 4001 ? ['first', 'expired'] : ['first']);
+    const refusals: Record<number, string[]> = { 4001: ['expired'], 4502: ['refused'] };
+    assert.deepEqual(reasons, ['first', ...(refusals[code] ?? [])]);
   });
 
 for (const [status, code, isFinal] of [

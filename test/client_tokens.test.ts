@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import { watch, watchUser } from './clients.ts';
+import { issueToken, watch, watchUser } from './clients.ts';
 import { eventually, startService, type Service, type Tenant } from './harness.ts';
 
 let service: Service;
@@ -12,16 +12,15 @@ before(async () => {
   app = await service.createApp();
 });
 
-const tokenFor = async (uid: string, ttlSeconds: number): Promise<string> =>
-  (await app.call('POST', '/tokens', { uid, ttlSeconds })).body.token as string;
+const tokenFor = (uid: string, ttlSeconds: number): Promise<string> => issueToken(app, uid, ttlSeconds);
 
 test('a token is renewed before it is over, on the same connection', async () => {
   const { client, reasons, seen } = watchUser(service, app, {}, { getToken: () => tokenFor('renewer', 2) });
   await client.connect();
-  await eventually(() => reasons.length === 4);
-  assert.deepEqual(reasons, ['first', 'expiring', 'expiring', 'expiring']);
-  assert.deepEqual([seen.state.map(({ state }) => state), seen.error], [['connecting', 'open'], []]);
+  await eventually(() => reasons.length === 3);
+  assert.deepEqual(reasons, ['first', 'expiring', 'expiring']);
   await client.send({ uid: 'renewer' }, 'with the third');
+  assert.deepEqual([seen.state.map(({ state }) => state), seen.error], [['connecting', 'open'], []]);
 });
 
 test('a token that can’t be renewed in time ends the connection, and the next one has another', async () => {
@@ -85,6 +84,11 @@ test('a user whose tokens are revoked is closed and stays so, until the app conn
   await client.connect();
   await sending;
   assert.deepEqual(reasons, ['first', 'refused']);
+  // Meanwhile, and so not told by a close.
+  await client.close();
+  await app.call('POST', '/tokens/revoke', { uid: 'revoked' });
+  await client.connect();
+  assert.deepEqual(reasons, ['first', 'refused', 'refused']);
 });
 
 test('nobody logged in, and a getToken that fails or is late, are told', async () => {
@@ -96,7 +100,7 @@ test('nobody logged in, and a getToken that fails or is late, are told', async (
     app,
     {},
     {
-      timeoutMs: 50,
+      timeoutMs: 500,
       getToken: () => {
         tries += 1;
         if (tries === 1) throw new Error('at once');

@@ -1,6 +1,6 @@
 // Clients of the library on a service of a test, with all that they are told written down.
 
-import { after } from 'node:test';
+import { afterEach } from 'node:test';
 import {
   createClient,
   type Client,
@@ -27,8 +27,18 @@ export interface Watched {
 /** Soon enough for a test to wait for. */
 export const QUICK = { baseMs: 20, maxMs: 100 };
 
+/** A token, whose life is counted in whole seconds: a short one is issued when one begins, to be as long as it says. */
+export async function issueToken(app: Tenant, uid: string, ttlSeconds: number): Promise<string> {
+  if (ttlSeconds > 1 && ttlSeconds < 10)
+    await eventually(() => Date.now() % 1_000 < 200, 'a second to begin');
+  return (await app.call('POST', '/tokens', { uid, ttlSeconds })).body.token as string;
+}
+
 const open = new Set<Client>();
-after(() => Promise.all([...open].map((client) => client.close())));
+afterEach(async () => {
+  await Promise.all([...open].map((client) => client.close()));
+  open.clear();
+});
 
 /** Not connected yet. */
 export function watch(options: ClientOptions): Watched {

@@ -41,6 +41,8 @@ export interface Message {
   content: unknown;
   at: string;
   recalled?: true;
+  /** In `history()`: it is no message, but takes back the one with this messageId. */
+  recalls?: string;
 }
 
 export interface Recalled {
@@ -122,6 +124,8 @@ export interface Failed {
 export interface Reset {
   /** The epoch that counts from now on. */
   epoch: string;
+  /** Who the user is from now on. */
+  me: Me;
 }
 
 /**
@@ -142,7 +146,9 @@ export interface Events {
   failed: Failed;
   /** The content of a message is gone. */
   recalled: Recalled;
+  /** A conversation is read: by the other side, or by this user on another device. */
   read: Read;
+  /** Somebody is typing to this user, now. */
   typing: Typing;
   /** Of somebody who is watched. */
   presence: Presence;
@@ -196,6 +202,8 @@ export interface ClientOptions {
   from?: 'acked' | 'beginning' | undefined;
   /** In milliseconds: the longest wait before trying again is `baseMs` (1000), doubled each time, up to `maxMs` (30,000). */
   backoff?: { baseMs?: number; maxMs?: number } | undefined;
+  /** How many messages leave the outbox in a second, at most (900): the service ends a connection that says too much. */
+  sendsPerSecond?: number | undefined;
   /** In milliseconds: how long the service, or `getToken`, may take to answer (10,000). */
   timeoutMs?: number | undefined;
   /** In milliseconds: after how much silence it is asked whether anybody is there (25,000). */
@@ -246,7 +254,10 @@ export interface Client {
   /** Disconnects, and forgets everything, in the store too; what is not sent yet is rejected with `logged_out`. */
   logout(): Promise<void>;
 
-  /** Hears of each event by that name. Gives back what ends that. */
+  /**
+   * Hears of each event by that name. Gives back what ends that. Listen before `connect()`: a message that nobody listens for
+   * is handled.
+   */
   on<Name extends keyof Events>(name: Name, listener: Listener<Name>): () => void;
 
   /**
@@ -272,7 +283,9 @@ export interface Client {
   conversations(options?: PageOptions): Promise<Page<Conversation>>;
   /** Messages of the inbox behind a seq. */
   history(options?: { after?: number; limit?: number }): Promise<{ items: Message[]; epoch: string }>;
+  /** The list that the customer's server keeps for this user. */
   contacts(options?: PageOptions): Promise<Page<Contact>>;
+  /** Whom this user has blocked. */
   blocked(): Promise<Page<Party>>;
   /** Blocks these, and nobody else. */
   block(users: readonly (Address | Party)[]): Promise<void>;

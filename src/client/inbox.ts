@@ -20,6 +20,8 @@ interface Item {
   run: number;
   /** There is nothing to hand over. */
   isSilent: boolean;
+  /** Of a reset: where it goes on from, once the app has dropped what it had. */
+  place?: Place;
 }
 
 export interface InboxOptions {
@@ -28,86 +30,110 @@ export interface InboxOptions {
   onHandled: () => void;
 }
 
+/** What waits for a slow listener; the rest waits at the service. */
+const QUEUE_MAX = 5_000;
+
 export type Inbox = ReturnType<typeof createInbox>;
 
 export function createInbox({ hand, onHandled }: InboxOptions) {
   /** Counts the inboxes: a number of an earlier one means nothing in the next. */
   let run = 0;
   let place: Place | undefined;
+  let placeRun = 0;
   /** The last that came on this connection. */
   let cursor = 0;
-  /** A listener failed: nothing more is handled on this connection. */
-  let isHeld = false;
+  /** A listener failed there: nothing behind it is handled on this connection. */
+  let failedAt: number | undefined;
   let queue: Item[] = [];
   let isWorking = false;
+  /** More came than the app takes in: it is to be done with that before more comes. */
+  let full: PromiseWithResolvers<void> | undefined;
   /** Own messages that were answered, and may be shown as messages by the next connection. */
   const answered = new Set<number>();
 
-  function put(name: keyof Events, event: unknown, seq?: number, isSilent = false): void {
-    queue.push({ name, event, seq, run, isSilent });
+  function put(name: keyof Events, event: unknown, more: Partial<Item> = {}): void {
+    queue.push({ name, event, seq: undefined, run, isSilent: false, ...more });
     if (!isWorking) void work();
+  }
+
+  function go(to: Place): void {
+    place = to;
+    placeRun = run;
+  }
+
+  const isOver = (ofRun: number, seq: number | undefined): boolean =>
+    seq !== undefined && (ofRun !== run || seq <= (place?.seq ?? 0));
+
+  function settle(seq: number, isDone: boolean): void {
+    if (!isDone) failedAt ??= seq;
+    else if (failedAt === undefined || failedAt === seq) {
+      failedAt = undefined;
+      place!.seq = seq;
+      answered.delete(seq);
+    }
   }
 
   async function work(): Promise<void> {
     isWorking = true;
     for (let item = queue.shift(); item; item = queue.shift()) {
       const { name, event, seq, run: ofRun } = item;
-      const isOver = (): boolean => ofRun !== run || (place !== undefined && seq! <= place.seq);
-      if (seq === undefined) {
-        const done = hand(name, event as never);
-        if (typeof done !== 'boolean') await done;
-      } else if (!isOver()) {
-        const done = item.isSilent || hand(name, event as never);
-        const isDone = typeof done === 'boolean' ? done : await done;
-        if (ofRun !== run) continue;
-        answered.delete(seq);
-        if (!isDone) isHeld = true;
-        else if (!isHeld && !isOver()) place!.seq = seq;
-      }
-      if (seq !== undefined) onHandled();
+      if (isOver(ofRun, seq)) continue;
+      const done = item.isSilent || hand(name, event as never);
+      const isDone = typeof done === 'boolean' ? done : await done;
+      if (item.place && ofRun === run) go(item.place);
+      else if (seq !== undefined && !isOver(ofRun, seq)) settle(seq, isDone);
+      onHandled();
     }
     isWorking = false;
+    full?.resolve();
+    full = undefined;
   }
 
   return {
     get place(): Place | undefined {
       return place;
     },
-    set place(kept: Place | undefined) {
-      place = kept;
-    },
     /** What may be acked: no further than this connection has shown. */
     get acked(): number {
-      return Math.min(place?.seq ?? 0, cursor);
+      return place && placeRun === run ? Math.min(place.seq, cursor) : 0;
+    },
+
+    /** What is known from before. */
+    restore(kept: Place | undefined): void {
+      if (kept && !place) go(kept);
     },
 
     /** A connection begins, behind `after` if that is given. */
-    begin({ epoch, resumed, acked }: Welcome, after: number | undefined, sub: string | undefined): void {
+    begin({ epoch, me, resumed, acked }: Welcome, after: number | undefined, sub: string | undefined): void {
       const isAnother = (place !== undefined || after !== undefined) && !resumed;
-      isHeld = false;
+      failedAt = undefined;
       if (isAnother) {
         run += 1;
         answered.clear();
         queue = queue.filter((item) => item.seq === undefined);
-        put('reset', { epoch });
+        cursor = 0;
+        put('reset', { epoch, me }, { place: { seq: 0, epoch, sub } });
+      } else {
+        cursor = after ?? acked;
+        // More may have been handled since it was said what to resume behind.
+        go({ seq: Math.max(place?.seq ?? 0, cursor), epoch, sub });
       }
-      cursor = isAnother ? 0 : (after ?? acked);
-      // More may have been handled since it was said what to resume behind.
-      place = { seq: isAnother ? 0 : Math.max(place?.seq ?? 0, cursor), epoch, sub };
     },
 
-    /** Something that takes the place `seq`, or, `skipping`, all up to it. False: something is missing before it. */
-    take(name: keyof Events, event: unknown, seq: number, isSkip = false): boolean {
+    /** Something that takes the place `seq`, or, of a skip, all up to it. Gives back why the connection can't go on. */
+    take(name: keyof Events, event: unknown, seq: number, isSkip = false): string | undefined {
       if (seq <= cursor) {
         if (name === 'sent') put(name, event);
-        return true;
+        return undefined;
       }
-      if (!isSkip && seq !== cursor + 1) return false;
+      if (!isSkip && seq !== cursor + 1) return 'a seq is missing';
       cursor = seq;
       const isSilent = isSkip || (name !== 'sent' && answered.has(seq));
       if (name === 'sent') answered.add(seq);
-      put(name, event, seq, isSilent);
-      return true;
+      put(name, event, { seq, isSilent });
+      if (queue.length <= QUEUE_MAX) return undefined;
+      full ??= Promise.withResolvers();
+      return 'more comes than the app takes in';
     },
 
     /** Something that takes no place. */
@@ -115,10 +141,14 @@ export function createInbox({ hand, onHandled }: InboxOptions) {
 
     /** The connection is over: what waits comes again, but for what is answered to this client alone. */
     interrupt(): void {
+      if (full) return;
       queue = queue
         .filter((item) => item.seq === undefined || item.name === 'sent')
         .map((item) => Object.assign(item, { seq: undefined }));
     },
+
+    /** There is room for more. */
+    hasRoom: async (): Promise<void> => full?.promise,
 
     forget(): void {
       run += 1;

@@ -41,6 +41,7 @@ it where the promise is gone. It is safe to call again with the same `id`: it is
 what it isn't done with isn't acked, so that it comes again: after a reload, with the next connection, on the next start of the
 device. Since a message can so come twice, keep them by `messageId`. The user's own messages from other devices come
 as well; those of this client do only where it can't know that it sent them, after a reload or where their answer was lost.
+A listener that is slower than what comes holds up no more than 5000: the rest waits at the service.
 
 At `reset`, drop everything: the inbox is another one than before, and comes anew.
 
@@ -91,7 +92,7 @@ import { followPage, hasPage, isPageVisible } from './page.ts';
 import { createQueries } from './queries.ts';
 import { createRest } from './rest.ts';
 import { createSession, type Frame } from './session.ts';
-import { createShelf } from './shelf.ts';
+import { createShelf, readKept } from './shelf.ts';
 import { createSignals } from './signals.ts';
 import { createTokens } from './tokens.ts';
 
@@ -128,7 +129,7 @@ export { webStore, type WebStorage } from './web_store.ts';
 
 /** A client of one user; of another user, after `logout()`. Does nothing until `connect()`. */
 export function createClient(options: ClientOptions): Client {
-  const { getToken, from, timeoutMs = 10_000, silenceMs = 25_000 } = options;
+  const { getToken, from, sendsPerSecond = 900, timeoutMs = 10_000, silenceMs = 25_000 } = options;
   const url = options.url.replace(/\/+$/, '');
   const listeners = createListeners();
   const { fail } = listeners;
@@ -138,6 +139,7 @@ export function createClient(options: ClientOptions): Client {
   const outbox = createOutbox({
     shelf,
     backoff: createBackoff(options.backoff),
+    sendsPerSecond,
     write: (text) => session.send(text),
     onFailed: (failed) => inbox.pass('failed', failed),
   });
@@ -159,7 +161,7 @@ export function createClient(options: ClientOptions): Client {
     rest,
     fail,
     tell: changed,
-    prepare: () => (restoring ??= restore()),
+    prepare: () => Promise.all([(restoring ??= restore()), inbox.hasRoom()]),
     findPlace: () => inbox.place ?? (from === 'beginning' ? { seq: 0 } : {}),
     isForeground: () => isForeground,
     onWelcome: welcomed,
@@ -172,8 +174,7 @@ export function createClient(options: ClientOptions): Client {
 
   async function restore(): Promise<void> {
     const kept = await shelf.load();
-    const place = kept.find(([key]) => key === 'place')?.[1];
-    if (place !== undefined && !inbox.place) inbox.place = JSON.parse(place) as Place;
+    inbox.restore(readKept(kept.find(([key]) => key === 'place')?.[1]) as Place | undefined);
     outbox.restore(kept);
   }
 
@@ -197,18 +198,18 @@ export function createClient(options: ClientOptions): Client {
 
   function receive({ type, ...event }: Frame): void {
     const seq = event['seq'] as number;
-    let isNext = true;
+    let fault: string | undefined;
     if (type === 'sent') {
       outbox.settle(event as unknown as Sent);
-      isNext = inbox.take(type, event, seq);
-    } else if (type === 'message' || type === 'recalled') isNext = inbox.take(type, event, seq);
-    else if (type === 'skip') isNext = inbox.take('message', event, seq, true);
+      fault = inbox.take(type, event, seq);
+    } else if (type === 'message' || type === 'recalled') fault = inbox.take(type, event, seq);
+    else if (type === 'skip') fault = inbox.take('message', event, seq, true);
     else if (type === 'read' || type === 'typing' || type === 'presence') inbox.pass(type, event);
     else if (type === 'error') {
       const error = new ImidError(event['code'] as string, event['detail'] as string);
       if (!outbox.refuse(event['id'] as string, error)) fail(error);
     } // else a pong, or of a later version
-    if (!isNext) session.renew('a seq is missing');
+    if (fault !== undefined) session.renew(fault);
   }
 
   function setForeground(to: boolean): void {

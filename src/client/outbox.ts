@@ -4,7 +4,7 @@
 import type { Failed, Outgoing, Sent } from './contract.ts';
 import type { Backoff } from './backoff.ts';
 import { ImidError, isPassing } from './errors.ts';
-import type { Shelf } from './shelf.ts';
+import { readKept, type Shelf } from './shelf.ts';
 
 interface Entry {
   id: string;
@@ -19,6 +19,7 @@ interface Entry {
 export interface OutboxOptions {
   shelf: Shelf;
   backoff: Backoff;
+  sendsPerSecond: number;
   write: (text: string) => void;
   onFailed: (failed: Failed) => void;
 }
@@ -26,21 +27,43 @@ export interface OutboxOptions {
 const KEY = 'out:';
 /** Sends that wait for an answer at a time: the service reads no further than 128. */
 const WINDOW = 64;
+/** Until some more may be said. */
+const BREATH_MS = 20;
 /** A longer frame would end the connection, again and again. */
 const FRAME_MAX_BYTES = 128 * 1024;
 
-export function createOutbox({ shelf, backoff, write, onFailed }: OutboxOptions) {
+export function createOutbox({ shelf, backoff, sendsPerSecond, write, onFailed }: OutboxOptions) {
   const entries = new Map<string, Entry>();
   let isOpen = false;
   let unanswered = 0;
   let count = 0;
   let pause: ReturnType<typeof setTimeout> | undefined;
+  /** How many may leave right now; up to those of a second. */
+  let allowance = sendsPerSecond;
+  let allowedAt = performance.now();
+
+  function isAllowed(): boolean {
+    const now = performance.now();
+    allowance = Math.min(allowance + ((now - allowedAt) * sendsPerSecond) / 1000, sendsPerSecond);
+    allowedAt = now;
+    if (allowance < 1) return false;
+    allowance -= 1;
+    return true;
+  }
+
+  function pauseFor(ms: number): void {
+    pause ??= setTimeout(() => {
+      pause = undefined;
+      flush();
+    }, ms);
+  }
 
   function flush(): void {
     if (!isOpen || pause !== undefined || unanswered >= WINDOW) return;
     for (const entry of entries.values()) {
       if (unanswered >= WINDOW) return;
       if (entry.isWritten) continue;
+      if (!isAllowed()) return pauseFor(BREATH_MS);
       entry.isWritten = true;
       unanswered += 1;
       write(entry.text);
@@ -83,8 +106,8 @@ export function createOutbox({ shelf, backoff, write, onFailed }: OutboxOptions)
       const fresh = new Map(entries);
       entries.clear();
       for (const [key, text] of kept.filter(([each]) => each.startsWith(KEY))) {
-        const { id } = JSON.parse(text) as Outgoing;
-        if (fresh.has(id)) void shelf.delete(key);
+        const id = (readKept(text) as Outgoing | undefined)?.id;
+        if (id === undefined || fresh.has(id)) void shelf.delete(key);
         else keep(id, key, text);
       }
       for (const [id, entry] of fresh) entries.set(id, entry);
@@ -129,10 +152,7 @@ export function createOutbox({ shelf, backoff, write, onFailed }: OutboxOptions)
       if (!isPassing(error)) return fail(id, error);
       if (entry.isWritten) unanswered -= 1;
       entry.isWritten = false;
-      pause ??= setTimeout(() => {
-        pause = undefined;
-        flush();
-      }, backoff.nextMs());
+      pauseFor(backoff.nextMs());
       return true;
     },
 

@@ -35,7 +35,7 @@ export function createRest({ url, tokens, timeoutMs }: { url: string; tokens: To
       return await ask(token, method, path, body);
     } catch (error) {
       const reason = refusalOf(error as ImidError);
-      const fresh = reason && (await tokens.renew(reason));
+      const fresh = reason && (await tokens.renew(reason, token));
       if (!fresh) throw error;
       return ask(fresh, method, path, body);
     }

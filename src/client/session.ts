@@ -65,7 +65,7 @@ export function createSession(options: SessionOptions) {
     try {
       await options.prepare();
       if (mine !== run) return;
-      const next = await (distrust ? tokens.renew(distrust) : tokens.get());
+      const next = await (distrust ? tokens.renew(distrust, token) : tokens.get());
       if (mine !== run) return;
       if (!next) return stop(new ImidError('no_token', 'Nobody is logged in.'));
       if (deviceId !== undefined && next.device !== undefined && next.device !== deviceId)
@@ -122,8 +122,8 @@ export function createSession(options: SessionOptions) {
     leave();
     if (wasOpen) {
       const error = closeError(code, reason);
+      distrust = refusalOf(error);
       if (isFinal(code)) return stop(error);
-      if (error.code === 'token_expired') distrust = 'expired';
       return wait(error);
     }
     // Browsers are told nothing but that it failed: the service says by HTTP whether it is the token, if there is a network.
@@ -166,7 +166,7 @@ export function createSession(options: SessionOptions) {
     const waitMs = Math.max(minMs, token!.renewAt - performance.now());
     renewal = setTimeout(
       () => {
-        tokens.renew('expiring').then(
+        tokens.renew('expiring', token).then(
           (fresh) => {
             if (mine !== run) return;
             if (!fresh) return stop(new ImidError('no_token', 'Nobody is logged in.'));

@@ -3,6 +3,15 @@
 import type { Store } from './contract.ts';
 import { ImidError } from './errors.ts';
 
+/** Undefined: it isn't what was put there. */
+export function readKept(text = ''): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
 export type Shelf = ReturnType<typeof createShelf>;
 
 export function createShelf(store: Store | undefined, fail: (error: ImidError) => void) {

@@ -55,11 +55,12 @@ export function createTokens({
     return done;
   }
 
-  /** A fresh one. Undefined: nobody is logged in. Throws an ImidError. */
-  const renew = (reason: TokenReason): Promise<Token | undefined> => asking?.token ?? begin(reason);
-
   return {
-    renew,
+    /** A fresher one than `former`. Undefined: nobody is logged in. Throws an ImidError. */
+    async renew(reason: TokenReason, former: Token | undefined): Promise<Token | undefined> {
+      if (asking) return asking.token;
+      return token && token !== former ? token : begin(reason);
+    },
     /** One that should be good. */
     async get(): Promise<Token | undefined> {
       if (asking) return asking.token;
