@@ -154,6 +154,29 @@ test('a name that moves under way sends one sender’s messages on to its next h
     );
 });
 
+test('two names that led to one user at different times are not taken for a message to oneself', async () => {
+  const app = await service.createApp(['composed']);
+  await app.call('POST', '/messages', { from: { uid: 'a' }, to: { uid: 'a' }, content: 'to myself' });
+  // Of the names only a is remembered, as that of the user who is c now.
+  const renames = [
+    { imId: `${app.appId}:a`, uid: 'c' },
+    { imId: `${app.appId}:c`, uid: 'a' },
+  ];
+  assert.equal((await app.call('POST', '/identities/rename', { renames })).body.renamed, 2);
+  const { body } = await app.call('POST', '/messages', {
+    from: { uid: 'a' },
+    to: { uid: 'c' },
+    content: 'to c',
+  });
+  assert.equal(body.seq, 2);
+  const [, atC] = await app.inbox(`${app.appId}:c`);
+  assert.deepEqual([atC!.from.uid, atC!.to.uid], ['a', 'c']);
+  assert.deepEqual(
+    (await app.inbox(`${app.appId}:a`)).map(({ content }: Json) => content),
+    ['to c'],
+  );
+});
+
 test('three processes that store for the same users, in any order, never deadlock', async () => {
   const services = [
     service,

@@ -121,7 +121,8 @@ export class Batch {
   ): NewMessage {
     const isToSelf = recipient.id === sender.id;
     const into = this.#touch(appId, recipient, !isToSelf || this.#isKnown);
-    const from = isToSelf ? into : this.#touch(appId, sender, this.#isKnown);
+    // Also of a message to oneself: the two may have been found by names that led to one user at different times.
+    const from = this.#touch(appId, sender, this.#isKnown);
     const message: Message = {
       id: makeUuid(this.#at),
       sender: from,
