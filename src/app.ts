@@ -26,8 +26,10 @@ import { issuers as issuerRoutes } from './edge/issuers.ts';
 import { keys as keyRoutes } from './edge/keys.ts';
 import { createRequestIds, describeError, describeRequest, ORIGIN } from './edge/logging.ts';
 import { me } from './edge/me.ts';
+import { devices as deviceList } from './edge/devices.ts';
 import { myBlocked } from './edge/my_blocked.ts';
 import { myConversations } from './edge/my_conversations.ts';
+import { myDevices } from './edge/my_devices.ts';
 import { merges } from './edge/merges.ts';
 import { messages } from './edge/messages.ts';
 import { createEdgeMeters } from './edge/meters.ts';
@@ -50,6 +52,7 @@ import { createGauges } from './gauges.ts';
 import { createApps } from './identity/apps.ts';
 import { createAudit } from './identity/audit.ts';
 import { createContactBook } from './identity/contacts.ts';
+import { createDevices } from './identity/devices.ts';
 import { createDirectory } from './identity/directory.ts';
 import { finishActs } from './identity/finishing.ts';
 import { createHashes } from './identity/hashes.ts';
@@ -211,6 +214,7 @@ export async function createApp(options: AppOptions) {
   const beginRehearsal = createRehearsals({ database, hashes });
   const finishing = finishActs({ registry, mergers, expire: createRetention(database), log });
   const contactBook = createContactBook(database);
+  const devices = createDevices(database);
   const tellTrust = (): void => rings.tellAll('trust', []);
   let closeRevoked = (_news: News): void => {}; // there are no connections yet
   const keys = await createKeys({
@@ -394,6 +398,7 @@ export async function createApp(options: AppOptions) {
       await backend.register(historyImport, { history, idleMs: timeouts.idleMs });
       await backend.register(historyExport, { history, directory });
       await backend.register(presence, { directory, router });
+      await backend.register(deviceList, { directory, devices });
       await backend.register(contacts, { directory, contactBook });
     },
     { prefix: '/v1/apps/:appId' },
@@ -410,6 +415,7 @@ export async function createApp(options: AppOptions) {
       await client.register(me, { contactBook, router });
       await client.register(myConversations, { router });
       await client.register(myBlocked, { directory, router });
+      await client.register(myDevices, { devices });
     },
     { prefix: '/v1/me' },
   );

@@ -76,14 +76,25 @@ export async function mergeDevices(
   fromId: number,
   intoId: number,
 ): Promise<void> {
+  // What was bound later, as far as either was.
+  const isNewer = sql`(excluded.bound_at > coalesce(o.bound_at, '-infinity'))`;
   await sql`
-    insert into device as o (app_id, identity_id, id, acked_seq, last_seen_at, created_at, tokens_from, last_jti)
-    select d.app_id, i.id, d.id, i.last_seq, d.last_seen_at, d.created_at, d.tokens_from, d.last_jti
-    from device d join identity i on i.app_id = d.app_id and i.id = ${intoId}
-    where d.app_id = ${appId} and d.identity_id = ${fromId}
+    with d as (delete from device where app_id = ${appId} and identity_id = ${fromId} returning *)
+    insert into device as o (app_id, identity_id, id, acked_seq, last_seen_at, created_at, tokens_from, last_jti,
+      platform, provider, push_token, environment, locale, app_version, bound_at, bound_jti)
+    select d.app_id, i.id, d.id, i.last_seq, d.last_seen_at, d.created_at, d.tokens_from, d.last_jti,
+      d.platform, d.provider, d.push_token, d.environment, d.locale, d.app_version, d.bound_at, d.bound_jti
+    from d join identity i on i.app_id = d.app_id and i.id = ${intoId}
     on conflict (app_id, identity_id, id) do update
       set tokens_from = greatest(o.tokens_from, excluded.tokens_from),
         -- the newer one, as a jti begins with its time
-        last_jti = greatest(o.last_jti, excluded.last_jti)`.execute(trx);
-  await trx.deleteFrom('device').where('app_id', '=', appId).where('identity_id', '=', fromId).execute();
+        last_jti = greatest(o.last_jti, excluded.last_jti),
+        platform = case when ${isNewer} then excluded.platform else o.platform end,
+        provider = case when ${isNewer} then excluded.provider else o.provider end,
+        push_token = case when ${isNewer} then excluded.push_token else o.push_token end,
+        environment = case when ${isNewer} then excluded.environment else o.environment end,
+        locale = case when ${isNewer} then excluded.locale else o.locale end,
+        app_version = case when ${isNewer} then excluded.app_version else o.app_version end,
+        bound_at = greatest(o.bound_at, excluded.bound_at),
+        bound_jti = case when ${isNewer} then excluded.bound_jti else o.bound_jti end`.execute(trx);
 }

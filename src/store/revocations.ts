@@ -5,6 +5,7 @@ import { sql } from 'kysely';
 import type pg from 'pg';
 import type { AppId } from '../ids.ts';
 import { CLOCK_ERROR_MS } from './clock.ts';
+import { unbindApp, unbindToken, unbindUser } from './bindings.ts';
 import type { Executor } from './database.ts';
 import { transact } from './transact.ts';
 
@@ -24,7 +25,7 @@ const FROM = sql<Date>`(date_trunc('milliseconds', clock_timestamp()) + make_int
 export const SETTLED_AFTER_MS = STAMP_MARGIN_MS + CLOCK_ERROR_MS;
 
 /** False where the app is gone. */
-export async function insertRevokedToken(
+async function insertRevokedToken(
   db: Executor,
   appId: AppId,
   jti: string,
@@ -39,6 +40,15 @@ export async function insertRevokedToken(
   return rows.length > 0;
 }
 
+/** Revokes one token, and unbinds what it has bound; false where the app is gone. */
+export function revokeToken(db: Executor, appId: AppId, jti: string, expiresAt: Date): Promise<boolean> {
+  return transact(db, async (trx) => {
+    const isThere = await insertRevokedToken(trx, appId, jti, expiresAt);
+    if (isThere) await unbindToken(trx, appId, jti);
+    return isThere;
+  });
+}
+
 /** Revokes what was issued to a user until now, also under names that were merged into it; false where it is gone. */
 export function revokeUser(db: Executor, appId: AppId, rowId: number): Promise<boolean> {
   return transact(db, async (trx) => {
@@ -50,6 +60,7 @@ export function revokeUser(db: Executor, appId: AppId, rowId: number): Promise<b
       where i.app_id = ${appId} and (i.id = ${identityId} or i.merged_into = ${identityId})
       returning i.tokens_from`.execute(trx);
     await insertFollowed(trx, { appId, identityId, tokensFrom: rows[0]!.tokens_from });
+    await unbindUser(trx, appId, identityId);
     return true;
   });
 }
@@ -97,6 +108,7 @@ export function revokeDevice(
         on c.app_id = ${appId} and c.identity_id = ${identityId} and c.device_id = ${deviceId}`.execute(trx);
     const { tokens_from: tokensFrom, last_jti: lastJti, jti } = rows[0]!;
     await insertFollowed(trx, { appId, identityId, deviceId, tokensFrom });
+    await unbindUser(trx, appId, identityId, deviceId);
     for (const each of new Set([jti, lastJti]))
       if (each !== null) await insertRevokedToken(trx, appId, each, expiryOf(each));
     return true;
@@ -111,6 +123,7 @@ export function revokeApp(db: Executor, appId: AppId): Promise<boolean> {
       returning tokens_from`.execute(trx);
     const [row] = rows;
     if (row) await insertFollowed(trx, { appId, tokensFrom: row.tokens_from });
+    if (row) await unbindApp(trx, appId);
     return row !== undefined;
   });
 }

@@ -142,6 +142,14 @@ export interface Tables {
     created_at: Generated<Date>;
     tokens_from: Date | null;
     last_jti: string | null;
+    platform: string | null;
+    provider: string | null;
+    push_token: string | null;
+    environment: string | null;
+    locale: string | null;
+    app_version: string | null;
+    bound_at: Date | null;
+    bound_jti: string | null;
   };
   contact: {
     app_id: number;

@@ -10,10 +10,10 @@ import {
   deleteOverRevocations,
   findPoint,
   findRevocationsSince,
-  insertRevokedToken,
   renewForeignRevocations,
   revokeApp,
   revokeDevice,
+  revokeToken,
   revokeUser,
   SETTLED_AFTER_MS,
   streamRevocations,
@@ -189,7 +189,7 @@ export async function createRevocations({
         });
       const expiresAt = expiryOf(jti);
       if (expiresAt < clock.now()) return; // over anyway
-      await revoke(() => insertRevokedToken(kysely, appId, jti, expiresAt), NO_APP);
+      await revoke(() => revokeToken(kysely, appId, jti, expiresAt), NO_APP);
     },
 
     /** Throws `not_found` where the user is gone. */

@@ -1,0 +1,137 @@
+// What devices can be reached by through push: bound to one device of an app at a time, and unbound with what it acts by.
+
+import { sql, type RawBuilder, type Selectable } from 'kysely';
+import type { AppId } from '../ids.ts';
+import type { Executor } from './database.ts';
+import type { Tables } from './tables.ts';
+import { transact } from './transact.ts';
+
+/** What a client says of its device. */
+export interface Binding {
+  platform: string;
+  provider: string;
+  pushToken: string;
+  environment: string;
+  locale: string | undefined;
+  appVersion: string | undefined;
+}
+
+/** A device with what it is bound to; undefined: it can't be reached by push. */
+export interface BoundDevice {
+  id: string;
+  binding: (Binding & { boundAt: Date }) | undefined;
+  lastSeenAt: Date;
+  createdAt: Date;
+}
+
+const UNBOUND = sql`platform = null, provider = null, push_token = null, environment = null, locale = null,
+  app_version = null, bound_at = null, bound_jti = null`;
+
+/**
+ * Binds a device, which is known from then on, and takes its push token from whichever device of the app had it. False when
+ * the user is gone, or merged into another one.
+ */
+export function bindDevice(
+  db: Executor,
+  appId: AppId,
+  userId: number,
+  { deviceId, jti, ...binding }: Binding & { deviceId: string; jti: string },
+): Promise<boolean> {
+  const { platform, provider, pushToken, environment, locale = null, appVersion = null } = binding;
+  return transact(db, async (trx) => {
+    // Who binds the same one at the same time comes after, and takes it.
+    await sql`select pg_advisory_xact_lock(hashtextextended(${`${appId} ${provider} ${pushToken}`}, 0))`.execute(
+      trx,
+    );
+    await unbindWhere(
+      trx,
+      sql`app_id = ${appId} and provider = ${provider} and push_token = ${pushToken}
+        and (identity_id, id) <> (${userId}, ${deviceId})`,
+    );
+    const { rows } = await sql`
+      insert into device as d (app_id, identity_id, id, acked_seq, platform, provider, push_token, environment, locale,
+        app_version, bound_at, bound_jti)
+      select app_id, id, ${deviceId}, last_seq, ${platform}, ${provider}, ${pushToken}, ${environment}, ${locale}, ${appVersion},
+        clock_timestamp(), ${jti}::uuid
+      from identity where app_id = ${appId} and id = ${userId} and merged_into is null
+      on conflict (app_id, identity_id, id) do update set platform = excluded.platform, provider = excluded.provider,
+        push_token = excluded.push_token, environment = excluded.environment, locale = excluded.locale,
+        app_version = excluded.app_version, bound_jti = excluded.bound_jti,
+        -- bound anew, it says nothing new of when the provider has heard of it last
+        bound_at = excluded.bound_at
+      returning id`.execute(trx);
+    return rows.length > 0;
+  });
+}
+
+/** Forgets a device: it is unbound, and begins at the inbox's end when it comes again. False when there was none. */
+export function forgetDevice(db: Executor, appId: AppId, userId: number, deviceId: string): Promise<boolean> {
+  return transact(db, async (trx) => {
+    const { rows } = await sql<{ is_revoked: boolean }>`
+      update device set ${UNBOUND} where app_id = ${appId} and identity_id = ${userId} and id = ${deviceId}
+      returning tokens_from is not null as is_revoked`.execute(trx);
+    // What was revoked of it stays revoked.
+    await sql`
+      delete from device where app_id = ${appId} and identity_id = ${userId} and id = ${deviceId}
+        and tokens_from is null`.execute(trx);
+    return rows.length > 0;
+  });
+}
+
+/** With what a token of this jti, revoked, has bound, is connected, or was used by last. */
+export function unbindToken(trx: Executor, appId: AppId, jti: string): Promise<void> {
+  return unbindWhere(
+    trx,
+    sql`app_id = ${appId} and push_token is not null and (bound_jti = ${jti}::uuid or last_jti = ${jti}::uuid or (identity_id, id) in (
+      select identity_id, device_id from connection where app_id = ${appId} and jti = ${jti}::uuid
+    ))`,
+  );
+}
+
+/** Those of a user, or one of them. */
+export function unbindUser(trx: Executor, appId: AppId, userId: number, deviceId?: string): Promise<void> {
+  const one = deviceId === undefined ? sql`` : sql`and id = ${deviceId}`;
+  return unbindWhere(
+    trx,
+    sql`app_id = ${appId} and identity_id = ${userId} and push_token is not null ${one}`,
+  );
+}
+
+export function unbindApp(trx: Executor, appId: AppId): Promise<void> {
+  return unbindWhere(trx, sql`app_id = ${appId} and push_token is not null`);
+}
+
+async function unbindWhere(trx: Executor, condition: RawBuilder<unknown>): Promise<void> {
+  await sql`update device set ${UNBOUND} where ${condition}`.execute(trx);
+}
+
+export async function findBoundDevices(db: Executor, appId: AppId, userId: number): Promise<BoundDevice[]> {
+  const rows = await db
+    .selectFrom('device')
+    .selectAll()
+    .where('app_id', '=', appId)
+    .where('identity_id', '=', userId)
+    .orderBy('id')
+    .execute();
+  return rows.map(toBoundDevice);
+}
+
+function toBoundDevice(row: Selectable<Tables['device']>): BoundDevice {
+  return {
+    id: row.id,
+    binding:
+      row.push_token === null
+        ? undefined
+        : {
+            platform: row.platform!,
+            provider: row.provider!,
+            pushToken: row.push_token,
+            environment: row.environment!,
+            locale: row.locale ?? undefined,
+            appVersion: row.app_version ?? undefined,
+            boundAt: row.bound_at!,
+          },
+    lastSeenAt: row.last_seen_at,
+    createdAt: row.created_at,
+  };
+}
