@@ -1,6 +1,7 @@
 // Apple's push service, by HTTP/2 and a provider token. What Apple says of one device is told apart from what it says of
 // the credential, and of the connection: those two are mended once before they count.
 
+import { sensitiveHeaders } from 'node:http2';
 import { outcomeOf, readAnswer, remedyOf } from './apns_answers.ts';
 import { createChannel, type ApnsChannel } from './apns_channel.ts';
 import { ApnsFault, type Pace } from './apns_connection.ts';
@@ -26,6 +27,8 @@ const PING_MS = 60_000;
 const IDLE_MS = 15 * 60_000;
 /** Of no device: what Apple finds fault with, if not with this, is the credential. */
 const NO_DEVICE = '0'.repeat(64);
+/** Apple's table of header compression is small: what each request has another one of, and what is secret, stays out. */
+const UNINDEXED = [':path', 'authorization', 'apns-id', 'apns-expiration', 'apns-collapse-id'];
 const TOKEN = /^(?:[0-9a-f]{2}){1,128}$/i;
 
 export function createApns(credentials: ApnsCredentials, options: ApnsOptions): Provider {
@@ -49,7 +52,13 @@ export function createApns(credentials: ApnsCredentials, options: ApnsOptions): 
     const ask = async (jwt: string): Promise<ApnsAnswer> =>
       readAnswer(
         await channel.ask(
-          { ':method': 'POST', ':path': path, authorization: `bearer ${jwt}`, ...headers },
+          {
+            ':method': 'POST',
+            ':path': path,
+            authorization: `bearer ${jwt}`,
+            ...headers,
+            [sensitiveHeaders]: UNINDEXED,
+          },
           body,
         ),
       );

@@ -103,6 +103,8 @@ export function openConnection(origin: string, { timeoutMs, pingMs, idleMs }: Pa
     body: Buffer,
     signal: AbortSignal,
   ): Promise<ApnsReply> {
+    // Node knows of a GOAWAY a tick earlier than it tells.
+    if (session.closed) throw new ApnsFault(`closed: the connection to APNs is closing${why}`, true);
     const stream = session.request(headers, { signal });
     let answered: ApnsReply['headers'] | undefined;
     const chunks: Buffer[] = [];
@@ -140,7 +142,7 @@ export function openConnection(origin: string, { timeoutMs, pingMs, idleMs }: Pa
       return session.destroyed;
     },
     get isUsable() {
-      return isUsable;
+      return isUsable && !session.closed;
     },
 
     async ask(headers, body, signal) {

@@ -101,13 +101,14 @@ function textSize(text: string): number {
 /** At most `maxBytes` within a JSON string, cut between characters as people see them. */
 export function shorten(text: string, maxBytes: number): string {
   if (textSize(text) <= maxBytes) return text;
-  let size = textSize(ELLIPSIS);
-  let length = 0;
-  // A unit of UTF-16 takes at least a byte, so that what is behind can't be in.
-  for (const { segment } of graphemes.segment(text.slice(0, maxBytes + 1))) {
-    size += textSize(segment);
-    if (size > maxBytes) break;
-    length += segment.length;
+  const room = maxBytes - textSize(ELLIPSIS);
+  // A unit of UTF-16 takes at least a byte.
+  let [fits, fitsNot] = [0, Math.min(text.length, maxBytes) + 1];
+  while (fitsNot - fits > 1) {
+    const middle = Math.floor((fits + fitsNot) / 2);
+    if (textSize(text.slice(0, middle).toWellFormed()) <= room) fits = middle;
+    else fitsNot = middle;
   }
+  const length = graphemes.segment(text).containing(fits)?.index ?? fits;
   return length === 0 ? '' : `${text.slice(0, length).trimEnd()}${ELLIPSIS}`;
 }

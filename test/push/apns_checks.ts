@@ -1,9 +1,11 @@
 // What APNs refuses before it looks at the device, as strictly as Apple's documents have it and in Apple's words.
 
+import { sensitiveHeaders, type IncomingHttpHeaders } from 'node:http2';
+import { isDeepStrictEqual } from 'node:util';
 import { decodeProtectedHeader, jwtVerify, type CryptoKey } from 'jose';
 
 export interface ApnsRequest {
-  headers: Readonly<Record<string, string | string[] | undefined>>;
+  headers: IncomingHttpHeaders;
   /** As they came: name, value, name, value. */
   rawHeaders: readonly string[];
   body: Buffer;
@@ -26,7 +28,7 @@ const SKEW_SECONDS = 60;
 const STORED_SECONDS = 30 * 86_400;
 const PAYLOAD_MAX_BYTES = 4_096;
 const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-const KNOWN = [
+const KNOWN = new Set([
   'authorization',
   'apns-topic',
   'apns-push-type',
@@ -34,8 +36,8 @@ const KNOWN = [
   'apns-id',
   'apns-expiration',
   'apns-collapse-id',
-];
-const APS = ['alert', 'badge', 'sound', 'content-available'];
+]);
+const APS = new Set(['alert', 'badge', 'sound', 'content-available']);
 
 const refuse = (status: number, reason: string): Refusal => ({ status, reason });
 
@@ -46,8 +48,9 @@ export function refusalOfRequest({ headers, rawHeaders }: ApnsRequest): Refusal 
   const [, device] = /^\/3\/device\/(.*)$/.exec(String(headers[':path'])) ?? [];
   if (device === undefined) return refuse(404, 'BadPath');
   if (device === '') return refuse(400, 'MissingDeviceToken');
-  if (names.some((name) => !name.startsWith(':') && !KNOWN.includes(name)))
-    return refuse(400, 'UnknownHeader');
+  const unindexed = (headers as unknown as Record<symbol, string[]>)[sensitiveHeaders] ?? [];
+  if (!unindexed.includes('authorization')) return refuse(400, 'SecretIsIndexed');
+  if (names.some((name) => !name.startsWith(':') && !KNOWN.has(name))) return refuse(400, 'UnknownHeader');
   return undefined;
 }
 
@@ -57,7 +60,7 @@ export async function refusalOfToken(
   now: Date,
 ): Promise<Refusal | undefined> {
   const invalid = refuse(403, 'InvalidProviderToken');
-  const [scheme, jwt, ...rest] = String(headers['authorization'] ?? '').split(' ');
+  const [scheme, jwt, ...rest] = (headers['authorization'] ?? '').split(' ');
   if (!jwt || rest.length > 0 || scheme?.toLowerCase() !== 'bearer')
     return refuse(403, 'MissingProviderToken');
   try {
@@ -97,7 +100,7 @@ export function refusalOfPayload({ headers, body }: ApnsRequest): Refusal | unde
   const text = new TextDecoder('utf-8', { fatal: true }).decode(body);
   if (/\\ud[89a-f]/i.test(text)) return refuse(400, 'HalfACharacter');
   const { aps } = JSON.parse(text) as { aps?: Record<string, unknown> };
-  if (!aps || Object.keys(aps).some((key) => !APS.includes(key))) return refuse(400, 'BadPayload');
+  if (!aps || Object.keys(aps).some((key) => !APS.has(key))) return refuse(400, 'BadPayload');
   const isBackground = isOnly(aps, { 'content-available': 1 });
   if (headers['apns-push-type'] === 'background')
     return isBackground ? undefined : refuse(400, 'InvalidPushType');
@@ -118,6 +121,5 @@ export function refusalOfDevice({ headers }: ApnsRequest): Refusal | undefined {
 }
 
 function isOnly(value: object, wanted: object): boolean {
-  const sorted = (of: object): string => JSON.stringify(Object.entries(of).toSorted());
-  return sorted(value) === sorted(wanted);
+  return isDeepStrictEqual({ ...value }, wanted);
 }

@@ -32,12 +32,16 @@ export function createClock() {
   };
 }
 
-export async function apnsStage(t: TestContext, options: Partial<ApnsOptions> = {}) {
+export async function apnsStage(
+  t: TestContext,
+  options: Partial<ApnsOptions> = {},
+  { streamsAtFirst = 1 } = {},
+) {
   const clock = createClock();
   const account = { ...credentials, publicKey };
   const [production, sandbox] = await Promise.all([
-    startApns(account, clock.now),
-    startApns(account, clock.now),
+    startApns(account, { now: clock.now, streamsAtFirst }),
+    startApns(account, { now: clock.now, streamsAtFirst }),
   ]);
   const origins = { production: production.origin, sandbox: sandbox.origin };
   const open = (more: Partial<ApnsOptions> = {}, changes: Partial<ApnsCredentials> = {}) => {
@@ -52,39 +56,30 @@ export async function apnsStage(t: TestContext, options: Partial<ApnsOptions> = 
   return { clock, production, sandbox, open, provider: open() };
 }
 
-export function actOf(conduct: Conduct, apns: ApnsStandIn): Act | undefined {
-  switch (conduct) {
-    case 'accept':
-      return undefined;
-    case 'gone':
-      return refuseWith(410, 'Unregistered', Date.parse('2026-02-28T10:00:00Z'));
-    case 'throttled':
-      return refuseWith(429, 'TooManyRequests');
-    case 'throttled for 7 s':
-      return reply({
-        status: 429,
-        body: { reason: 'TooManyRequests' },
-        headers: { 'retry-after': '7' },
-      });
-    case 'credential refused':
-      return refuseWith(403, 'InvalidProviderToken');
-    case 'broken':
-      return reply({ status: 500, body: '<h1>Oh</h1>' });
-    case 'silent':
-      return () => undefined;
-    case 'cut':
-      return (stream, session) => {
-        stream.respond({ ':status': 200 });
-        stream.write('{"reas', () => apns.cut(session));
-      };
-    case 'nonsense':
-      return reply({ status: 400, body: '<h1>Bad gateway</h1>' });
-    case 'endless':
-      return (stream) => {
-        stream.respond({ ':status': 200 });
-        Readable.from(endless()).pipe(stream);
-      };
-  }
+export function actOf(conduct: Conduct, { cut }: ApnsStandIn): Act | undefined {
+  const acts: Record<Conduct, Act | undefined> = {
+    accept: undefined,
+    gone: refuseWith(410, 'Unregistered', Date.parse('2026-02-28T10:00:00Z')),
+    throttled: refuseWith(429, 'TooManyRequests'),
+    'throttled for 7 s': reply({
+      status: 429,
+      body: { reason: 'TooManyRequests' },
+      headers: { 'retry-after': '7' },
+    }),
+    'credential refused': refuseWith(403, 'InvalidProviderToken'),
+    broken: reply({ status: 500, body: '<h1>Oh</h1>' }),
+    silent: () => undefined,
+    cut(stream, session) {
+      stream.respond({ ':status': 200 });
+      stream.write('{"reas', () => cut(session));
+    },
+    nonsense: reply({ status: 400, body: '<h1>Bad gateway</h1>' }),
+    endless(stream) {
+      stream.respond({ ':status': 200 });
+      Readable.from(endless()).pipe(stream);
+    },
+  };
+  return acts[conduct];
 }
 
 function* endless(): Generator<string> {

@@ -27,7 +27,11 @@ export interface ApnsReplyTold {
 }
 
 /** What is done with a request instead of what Apple would do. */
-export type Act = (stream: ServerHttp2Stream, session: ServerHttp2Session) => void;
+export type Act = (
+  stream: ServerHttp2Stream,
+  session: ServerHttp2Session,
+  headers: IncomingHttpHeaders,
+) => void;
 
 export interface Taken extends ApnsRequest {
   /** Of the device. */
@@ -52,8 +56,11 @@ export const refuseWith = (status: number, reason: string, timestamp?: number): 
 
 export type ApnsStandIn = Awaited<ReturnType<typeof startApns>>;
 
-export async function startApns(account: ApnsAccount, now: () => Date) {
-  const server = createServer({ settings: { maxConcurrentStreams: 1 } });
+export async function startApns(
+  account: ApnsAccount,
+  { now, streamsAtFirst }: { now(): Date; streamsAtFirst: number },
+) {
+  const server = createServer({ settings: { maxConcurrentStreams: streamsAtFirst } });
   const sessions = new Set<ServerHttp2Session>();
   const proven = new WeakSet<ServerHttp2Session>();
   const taken: Taken[] = [];
@@ -61,7 +68,7 @@ export async function startApns(account: ApnsAccount, now: () => Date) {
   let most = 0;
   let asked = 0;
   let opened = 0;
-  let underWay = 0;
+  const underWay = new WeakMap<ServerHttp2Session, number>();
   /** One for each request to come, the last for all after it. */
   let acts: (Act | undefined)[] = [];
   let newest: ServerHttp2Session | undefined;
@@ -82,24 +89,28 @@ export async function startApns(account: ApnsAccount, now: () => Date) {
 
   server.on('stream', (stream: ServerHttp2Stream, headers, _flags, rawHeaders) => {
     const session = stream.session as ServerHttp2Session;
-    underWay += 1;
-    most = Math.max(most, underWay);
-    stream.on('close', () => (underWay -= 1));
+    const count = (by: number): number => {
+      const total = (underWay.get(session) ?? 0) + by;
+      underWay.set(session, total);
+      return total;
+    };
+    const streams = count(1);
+    most = Math.max(most, streams);
+    stream.on('close', () => count(-1));
     stream.on('error', () => undefined);
-    void answer(stream, session, headers, rawHeaders);
+    void answer(stream, { session, isAlone: streams === 1 }, headers, rawHeaders);
   });
 
   async function answer(
     stream: ServerHttp2Stream,
-    session: ServerHttp2Session,
+    { session, isAlone }: { session: ServerHttp2Session; isAlone: boolean },
     headers: IncomingHttpHeaders,
     rawHeaders: string[],
   ): Promise<void> {
-    const isAlone = underWay === 1;
     const body = Buffer.concat(await stream.toArray());
     asked += 1;
     const act = acts.length > 1 ? acts.shift() : acts[0];
-    if (act) return act(stream, session);
+    if (act) return act(stream, session, headers);
     const request = { headers, rawHeaders, body };
     const id = String(headers['apns-id']);
     const refusal =
@@ -114,6 +125,7 @@ export async function startApns(account: ApnsAccount, now: () => Date) {
       return reply({ status: refusal.status, body: { reason: refusal.reason }, headers: { 'apns-id': id } })(
         stream,
         session,
+        headers,
       );
     if (!proven.has(session)) {
       proven.add(session);
@@ -121,7 +133,7 @@ export async function startApns(account: ApnsAccount, now: () => Date) {
     }
     const token = String(headers[':path']).split('/').at(-1)!;
     taken.push({ ...request, token, session, payload: JSON.parse(body.toString()) as Taken['payload'] });
-    reply({ status: 200, headers: { 'apns-id': id } })(stream, session);
+    reply({ status: 200, headers: { 'apns-id': id } })(stream, session, headers);
   }
 
   /** A key may show another token only every 20 minutes, over all its connections. */
@@ -141,7 +153,7 @@ export async function startApns(account: ApnsAccount, now: () => Date) {
     sessions,
     /** Of the provider tokens that it saw. */
     tokens: (): number => tokens.size,
-    /** How many requests were under way at once. */
+    /** How many requests were under way at once on one connection. */
     most: (): number => most,
     asked: (): number => asked,
     opened: (): number => opened,
