@@ -1,0 +1,57 @@
+// The way to one of APNs' hosts: a connection that is opened when it is needed, and another one in its place when it is no
+// more. What Apple can't have seen is sent again; what it may have seen never is.
+
+import type { OutgoingHttpHeaders } from 'node:http2';
+import type { ApnsReply } from './apns_answers.ts';
+import { ApnsFault, openConnection, type ApnsConnection, type Pace } from './apns_connection.ts';
+
+export interface ApnsChannel {
+  /** Throws `ApnsFault` when there is no whole answer in time. */
+  ask(headers: OutgoingHttpHeaders, body: Buffer): Promise<ApnsReply>;
+  /** The next request goes over a new connection. */
+  reconnect(): void;
+  close(): Promise<void>;
+}
+
+const MAX_TRIES = 3;
+
+export function createChannel(origin: string, pace: Pace): ApnsChannel {
+  const open = new Set<ApnsConnection>();
+  let current: ApnsConnection | undefined;
+  let isClosed = false;
+
+  function connection(): ApnsConnection {
+    if (current?.isUsable) return current;
+    for (const each of open) if (each.isOver) open.delete(each);
+    current = openConnection(origin, pace);
+    open.add(current);
+    return current;
+  }
+
+  return {
+    async ask(headers, body) {
+      const signal = AbortSignal.timeout(pace.timeoutMs);
+      for (let tries = 1; ; tries += 1) {
+        if (isClosed) throw new ApnsFault('closed: this provider is shut down');
+        const used = connection();
+        try {
+          return await used.ask(headers, body, signal);
+        } catch (error) {
+          if (signal.aborted) {
+            // It may be the connection that is dead.
+            used.retire();
+            throw new ApnsFault(`timeout: APNs has not answered within ${pace.timeoutMs} ms`);
+          }
+          if (!(error instanceof ApnsFault) || !error.isUnseen || tries === MAX_TRIES) throw error;
+        }
+      }
+    },
+
+    reconnect: () => current?.retire(),
+
+    async close() {
+      isClosed = true;
+      await Promise.all([...open].map((each) => each.destroy()));
+    },
+  };
+}

@@ -1,0 +1,169 @@
+// One HTTP/2 connection to APNs. Asks no more at once than the other side's SETTINGS allow, and one thing until that was
+// answered; takes nothing new once it is unusable, and knows of each request that failed whether Apple can have seen it.
+
+import { connect, constants, type OutgoingHttpHeaders } from 'node:http2';
+import type { ApnsReply } from './apns_answers.ts';
+import { createTurns } from './apns_turns.ts';
+
+/** Says why in its message, as an outcome does. */
+export class ApnsFault extends Error {
+  override readonly name = 'ApnsFault';
+  /** Apple hasn't seen the request: it may be made again on another connection. */
+  readonly isUnseen: boolean;
+
+  constructor(message: string, isUnseen = false) {
+    super(message);
+    this.isUnseen = isUnseen;
+  }
+}
+
+export interface Pace {
+  /** For a whole request, and for the answer to a ping. */
+  timeoutMs: number;
+  pingMs: number;
+  /** Closed when nobody has used it for so long. */
+  idleMs: number;
+}
+
+export interface ApnsConnection {
+  readonly isUsable: boolean;
+  /** Nothing of it is left. */
+  readonly isOver: boolean;
+  /** Throws `ApnsFault` when there is no whole answer, and may throw the signal's reason. */
+  ask(headers: OutgoingHttpHeaders, body: Buffer, signal: AbortSignal): Promise<ApnsReply>;
+  /** Takes nothing new, and closes when what is under way has ended. */
+  retire(): void;
+  /** At once; resolves when it is gone. */
+  destroy(): Promise<void>;
+}
+
+const ANSWER_MAX_BYTES = 4_096;
+const FORBIDDEN = 403;
+const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants;
+
+export function openConnection(origin: string, { timeoutMs, pingMs, idleMs }: Pace): ApnsConnection {
+  const session = connect(origin, { settings: { enablePush: false } });
+  const turns = createTurns();
+  const closed = new Promise<void>((resolve) => session.once('close', resolve));
+  let isUsable = true;
+  let isReady = false;
+  let isProven = false;
+  /** Behind it nothing was seen, says the other side. */
+  let lastSeenId = Infinity;
+  let why = '';
+  let idling: NodeJS.Timeout | undefined;
+
+  function retire(): void {
+    clearTimeout(idling);
+    if (isUsable) {
+      isUsable = false;
+      turns.stop(
+        isReady
+          ? new ApnsFault(`closed: the connection to APNs was closed${why}`, true)
+          : new ApnsFault(`unreachable: APNs can't be connected to${why}`),
+      );
+    }
+    if (turns.taken === 0) session.destroy();
+  }
+
+  function obeySettings(): void {
+    if (isReady) turns.limit = isProven ? (session.remoteSettings.maxConcurrentStreams ?? Infinity) : 1;
+  }
+
+  session.on('remoteSettings', () => {
+    isReady = true;
+    obeySettings();
+  });
+  session.on('error', (error: NodeJS.ErrnoException) => {
+    why ||= ` (${error.code ?? 'for a reason unknown'})`;
+  });
+  session.on('goaway', (_code, lastStreamId, opaque) => {
+    const reason = /"reason"\s*:\s*"([A-Za-z]{1,50})"/.exec(opaque?.toString() ?? '')?.[1];
+    if (reason) why = ` (${reason})`;
+    lastSeenId = lastStreamId;
+    retire();
+  });
+  session.on('close', () => {
+    clearInterval(pinging);
+    retire();
+  });
+
+  // Where the other end has vanished, nothing else says so.
+  const pinging = setInterval(() => {
+    if (session.connecting || session.destroyed) return;
+    const missing = setTimeout(() => {
+      why = ' (it answers no ping)';
+      session.destroy();
+    }, timeoutMs).unref();
+    session.ping(() => clearTimeout(missing));
+  }, pingMs).unref();
+
+  async function exchange(
+    headers: OutgoingHttpHeaders,
+    body: Buffer,
+    signal: AbortSignal,
+  ): Promise<ApnsReply> {
+    // Node knows of a GOAWAY a tick earlier than it tells.
+    if (session.closed) throw new ApnsFault(`closed: the connection to APNs is closing${why}`, true);
+    const stream = session.request(headers, { signal });
+    let answered: ApnsReply['headers'] | undefined;
+    const chunks: Buffer[] = [];
+    let size = 0;
+    stream.on('response', (received) => (answered = received));
+    stream.on('data', (chunk: Buffer) => {
+      size += chunk.length;
+      if (size <= ANSWER_MAX_BYTES) chunks.push(chunk);
+      else stream.close(NGHTTP2_CANCEL);
+    });
+    // What it was is to be seen at `close`, which always comes.
+    stream.on('error', () => undefined);
+    stream.end(body);
+    await new Promise<void>((resolve) => stream.once('close', resolve));
+    if (size > ANSWER_MAX_BYTES)
+      throw new ApnsFault(`malformed: APNs answers more than ${ANSWER_MAX_BYTES} bytes`);
+    if (answered && stream.rstCode === NGHTTP2_NO_ERROR && stream.readableEnded) {
+      const status = Number(answered[':status']);
+      return { status, headers: answered, body: Buffer.concat(chunks).toString() };
+    }
+    // A GOAWAY that ends its streams is told after they have ended.
+    await new Promise(setImmediate);
+    const { id, rstCode } = stream;
+    const isUnseen = rstCode === NGHTTP2_REFUSED_STREAM || id === undefined || id > lastSeenId;
+    throw new ApnsFault(`closed: APNs broke off before it had answered${why}`, isUnseen);
+  }
+
+  function rest(): void {
+    if (!isUsable) retire();
+    else if (turns.taken === 0) idling = setTimeout(retire, idleMs).unref();
+  }
+
+  return {
+    get isOver() {
+      return session.destroyed;
+    },
+    get isUsable() {
+      return isUsable && !session.closed;
+    },
+
+    async ask(headers, body, signal) {
+      await turns.take(signal);
+      clearTimeout(idling);
+      try {
+        const reply = await exchange(headers, body, signal);
+        isProven ||= reply.status !== FORBIDDEN;
+        obeySettings();
+        return reply;
+      } finally {
+        turns.give();
+        rest();
+      }
+    },
+
+    retire,
+
+    async destroy() {
+      session.destroy();
+      await closed;
+    },
+  };
+}
