@@ -53,11 +53,13 @@ test('what is silent is data only, wakes nothing, and uses no more collapse keys
   const { fcm, provider } = await setUp(t);
   for (let n = 0; n < 20; n++)
     await provider.send(notificationOf({ isSilent: true, collapseId: `conversation-${n}` }), target);
+  await provider.send(notificationOf({ isSilent: true, badge: 0 }), target);
   const [{ notification, android, apns }] = fcm.messages;
+  assert.deepEqual(fcm.messages[20].apns.payload, { aps: { badge: 0, 'content-available': 1 } });
   assert.equal(notification, undefined);
   assert.equal(android.priority, 'NORMAL');
   assert.deepEqual(apns.payload, { aps: { 'content-available': 1 } });
-  assert.equal(new Set(fcm.messages.map((each) => each.android.collapse_key)).size, 4);
+  assert.equal(new Set(fcm.messages.slice(0, 20).map((each) => each.android.collapse_key)).size, 4);
 });
 
 test('one access token serves until shortly before its end, however many ask for it at once', async (t) => {
@@ -132,6 +134,33 @@ test('a key that signs nothing is the credential, and nothing is asked', async (
 test('where tokens come from is not said by the credentials', async (t) => {
   const { provider } = await setUp(t, { token_uri: 'http://127.0.0.1:1/' } as object);
   assert.equal(await provider.check(), undefined);
+});
+
+test('an error that makes no sense is refused or tried again, and nothing is thrown', async (t) => {
+  const { fcm, provider } = await setUp(t);
+  const violations = { '@type': 'type.googleapis.com/google.rpc.BadRequest', fieldViolations: [null, 1, {}] };
+  const bodies: (object | string)[] = ['null', '[]', '"a"', { error: null }, { error: 'a' }, { error: [] }];
+  for (const details of [null, 'a', {}, [null, 1, 'a', []], [violations]])
+    for (const status of ['INVALID_ARGUMENT', 'constructor', null, {}])
+      bodies.push({ error: { status, details, message: {} } });
+  for (const status of [200, 400, 404, 500])
+    for (const body of bodies) {
+      fcm.conduct({ status, body });
+      const outcome = await provider.send(notificationOf(), target);
+      assert.ok(outcome.kind === 'retry' || (outcome.kind === 'failed' && !outcome.isCredential));
+    }
+});
+
+test('tokens of another project are dropped only where the service account is known to be of the right one', async (t) => {
+  const { fcm, provider } = await setUp(t);
+  const send = async () => (await provider.send(notificationOf(), target)).kind;
+  assert.equal(await provider.check(), undefined);
+  fcm.conduct(fcmError(403, 'PERMISSION_DENIED', { fcm: 'SENDER_ID_MISMATCH' }));
+  assert.equal(await send(), 'failed');
+  fcm.conduct('accept');
+  assert.equal(await send(), 'sent');
+  fcm.conduct(fcmError(403, 'PERMISSION_DENIED', { fcm: 'SENDER_ID_MISMATCH' }));
+  assert.equal(await send(), 'gone');
 });
 
 test("each of FCM's errors comes to what it asks for, and only a token that is surely dead is dropped", async (t) => {

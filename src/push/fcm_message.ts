@@ -20,6 +20,8 @@ export function writeFcmSend(notification: Notification, token: string, now: Dat
 function messageOf(notification: Notification, now: Date): object {
   const { title, body, data, badge, isSilent } = notification;
   const shown = isShown(notification);
+  // Be it only the number on the app's icon: Apple calls nothing background that people see.
+  const isSeen = shown || badge !== undefined;
   const isUrgent = notification.priority === 'high' && !isSilent;
   const ttlSeconds = Math.min(notification.ttlSeconds, TTL_MAX_SECONDS);
   const tag = notification.collapseId ?? notification.id;
@@ -35,12 +37,18 @@ function messageOf(notification: Notification, now: Date): object {
     },
     apns: {
       headers: {
-        'apns-push-type': shown ? 'alert' : 'background',
+        'apns-push-type': isSeen ? 'alert' : 'background',
         'apns-priority': shown && isUrgent ? '10' : '5',
         'apns-expiration': String(ttlSeconds && Math.floor(now.getTime() / 1_000) + ttlSeconds),
         'apns-collapse-id': APNS_COLLAPSE_ID.test(tag) ? tag : undefined,
       },
-      payload: { aps: shown ? { badge, sound: 'default' } : { 'content-available': 1 } },
+      payload: {
+        aps: {
+          badge,
+          sound: shown && isUrgent ? 'default' : undefined,
+          'content-available': shown ? undefined : 1,
+        },
+      },
     },
     webpush: {
       headers: { TTL: String(ttlSeconds), Urgency: isUrgent ? 'high' : 'normal' },

@@ -6,9 +6,9 @@ const ELLIPSIS = '…';
 /** What people take for one character is never cut in two. */
 const characterizer = new Intl.Segmenter();
 
-/** Something is to be seen, so that it isn't only for the app. */
+/** There are words to be shown, so that it isn't only for the app. */
 export function isShown({ isSilent, title, body }: Notification): boolean {
-  return !isSilent && (title !== undefined || body !== undefined);
+  return !isSilent && Boolean(title || body);
 }
 
 /** What `write` makes of as much of the notification as it takes for at most `maxBytes`; of its data nothing goes. */
