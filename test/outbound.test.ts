@@ -251,3 +251,27 @@ test('an answer that switches to another protocol is none', async () => {
   );
   switching.close();
 });
+
+test('a connection is kept for the next request where that is wished for, and until it is closed', async () => {
+  const connections = new Set<unknown>();
+  const onConnection = (socket: unknown): void => void connections.add(socket);
+  server.on('connection', onConnection);
+  const keeping = createOutbound({ allowPrivate: true, keepAliveMs: 5_000 });
+  for (let n = 0; n < 3; n++) await keeping.fetch(url('/'), LIMITS);
+  assert.equal(connections.size, 1);
+  keeping.close();
+  await keeping.fetch(url('/'), LIMITS);
+  assert.equal(connections.size, 2);
+  keeping.close();
+  for (let n = 0; n < 2; n++) await open.fetch(url('/'), LIMITS);
+  assert.equal(connections.size, 4);
+  server.off('connection', onConnection);
+});
+
+test('an answer that nobody waits for any longer is given up', async () => {
+  const leaving = new AbortController();
+  const answer = open.fetch(url('/slow'), { ...LIMITS, signal: leaving.signal });
+  leaving.abort();
+  await assert.rejects(answer, { name: 'OutboundError', message: 'is not waited for any longer' });
+  await assert.rejects(open.fetch(url('/'), { ...LIMITS, signal: leaving.signal }), OutboundError);
+});
