@@ -44,6 +44,7 @@ const NEEDED: Record<string, string> = {
   'POST /messages/import': 'messages',
   'GET /messages/export': 'read',
   'GET /messages': 'read',
+  'GET /devices': 'read',
   'GET /presence': 'read',
   'PUT /contacts/{imId}': 'identities',
   'GET /contacts/{imId}': 'read',
