@@ -1,15 +1,17 @@
-// The quick starts, run as they are written: each ends with a message that has arrived.
+// The quick starts and the guide for those who come from elsewhere, run as they are written: each ends with a message that
+// has arrived.
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { parse } from 'yaml';
 import { testInBrowser } from './browser.ts';
 import { hasCurl, readBlocks, runBlocks, type RunOptions, type Shell } from './examples.ts';
 import { startService, type Service } from './harness.ts';
@@ -98,4 +100,29 @@ testInBrowser('two people talk in a page', async (page) => {
       assert.deepEqual(await each.locator('li').allTextContents(), ['alice: hello', 'bob: hello yourself']);
     }
   });
+});
+
+testWithCurl('a message that is brought over twice from elsewhere is there once', async () => {
+  const { answers } = await runPage('docs/coming-from.md');
+  const [, sent, again, { items }] = answers;
+  assert.deepEqual(again, sent);
+  assert.deepEqual(
+    items.map(({ messageId, content }: Record<string, unknown>) => [messageId, content]),
+    [[sent.messageId, { text: 'hello' }]],
+  );
+});
+
+test('every call that the guides name is one of the document', async () => {
+  const { paths } = parse(await readFile(join(root, 'openapi.yaml'), 'utf8')) as {
+    paths: Record<string, object>;
+  };
+  for (const page of ['coming-from', 'quickstart-backend-node', 'quickstart-browser']) {
+    const text = await readFile(join(root, `docs/${page}.md`), 'utf8');
+    const calls = [...text.matchAll(/`(GET|POST|PUT|PATCH|DELETE) ((?:…|\/v1|\/oauth)[\w/{}]*)/g)];
+    assert.ok(calls.length > 0, page);
+    for (const [, method, short] of calls) {
+      const path = short!.replace('…', '/v1/apps/{appId}');
+      assert.ok(method!.toLowerCase() in (paths[path] ?? {}), `${page}: ${method} ${path}`);
+    }
+  }
 });
