@@ -30,17 +30,30 @@ export function createCircle(kind: Kind, members: readonly Member[]): Circle {
   const sent = members.map(() => 0);
   const received = members.map(() => 0);
   let failure: Error | undefined;
+  /** Answers and arrivals that are still to come. */
   let left = 0;
   let finished = Promise.withResolvers<void>();
+  finished.promise.catch(() => {}); // nobody waits for it between two runs
   const fail = (why: string): void => finished.reject((failure ??= new Error(why)));
-  finished.promise.catch(() => {});
+
+  function count(): void {
+    left -= 1;
+    if (left === 0) finished.resolve();
+  }
 
   function receive(n: number, content: string): void {
     const number = Number.parseInt(content, 10);
     if (number !== received[n]) fail(`Not message ${received[n]}: ${content}`);
     received[n] = number + 1;
-    left -= 1;
-    if (left === 0) finished.resolve();
+    count();
+  }
+
+  /** One after the other, as one of several. */
+  async function speak(n: number, end: number): Promise<void> {
+    while (sent[n]! < end) {
+      await speakers[n]!.send(members[n ^ 1]!.name, `${sent[n]!++} `.padEnd(BODY_BYTES, 'x'));
+      count();
+    }
   }
 
   return {
@@ -56,20 +69,13 @@ export function createCircle(kind: Kind, members: readonly Member[]): Circle {
     async talk({ window, messages }) {
       if (failure) throw failure;
       finished = Promise.withResolvers<void>();
-      left = members.length * messages;
-      const stalled = setTimeout(() => fail(`${left} messages never came`), STALL_MS);
-      const lanes = speakers.flatMap((speaker, n) => {
+      left = 2 * members.length * messages;
+      const stalled = setTimeout(() => fail(`${left} answers and messages never came`), STALL_MS);
+      for (const n of members.keys()) {
         const end = sent[n]! + messages;
-        const to = members[n ^ 1]!.name;
-        const speak = async (): Promise<void> => {
-          while (sent[n]! < end) await speaker.send(to, `${sent[n]!++} `.padEnd(BODY_BYTES, 'x'));
-        };
-        return Array.from({ length: window }, speak);
-      });
-      await Promise.all([finished.promise, Promise.race([Promise.all(lanes), finished.promise])]).finally(
-        () => clearTimeout(stalled),
-      );
-      await Promise.all(lanes);
+        for (let lane = 0; lane < window; lane++) speak(n, end).catch(({ message }: Error) => fail(message));
+      }
+      await finished.promise.finally(() => clearTimeout(stalled));
       return members.length * messages;
     },
 
