@@ -31,6 +31,7 @@ import { messages } from './edge/messages.ts';
 import { createEdgeMeters } from './edge/meters.ts';
 import { oauth } from './edge/oauth.ts';
 import { openapi } from './edge/openapi.ts';
+import { playground } from './edge/playground.ts';
 import { presence } from './edge/presence.ts';
 import { problems, refuseMalformed, sendProblem, toImidError } from './edge/problems.ts';
 import { holdQuotas } from './edge/quotas.ts';
@@ -122,6 +123,8 @@ export interface AppOptions {
   idempotencyLeaseMs?: number | undefined;
   /** URLs of customers may be http, and at private addresses. */
   allowPrivateUrls?: boolean | undefined;
+  /** The playground is served. */
+  playground?: boolean | undefined;
   /** In milliseconds: how often an issuer is asked for a key that it hasn't published. */
   jwksCooldownMs?: number | undefined;
 }
@@ -342,6 +345,7 @@ export async function createApp(options: AppOptions) {
   });
 
   // The routes, by who may call them.
+  if (options.playground) await app.register(playground, { headers: pageHeaders(publicUrl) });
   await app.register(wellKnown, {
     keys,
     revocations,
