@@ -27,8 +27,6 @@ export const keyOf = (party: Party): string => JSON.stringify(party);
 export const addressText = (party: Party): string =>
   'uid' in party ? party.uid : 'imId' in party ? party.imId : 'nobody';
 
-export type Chats = ReturnType<typeof createChats>;
-
 export function createChats() {
   let contacts: Peer[] = [];
   const strangers = new Map<string, Peer>();

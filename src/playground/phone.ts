@@ -35,6 +35,7 @@ export function createPhone({ url, scheme, backend, onChange, onPassed }: PhoneO
   let selected: Peer | undefined;
   let fault = '';
   let said = 0;
+  let watching = '';
   let held: Promise<unknown> = Promise.resolve();
   const online = new Map<string, boolean>();
   const typing = new Map<string, ReturnType<typeof setTimeout>>();
@@ -75,6 +76,10 @@ export function createPhone({ url, scheme, backend, onChange, onPassed }: PhoneO
       );
       onChange();
     });
+    opened.on('error', ({ message }) => {
+      fault = message;
+      onChange();
+    });
     return opened;
   }
 
@@ -101,7 +106,9 @@ export function createPhone({ url, scheme, backend, onChange, onPassed }: PhoneO
       peers.find(({ number }) => number !== undefined && number === selected?.number) ??
       peers.find(({ key }) => key === selected?.key) ??
       peers[0];
-    from.watch(peers.map(({ party }) => party));
+    const watched = peers.map(({ key }) => key).join();
+    if (watched !== watching) from.watch(peers.map(({ party }) => party));
+    watching = watched;
     changed();
   }
 
@@ -160,6 +167,7 @@ export function createPhone({ url, scheme, backend, onChange, onPassed }: PhoneO
       user = as;
       chats = createChats();
       online.clear();
+      watching = '';
       selected = undefined;
       client = open();
       await client.connect();
@@ -170,6 +178,7 @@ export function createPhone({ url, scheme, backend, onChange, onPassed }: PhoneO
 
     select(key: string): void {
       selected = chats.peers().find((peer) => peer.key === key) ?? selected;
+      fault = '';
       changed();
     },
     /** Somebody who is no contact: in the composed scheme, any uid is somebody. */

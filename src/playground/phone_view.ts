@@ -46,7 +46,9 @@ export function showPhone({ place, url, scheme, name, backend, onLogIn }: PhoneV
   at('.hint').textContent = kind.hint;
   at('.kind').textContent = kind.id;
   at('.other span').textContent = scheme === 'composed' ? 'any uid' : 'any imId';
-  findA(HTMLInputElement, '.who input', article).value = name;
+  const who = findA(HTMLInputElement, '.who input', article);
+  who.value = name;
+  let shownName = name;
 
   const frames = createFrameLog(at('.frames'), at('.pause'));
   const phone = createPhone({
@@ -81,6 +83,7 @@ export function showPhone({ place, url, scheme, name, backend, onLogIn }: PhoneV
     article.dataset['state'] = state;
     setText(at('.state'), state === 'open' ? 'connected' : user ? state : 'logged out');
     setText(at('.me'), me ? addressText(me) : '');
+    if (user && user.name !== shownName) who.value = shownName = user.name;
     at('.switch').setAttribute('aria-checked', String(isForeground));
     const isBack = isForeground && !at('.home').hidden;
     at('.screen').hidden = !isForeground;

@@ -42,7 +42,7 @@ export function tellStory({ appId, a, b, talk, logIn, adopt, rename }: Cast): St
       title: 'Alice is adopted while she talks',
       text: 'Her uid is registered and gets an imId: the same inbox, its numbers go on, and nobody is logged out.',
       button: 'Adopt Alice',
-      look: '.backend',
+      look: '#phone-a',
       async act() {
         talk.start();
         await adopt(a.user!);
@@ -52,7 +52,7 @@ export function tellStory({ appId, a, b, talk, logIn, adopt, rename }: Cast): St
       title: 'Alice is renamed while she talks',
       text: 'She is alicia from now on. Her old token still acts as her, and nothing changes for Bob’s phone.',
       button: 'Rename her to alicia',
-      look: '.backend',
+      look: '#phone-a',
       async act() {
         talk.start();
         await rename(a.user!, 'alicia');
@@ -72,7 +72,7 @@ export function tellStory({ appId, a, b, talk, logIn, adopt, rename }: Cast): St
       title: 'And takes it out again',
       text: 'At once he has read what came meanwhile, and Alice sees the second tick.',
       button: 'Bring phone B back',
-      look: '#phone-b',
+      look: '#phone-a',
       act: () => b.setForeground(true),
     },
   ];

@@ -20,6 +20,8 @@ const END = {
 export function startTour(steps: readonly Step[]): void {
   const button = findA(HTMLButtonElement, '#tour-do');
   const fault = find('#tour-fault');
+  const progress = findA(HTMLProgressElement, '#tour-progress');
+  progress.max = steps.length;
   let at = 0;
 
   function show(): void {
@@ -29,7 +31,7 @@ export function startTour(steps: readonly Step[]): void {
     setText(find('#tour-text'), text);
     setText(button, label);
     button.hidden = at === steps.length;
-    findA(HTMLProgressElement, '#tour-progress').value = at;
+    progress.value = at;
   }
 
   async function act(step: Step): Promise<void> {
@@ -44,7 +46,7 @@ export function startTour(steps: readonly Step[]): void {
       fault.textContent = (error as Error).message;
     }
     button.disabled = false;
-    button.focus({ preventScroll: true });
+    (button.hidden ? find('#tour-title') : button).focus({ preventScroll: true });
   }
 
   button.addEventListener('click', () => void act(steps[at]!));
