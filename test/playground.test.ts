@@ -49,7 +49,6 @@ testInBrowser('two phones talk, while one is adopted, renamed, and the other put
   assert.equal(body.items[0].foreground, false);
   await press(page, 'Bring phone B back');
   await b.getByRole('log').waitFor();
-  await page.getByRole('button', { name: 'Let them pause' }).click();
   await eventually(async () => {
     const ticks = await a.locator('.mine small').allInnerTexts();
     return ticks.every((each) => each.endsWith('✓✓'));

@@ -73,7 +73,10 @@ export function tellStory({ appId, a, b, talk, logIn, adopt, rename }: Cast): St
       text: 'At once he has read what came meanwhile, and Alice sees the second tick.',
       button: 'Bring phone B back',
       look: '#phone-a',
-      act: () => b.setForeground(true),
+      act() {
+        talk.stop();
+        b.setForeground(true);
+      },
     },
   ];
 }
