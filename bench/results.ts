@@ -19,7 +19,7 @@ export interface Row {
 }
 
 /** `ofBeside`: a ratio that should be high; the others should be low. */
-export type Unit = 'ofBeside' | 'times' | 'MiB' | 'µs';
+export type Unit = 'ofBeside' | 'times' | 'MiB' | 'KiB' | 'µs';
 
 export function isReached({ unit, figure, target }: Row): boolean {
   return unit === 'ofBeside' ? figure >= target : figure <= target;

@@ -1,5 +1,8 @@
 // What can be measured: suites, most of them of parts that can also be measured alone, and what becomes of their figures.
 
+import { size } from './client/size.ts';
+import { thousand } from './client/thousand.ts';
+import { throughput as clientThroughput } from './client/throughput.ts';
 import { growth } from './identity/growth.ts';
 import { importAndCopy } from './identity/import_and_copy.ts';
 import { oneResolve } from './identity/one_resolve.ts';
@@ -9,6 +12,7 @@ import { connects } from './messaging/connects.ts';
 import { growth as messageGrowth } from './messaging/growth.ts';
 import { idle } from './messaging/idle.ts';
 import { throughput } from './messaging/throughput.ts';
+import { toClientResult } from './report/client.ts';
 import type { Result } from './report/files.ts';
 import { toIdentityResult } from './report/identity.ts';
 import { toMessagingResult } from './report/messaging.ts';
@@ -49,6 +53,8 @@ export const suites: Record<string, Suite> = {
   ),
 
   messaging: toSuite({ throughput, connects, idle, growth: messageGrowth }, toMessagingResult),
+
+  client: toSuite({ size, throughput: clientThroughput, thousand }, toClientResult),
 
   tokens: toSuite({ issuing, verifying, revoked }, toTokensResult),
 

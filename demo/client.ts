@@ -98,6 +98,12 @@ export class Client {
   }
 
   /** Asks imid about itself: '', '/contacts', '/messages'. */
+  /** Who imid takes it for. */
+  async askWho(): Promise<object> {
+    const { scheme, uid, imId } = (await this.askImid('')) as Record<string, unknown>;
+    return { scheme, ...(uid === undefined ? { imId } : { uid }) };
+  }
+
   async askImid(path: string): Promise<unknown> {
     return (await ask('GET', `${this.#options.imidUrl}/v1/me${path}`, { bearer: this.#token })).body;
   }

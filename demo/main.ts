@@ -26,7 +26,7 @@ await perform(async ({ backend, enter, transcript: { check, sideBySide, across }
     for (const client of pairs[scheme]) {
       const { sub, scheme: speaks } = await client.fetchToken();
       check(scheme, 'it is for the right imId', [sub, speaks], [backend.imIdOf(client.id), scheme]);
-      check(scheme, 'and imid takes it', await client.askImid(''), { scheme, ...shown(scheme, client) });
+      check(scheme, 'and imid takes it', await client.askWho(), { scheme, ...shown(scheme, client) });
     }
   });
 

@@ -79,6 +79,17 @@ test('the bench of messaging measures each thing beside a relay, and says whethe
   ]);
 });
 
+test('the bench of the client library measures it beside bare sockets, and says whether the target is reached', async (t) => {
+  assertRows(await runBench(t, 'client'), [
+    /^size of the library, minified and gzipped$/,
+    /^\d+ clients, window 8$/,
+    /^\d+ clients, window 8, on the same kind of socket$/,
+    /^\d+ clients in one process, connecting$/,
+    /^\d+ clients in one process, each sends and receives$/,
+    /^memory of \d+ clients in one process$/,
+  ]);
+});
+
 test('the bench of tokens measures each thing beside a bare one, and says whether the target is reached', async (t) => {
   assertRows(await runBench(t, 'tokens'), [
     /^issuing over HTTP, \d+ API keys of \d+ apps in use$/,

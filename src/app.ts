@@ -1,53 +1,25 @@
-// The composition root and table of contents: which stages there are, what each is given, and which routes stand
-// behind which credential.
+// The composition root and table of contents: which stages there are, and what each is given. Which routes stand behind which
+// credential is in edge/routes.ts.
 
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import cors from '@fastify/cors';
 import websocket from '@fastify/websocket';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify, { LogController } from 'fastify';
 import { collectDefaultMetrics, Registry } from 'prom-client';
-import { adminApps, tenantApp } from './edge/apps.ts';
-import { audit as auditTrail } from './edge/audit.ts';
 import { createAccess } from './edge/access.ts';
 import { auditRoutes } from './edge/auditing.ts';
-import { connect, isSocketRequest, SOCKET_MAX_PAYLOAD_BYTES, SUBPROTOCOL } from './edge/connect.ts';
-import { contacts } from './edge/contacts.ts';
-import { forPages, refuseOtherPages } from './edge/cors.ts';
-import { userExport } from './edge/exports.ts';
-import { answerOnce } from './edge/idempotency.ts';
+import { isSocketRequest, SOCKET_MAX_PAYLOAD_BYTES, SUBPROTOCOL } from './edge/connect.ts';
 import { answerHeaders, pageHeaders } from './edge/headers.ts';
-import { historyExport } from './edge/history_exports.ts';
-import { historyImport } from './edge/history_imports.ts';
-import { identities } from './edge/identities.ts';
-import { userImport } from './edge/imports.ts';
-import { issuers as issuerRoutes } from './edge/issuers.ts';
-import { keys as keyRoutes } from './edge/keys.ts';
 import { createRequestIds, describeError, describeRequest, ORIGIN } from './edge/logging.ts';
-import { me } from './edge/me.ts';
-import { devices as deviceList } from './edge/devices.ts';
-import { myBlocked } from './edge/my_blocked.ts';
-import { myConversations } from './edge/my_conversations.ts';
-import { myDevices } from './edge/my_devices.ts';
-import { merges } from './edge/merges.ts';
-import { messages } from './edge/messages.ts';
 import { createEdgeMeters } from './edge/meters.ts';
-import { oauth } from './edge/oauth.ts';
 import { openapi } from './edge/openapi.ts';
-import { presence } from './edge/presence.ts';
+import { registerRoutes } from './edge/routes.ts';
 import { problems, refuseMalformed, sendProblem, toImidError } from './edge/problems.ts';
 import { holdQuotas } from './edge/quotas.ts';
-import { renameLists } from './edge/rename_lists.ts';
-import { renames } from './edge/renames.ts';
-import { tokenRevocation } from './edge/revocations.ts';
-import { schemeUse } from './edge/schemes.ts';
-import { signingKeys } from './edge/signing_keys.ts';
 import { completeTimeouts, createBodyTimeouts, type Timeouts } from './edge/timeouts.ts';
-import { tokenIssue } from './edge/tokens.ts';
-import { closeQuery, compileSchema } from './edge/validation.ts';
+import { compileSchema } from './edge/validation.ts';
 import { parseJson, parseQuery, refuseBadQuery, refuseWithoutHost } from './edge/parsing.ts';
-import { wellKnown } from './edge/wellknown.ts';
 import { createGauges } from './gauges.ts';
 import { createApps } from './identity/apps.ts';
 import { createAudit } from './identity/audit.ts';
@@ -128,6 +100,8 @@ export interface AppOptions {
   idempotencyLeaseMs?: number | undefined;
   /** URLs of customers may be http, and at private addresses. */
   allowPrivateUrls?: boolean | undefined;
+  /** The playground is served. */
+  playground?: boolean | undefined;
   /** In milliseconds: how often an issuer is asked for a key that it hasn't published. */
   jwksCooldownMs?: number | undefined;
 }
@@ -349,92 +323,36 @@ export async function createApp(options: AppOptions) {
     preClose: (done) => void close().then(() => done(), done),
   });
 
-  // The routes, by who may call them.
-  await app.register(wellKnown, {
+  await registerRoutes(app, {
+    access,
+    apiKeys,
+    apps,
+    audit,
+    beginRehearsal,
+    contactBook,
+    devices,
+    directory,
+    drainTimeoutMs,
+    exchange,
+    history,
+    issuers,
+    keptAnswers,
     keys,
-    revocations,
+    limits,
+    mergers,
     metrics,
+    pingMs,
+    quotas,
+    registry,
+    renaming,
+    revocations,
+    router,
+    timeouts,
+    tokens,
+    playgroundHeaders: options.playground ? pageHeaders(publicUrl) : undefined,
+    isDraining: () => isDraining,
     findFaults: createReadiness({ database, router, trust: revocations, isDraining: () => isDraining }),
   });
-  await app.register(
-    async (open) => {
-      await open.register(cors, forPages);
-      open.addHook('onRequest', quotas.takeAddress);
-      await open.register(oauth, { apps, directory, registry, tokens, exchange });
-    },
-    { prefix: '/oauth' },
-  );
-  await app.register(async (admin) => {
-    admin.addHook('onRequest', quotas.refuseAddress);
-    admin.addHook('onError', quotas.countRefused);
-    admin.addHook('onRequest', access.requireAdmin);
-    admin.addHook('onRoute', closeQuery);
-    admin.addHook('onRoute', answerOnce(keptAnswers));
-    await admin.register(adminApps, { prefix: '/v1/apps', apps, apiKeys });
-    await admin.register(signingKeys, { prefix: '/v1', keys });
-    await admin.register(auditTrail, { prefix: '/v1', audit });
-  });
-  await app.register(
-    async (backend) => {
-      backend.addHook('onRequest', quotas.refuseAddress);
-      backend.addHook('onError', quotas.countRefused);
-      backend.addHook('onRequest', access.requireBackend);
-      backend.addHook('onRoute', closeQuery);
-      backend.addHook('onRoute', answerOnce(keptAnswers));
-      backend.addHook('onRequest', quotas.takeBackend);
-      await backend.register(tenantApp, { apps, router });
-      await backend.register(keyRoutes, { apiKeys });
-      await backend.register(identities, { directory, registry, router });
-      await backend.register(renames, { directory, registry });
-      await backend.register(renameLists, { directory, registry, renaming, idleMs: timeouts.idleMs });
-      await backend.register(merges, { mergers, router });
-      await backend.register(userImport, { registry, beginRehearsal, idleMs: timeouts.idleMs });
-      await backend.register(userExport, { directory });
-      await backend.register(schemeUse, { directory, router });
-      await backend.register(tokenIssue, { tokens, directory });
-      await backend.register(tokenRevocation, { revocations, directory, apps });
-      await backend.register(issuerRoutes, { issuers });
-      await backend.register(messages, { directory, router });
-      await backend.register(historyImport, { history, idleMs: timeouts.idleMs });
-      await backend.register(historyExport, { history, directory });
-      await backend.register(presence, { directory, router });
-      await backend.register(deviceList, { directory, devices });
-      await backend.register(contacts, { directory, contactBook });
-    },
-    { prefix: '/v1/apps/:appId' },
-  );
-  await app.register(
-    async (client) => {
-      await client.register(cors, forPages);
-      client.addHook('onRoute', closeQuery);
-      client.addHook('onRequest', quotas.refuseAddress);
-      client.addHook('onError', quotas.countRefused);
-      client.addHook('onRequest', access.requireClient);
-      client.addHook('onRequest', quotas.takeUser);
-      client.addHook('onRequest', refuseOtherPages);
-      await client.register(me, { contactBook, router });
-      await client.register(myConversations, { router });
-      await client.register(myBlocked, { directory, router });
-      await client.register(myDevices, { devices });
-    },
-    { prefix: '/v1/me' },
-  );
-  await app.register(
-    async (socket) => {
-      socket.addHook('onRequest', quotas.refuseAddress);
-      socket.addHook('onError', quotas.countRefused);
-      socket.addHook('onRequest', access.requireClient);
-      socket.addHook('onRequest', quotas.takeUser);
-      await socket.register(connect, {
-        router,
-        isDraining: () => isDraining,
-        limits,
-        pingMs,
-        drainTimeoutMs,
-      });
-    },
-    { prefix: '/v1' },
-  );
 
   /** Refuses new connections, finishes what is under way, and closes the sockets for a restart. */
   async function close(): Promise<void> {

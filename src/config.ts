@@ -46,6 +46,8 @@ export interface Config {
   readonly maxQueuedMessages: number | undefined;
   /** URLs of customers may be http, and at private addresses. */
   readonly allowPrivateUrls: boolean;
+  /** Serves a page that shows both schemes. */
+  readonly playground: boolean;
   readonly pingMs: number | undefined;
   readonly drainTimeoutMs: number | undefined;
   readonly idempotencyMs: number | undefined;
@@ -113,6 +115,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     },
     trustedProxies: parseProxies(env.IMID_TRUSTED_PROXIES),
     allowPrivateUrls: parseSwitch('IMID_ALLOW_PRIVATE_URLS', env.IMID_ALLOW_PRIVATE_URLS),
+    playground: parseSwitch('IMID_PLAYGROUND', env.IMID_PLAYGROUND),
     maxQueuedMessages: parseInteger(
       'IMID_MAX_QUEUED_MESSAGES',
       env.IMID_MAX_QUEUED_MESSAGES,

@@ -72,6 +72,7 @@ async function start(config: Config, open: (() => Promise<unknown>)[]): Promise<
     trustedProxies: config.trustedProxies,
     maxQueuedMessages: config.maxQueuedMessages,
     allowPrivateUrls: config.allowPrivateUrls,
+    playground: config.playground,
     pingMs: config.pingMs,
     drainTimeoutMs: config.drainTimeoutMs,
     idempotencyMs: config.idempotencyMs,
@@ -109,7 +110,7 @@ function printBanner(
   imid is listening at ${url}
 
   docs       ${url}/docs
-  openapi    ${url}/openapi.yaml
+${config.playground ? `  playground ${url}/playground\n` : ''}  openapi    ${url}/openapi.yaml
   database   ${where}
   admin key  ${key}
 `);

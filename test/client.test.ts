@@ -154,6 +154,10 @@ test('what a listener has not done yet is not acked: it comes again to the next 
   done.resolve();
   // The one before goes on with what it hadn't handed over.
   await next.client.close();
+  // Its token is older, so that it has the device only once the later one is known to be gone.
+  const isOnline = async () =>
+    (await app.call('GET', `/presence?imId=${app.appId}:slow`)).body.items[0].online;
+  await eventually(async () => !(await isOnline()));
   await slow.client.connect();
   await eventually(() => slow.client.acked === 3);
   assert.deepEqual(begun, [1, 2, 3]);

@@ -188,7 +188,8 @@ testInBrowser('a page tells a token that is refused from a network that isn’t 
   gate.shut();
   await lost.run('void client.connect()');
   await isIn(lost, 'waiting');
-  assert.equal((await lost.seen('state')).at(-1).error.code, 'no_network');
+  const waiting = (await lost.seen('state')).findLast(({ state }) => state === 'waiting');
+  assert.equal(waiting.error.code, 'no_network');
   gate.open();
   await isIn(lost, 'open');
 });

@@ -15,7 +15,7 @@ before(async () => {
 const tokenFor = (uid: string, ttlSeconds: number): Promise<string> => issueToken(app, uid, ttlSeconds);
 
 test('a token is renewed before it is over, on the same connection', async () => {
-  const { client, reasons, seen } = watchUser(service, app, {}, { getToken: () => tokenFor('renewer', 2) });
+  const { client, reasons, seen } = watchUser(service, app, {}, { getToken: () => tokenFor('renewer', 3) });
   await client.connect();
   await eventually(() => reasons.length === 3);
   assert.deepEqual(reasons, ['first', 'expiring', 'expiring']);

@@ -143,7 +143,7 @@ test('who does not read what it is answered is disconnected', async () => {
   socket.pause();
   const asked = 100; // more than fits into the buffers between
   socket.write('GET /openapi.yaml HTTP/1.1\r\nHost: imid\r\n\r\n'.repeat(asked));
-  await sleep(5 * timeouts.idleMs);
+  await sleep(8 * timeouts.idleMs);
   let answer = '';
   socket.on('data', (data) => (answer += data.toString('latin1'))).resume();
   await once(socket, 'close');

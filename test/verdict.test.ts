@@ -279,10 +279,9 @@ describe('in what real traffic left behind', () => {
   test('two rows that change places are a reorder', async () => {
     const lines = await plant(`
       with two as (
-        select min(recipient_seq) as low, max(recipient_seq) as high, recipient_id from (
-          select recipient_seq, sender_id, recipient_id from message
-          where sender_id <> recipient_id and client_id ~ '^u./a/' order by sender_id, recipient_id, recipient_seq limit 2
-        ) t group by recipient_id
+        select min(recipient_seq) as low, max(recipient_seq) as high, recipient_id from message
+        where sender_id <> recipient_id and client_id ~ '^u./a/'
+        group by sender_id, recipient_id having count(*) > 1 order by sender_id, recipient_id limit 1
       ), moved as (
         delete from message m using two where m.recipient_id = two.recipient_id and recipient_seq in (low, high)
         returning m.*, low + high - recipient_seq as seq

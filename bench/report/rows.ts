@@ -4,7 +4,11 @@ import { isReached, toFigure, type Row, type Unit } from '../results.ts';
 import { bar, line, svg, text, ticksUpTo } from './svg.ts';
 
 /** The table, and below it what is to be known to read it. */
-export function toRowTable(rows: readonly Row[], note = ''): string {
+export function toRowTable(
+  rows: readonly Row[],
+  note = '',
+  whoseCpu = 'the service and Postgres used',
+): string {
   return [
     '| what | imid | beside | figure | rounds | by CPU time | target | reached |',
     '|---|---|---|---|---|---|---|---|',
@@ -15,7 +19,7 @@ export function toRowTable(rows: readonly Row[], note = ''): string {
     }),
     '',
     '“figure” is the ratio of the medians of rounds taken in turn, “rounds” how many there were, with the lowest and the',
-    'highest; “by CPU time” is the same by what the service and Postgres used instead of how long it took, which other work',
+    `highest; “by CPU time” is the same by what ${whoseCpu} instead of how long it took, which other work`,
     'on the machine disturbs less.',
     ...(note === '' ? [] : ['', note]),
   ].join('\n');
@@ -47,7 +51,7 @@ function showRounds({ unit, rounds }: Row): string {
 }
 
 function show(unit: Unit, value: number): string {
-  if (unit === 'MiB' || unit === 'µs') return `${toFigure(value)} ${unit}`;
+  if (unit === 'MiB' || unit === 'KiB' || unit === 'µs') return `${toFigure(value)} ${unit}`;
   return unit === 'times' ? `${value.toFixed(2)} times` : `${Math.round(value * 100)}%`;
 }
 

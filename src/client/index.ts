@@ -133,6 +133,7 @@ export function createClient(options: ClientOptions): Client {
   const url = options.url.replace(/\/+$/, '');
   const listeners = createListeners();
   const { fail } = listeners;
+  const nextId = createIds();
   const tokens = createTokens({ getToken, timeoutMs });
   const rest = createRest({ url, tokens, timeoutMs });
   const shelf = createShelf(options.store, fail);
@@ -271,9 +272,9 @@ export function createClient(options: ClientOptions): Client {
 
     on: listeners.on,
 
-    send: (to, content, { id = createId(), push } = {}) =>
+    send: (to, content, { id = nextId(), push } = {}) =>
       add({ type: 'send', id, to: to as Address, content, ...(push && { push }) }),
-    recall: (messageId) => add({ type: 'recall', id: createId(), messageId }),
+    recall: (messageId) => add({ type: 'recall', id: nextId(), messageId }),
     cancel: async (id) => outbox.fail(id, new ImidError('cancelled', 'The app has taken it back.')),
 
     markRead: signals.markRead,
@@ -285,9 +286,11 @@ export function createClient(options: ClientOptions): Client {
   };
 }
 
-/** One that no other device makes. Not `randomUUID`, which pages have over https alone. */
-function createId(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (each) =>
+/** Makes ids that no other device makes. Not by `randomUUID`, which pages have over https alone. */
+function createIds(): () => string {
+  const prefix = Array.from(crypto.getRandomValues(new Uint8Array(16)), (each) =>
     each.toString(16).padStart(2, '0'),
   ).join('');
+  let count = 0;
+  return () => `${prefix}-${(count += 1).toString(36)}`;
 }

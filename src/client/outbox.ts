@@ -117,7 +117,7 @@ export function createOutbox({ shelf, backoff, sendsPerSecond, write, onFailed }
       const known = entries.get(outgoing.id);
       if (known) return known.answer.promise;
       const text = JSON.stringify(outgoing);
-      if (new TextEncoder().encode(text).length > FRAME_MAX_BYTES)
+      if (text.length * 3 > FRAME_MAX_BYTES && new TextEncoder().encode(text).length > FRAME_MAX_BYTES)
         throw new ImidError('payload_too_large', `A frame may have ${FRAME_MAX_BYTES} bytes.`);
       const key = `${KEY}${String(Date.now()).padStart(15, '0')}:${String((count += 1)).padStart(9, '0')}:${outgoing.id}`;
       const { answer } = keep(outgoing.id, key, text);
