@@ -55,6 +55,15 @@ testInBrowser('two phones talk, while one is adopted, renamed, and the other put
   }, 'two ticks at all that Alice has said');
   await assertNoGaps(a, b);
 
+  await b.getByRole('button', { name: 'Pause' }).click();
+  await a.getByLabel('Message').fill('<b>by hand</b>');
+  await page.keyboard.press('Enter');
+  await b.locator('.theirs', { hasText: '<b>by hand</b>' }).waitFor();
+  assert.doesNotMatch(await b.locator('.frames').innerText(), /by hand/);
+  await b.getByRole('button', { name: /^Go on \(\d+ new\)$/ }).click();
+  assert.match(await b.locator('.frames').innerText(), /by hand/);
+
+  await press(page, 'Close the tour');
   for (const width of [390, 900, 1280]) {
     await page.setViewportSize({ width, height: 800 });
     assert.equal(await page.evaluate('document.documentElement.scrollWidth'), width);
@@ -67,20 +76,32 @@ testInBrowser('two phones talk, while one is adopted, renamed, and the other put
   );
 });
 
-testInBrowser('whoever has no admin key is told so, and everything on the page has a name', async (page) => {
-  await open(page, 'not-the-key');
-  await page.getByRole('alert').getByText(/key/i).waitFor();
-  await page.getByLabel('Admin key').fill(ADMIN_KEY);
-  await page.getByRole('button', { name: 'Open the playground' }).click();
-  await page.getByRole('button', { name: 'Give Alice a token' }).waitFor();
-  const nameless = await page.locator('button, input, select, progress, [role=log]').evaluateAll((elements) =>
-    elements
-      .map((element) => element as HTMLElementOf)
-      .filter((element) => !element.labels?.length && !element.ariaLabel && !element.textContent)
-      .map((element) => element.outerHTML),
-  );
-  assert.deepEqual(nameless, []);
-});
+testInBrowser(
+  'whoever has no admin key is told so; everything on the page has a name, and any uid can log in',
+  async (page) => {
+    await open(page, 'not-the-key');
+    await page.getByRole('alert').getByText(/key/i).waitFor();
+    await page.getByLabel('Admin key').fill(ADMIN_KEY);
+    await page.getByRole('button', { name: 'Open the playground' }).click();
+    await page.getByRole('button', { name: 'Give Alice a token' }).waitFor();
+    const a = page.getByLabel('Phone A');
+    await a.getByLabel('uid', { exact: true }).fill('unseen\u200b');
+    await page.keyboard.press('Enter');
+    await page.getByRole('alert').getByText(/uid/).waitFor();
+    await a.getByLabel('uid', { exact: true }).fill('zoë/日本 🙂');
+    await page.keyboard.press('Enter');
+    await a.locator('.claims').getByText(':zoë/日本 🙂').waitFor();
+    const nameless = await page
+      .locator('button, input, select, progress, [role=log]')
+      .evaluateAll((elements) =>
+        elements
+          .map((element) => element as HTMLElementOf)
+          .filter((element) => !element.labels?.length && !element.ariaLabel && !element.textContent)
+          .map((element) => element.outerHTML),
+      );
+    assert.deepEqual(nameless, []);
+  },
+);
 
 test('the page runs no script but its own, and nothing in it is markup by accident', async () => {
   const { headers } = await service.call('GET', '/playground', { key: '' });

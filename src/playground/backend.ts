@@ -68,17 +68,9 @@ export async function openBackend(options: { url: string; adminKey: string; onCa
   const addressOf = ({ imId, name }: User): Address => (imId === undefined ? { uid: name } : { imId });
   const pathOf = (user: User): string => encodeURIComponent(imIdOf(user));
 
-  function meet(name: string): User {
-    const known = users.find((user) => user.name === name);
-    if (known) return known;
-    const user: User = {
-      number: users.length + 1,
-      displayName: name.charAt(0).toUpperCase() + name.slice(1),
-      name,
-      imId: undefined,
-    };
-    users.push(user);
-    return user;
+  /** Whom imid has taken under its name is a user from then on. */
+  function keep(user: User): void {
+    if (!users.includes(user)) users.push(user);
   }
 
   return {
@@ -86,13 +78,20 @@ export async function openBackend(options: { url: string; adminKey: string; onCa
     users,
     imIdOf,
 
-    /** Somebody who says a name. In the composed scheme that is all. */
-    meet,
+    /** Somebody who says a name: the user who has it, or one to be. */
+    meet: (name: string): User =>
+      users.find((user) => user.name === name) ?? {
+        number: users.length + 1,
+        displayName: name.charAt(0).toUpperCase() + name.slice(1),
+        name,
+        imId: undefined,
+      },
 
     /** Also adopts: a userId that is in use as a uid is that user. */
     async register(user: User): Promise<void> {
       const { imId } = await call<{ imId: string }>('POST', `/${appId}/identities`, { userId: user.name });
       user.imId = imId;
+      keep(user);
     },
 
     async rename(user: User, name: string): Promise<void> {
@@ -104,7 +103,9 @@ export async function openBackend(options: { url: string; adminKey: string; onCa
     /** The address it is issued for decides the scheme of the token. */
     async issueToken(user: User, scheme: Scheme): Promise<string> {
       const address = scheme === 'composed' ? { uid: user.name } : addressOf(user);
-      return (await call<{ token: string }>('POST', `/${appId}/tokens`, address)).token;
+      const { token } = await call<{ token: string }>('POST', `/${appId}/tokens`, address);
+      keep(user);
+      return token;
     },
 
     /** Everybody is everybody's contact. */

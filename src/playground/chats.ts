@@ -54,8 +54,8 @@ export function createChats() {
     meet,
 
     /** True: from somebody whom nobody knows by this form. */
-    add({ messageId, seq, from, to, content }: Message, me: Party): boolean {
-      const isMine = keyOf(from) === keyOf(me);
+    add({ messageId, seq, from, to, content }: Message, me: Party | undefined): boolean {
+      const isMine = me !== undefined && keyOf(from) === keyOf(me);
       const party = isMine ? to : from;
       const isFromApp = 'system' in party;
       const { text = JSON.stringify(content) } = (content ?? {}) as { text?: string };

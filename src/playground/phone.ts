@@ -40,14 +40,19 @@ export function createPhone({ url, scheme, backend, onChange, onPassed }: PhoneO
   const online = new Map<string, boolean>();
   const typing = new Map<string, ReturnType<typeof setTimeout>>();
 
-  async function getToken(): Promise<string> {
-    const token = await backend.issueToken(user!, scheme);
+  async function issueToken(to: User): Promise<string> {
+    const token = await backend.issueToken(to, scheme);
     claims = decode(token);
     watchToken(token, onPassed);
     return token;
   }
 
-  function open(): Client {
+  function open(as: User, first: string | undefined): Client {
+    const getToken = async (): Promise<string> => {
+      const token = first ?? (await issueToken(as));
+      first = undefined;
+      return token;
+    };
     const opened = createClient({ url, getToken, backoff: { baseMs: 300 } });
     opened.on('state', (change) => {
       ({ state } = change);
@@ -56,7 +61,7 @@ export function createPhone({ url, scheme, backend, onChange, onPassed }: PhoneO
     });
     opened.on('message', async (message) => {
       typing.delete(keyOf(message.from));
-      if (chats.add(message, me!)) await load();
+      if (chats.add(message, me)) await load();
       changed();
     });
     opened.on('read', (read) => {
@@ -162,14 +167,17 @@ export function createPhone({ url, scheme, backend, onChange, onPassed }: PhoneO
       return selected !== undefined && typing.has(selected.key);
     },
 
+    /** Whom the service refuses a token, the phone keeps who is there. */
     async logIn(as: User): Promise<void> {
+      const token = await issueToken(as);
       await client?.logout();
       user = as;
+      me = undefined;
       chats = createChats();
       online.clear();
       watching = '';
       selected = undefined;
-      client = open();
+      client = open(as, token);
       await client.connect();
       client.setForeground(isForeground);
       await load();
@@ -224,5 +232,7 @@ export function createPhone({ url, scheme, backend, onChange, onPassed }: PhoneO
 /** What anybody can read of a token without a key. */
 function decode(token: string): Claims {
   const [, payload = ''] = token.split('.');
-  return JSON.parse(atob(payload.replaceAll('-', '+').replaceAll('_', '/'))) as Claims;
+  const bytes = atob(payload.replaceAll('-', '+').replaceAll('_', '/'));
+  const text = new TextDecoder().decode(Uint8Array.from(bytes, (byte) => byte.charCodeAt(0)));
+  return JSON.parse(text) as Claims;
 }

@@ -1,4 +1,4 @@
-// The tour: what there is to see in a minute, one sentence and one button for each step.
+// The tour: what there is to see in a minute, one sentence and one button for each step. A step that fails can be tried again.
 
 import { find, findA, setText } from './elements.ts';
 
@@ -14,7 +14,7 @@ export interface Step {
 const END = {
   title: 'That is all of it',
   text: 'Everything here is live: write, log in as somebody else, rename Bob, or register somebody new.',
-  button: '',
+  button: 'Close the tour',
 };
 
 export function startTour(steps: readonly Step[]): void {
@@ -30,7 +30,6 @@ export function startTour(steps: readonly Step[]): void {
     setText(find('#tour-title'), title);
     setText(find('#tour-text'), text);
     setText(button, label);
-    button.hidden = at === steps.length;
     progress.value = at;
   }
 
@@ -46,10 +45,19 @@ export function startTour(steps: readonly Step[]): void {
       fault.textContent = (error as Error).message;
     }
     button.disabled = false;
-    (button.hidden ? find('#tour-title') : button).focus({ preventScroll: true });
+    button.focus({ preventScroll: true });
   }
 
-  button.addEventListener('click', () => void act(steps[at]!));
+  function close(): void {
+    find('.tour').hidden = true;
+    find('#talk').focus();
+  }
+
+  button.addEventListener('click', () => {
+    const step = steps[at];
+    if (step) void act(step);
+    else close();
+  });
   show();
 }
 
