@@ -22,6 +22,8 @@ const FORBIDDEN: Record<string, RegExp> = {
   'an admin key': /ima_[\w-]{43}/,
   'a secret key': /ims_[\w-]{43}/,
   'a token': /eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+/,
+  'a private key': /BEGIN ([A-Z]+ )?PRIVATE KEY/,
+  'a secret of a webhook': /whsec_[\w+/]{32}/,
   'a password': new RegExp(PASSWORD),
   'a password in a URL': /\w:\/\/(?!user:password@)[^\s/:@"]+:[^\s/@"]+@/,
   'what was planted': new RegExp(`${PLANTED}|${Buffer.from(PLANTED).toString('base64url')}`),

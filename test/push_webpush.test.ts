@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { createOutbound, type Outbound } from '../src/outbound.ts';
 import { parseSubscription } from '../src/push/subscription.ts';
-import { createWebPush, createWebPushKeys, type WebPushOptions } from '../src/push/webpush.ts';
+import { createWebPushKeys } from '../src/push/vapid.ts';
+import { createWebPush, type WebPushOptions } from '../src/push/webpush.ts';
 import { notificationOf, testsOfContract } from './push/contract.ts';
 import { createBrowser, startPushService } from './push/webpush_stand_in.ts';
 

@@ -1,9 +1,7 @@
 // Web Push (RFC 8030), encrypted for the browser (RFC 8291) and signed for its push service (RFC 8292). The endpoint is a URL
 // that a client chose: it goes through the guard of such URLs, and what it answers tells nothing of other devices.
 
-import { createECDH, hash } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
-import { Type, type Static } from 'typebox';
+import { hash } from 'node:crypto';
 import webpush from 'web-push';
 import type { OutboundAnswer } from '../outbound.ts';
 import { createAsking, type AskingOptions } from './asking.ts';
@@ -11,24 +9,7 @@ import type { Notification, Outcome, Provider } from './contract.ts';
 import { writeWithin } from './fitting.ts';
 import { outcomeByStatus, refuse, refuseCredential } from './outcomes.ts';
 import { parseSubscription } from './subscription.ts';
-
-export const WebPushCredentials = Type.Object(
-  {
-    publicKey: Type.String({
-      pattern: '^[\\w-]{87}$',
-      description: 'The applicationServerKey that browsers subscribe with.',
-    }),
-    privateKey: Type.String({ pattern: '^[\\w-]{43}$' }),
-    subject: Type.String({
-      pattern: '^(mailto:[^@\\s]+@|https://)[A-Za-z0-9.-]+\\.[A-Za-z]{2,}(/\\S*)?$',
-      maxLength: 200,
-      description:
-        'Whom push services write to when something is wrong: mailto: or https:, and nothing at localhost.',
-    }),
-  },
-  { additionalProperties: false, description: 'VAPID keys, P-256 in base64url.' },
-);
-export type WebPushCredentials = Static<typeof WebPushCredentials>;
+import { createAuthorizations, faultOfKeys, type WebPushCredentials } from './vapid.ts';
 
 export interface WebPushOptions extends AskingOptions {
   now(): Date;
@@ -47,39 +28,14 @@ const PAYLOAD_MAX_BYTES = 3_993;
 const TTL_MAX_SECONDS = 2_592_000;
 /** 32 characters, and base64url that can be decoded, on which Apple insists. */
 const TOPIC_LENGTH = 32;
-const VAPID_SECONDS = 12 * 3_600;
-const VAPID_KEPT_MS = 3_600_000;
-const VAPID_KEPT_MAX = 100;
-
-export function createWebPushKeys(): Pick<WebPushCredentials, 'publicKey' | 'privateKey'> {
-  return webpush.generateVAPIDKeys();
-}
 
 export function createWebPush(
-  { publicKey, privateKey, subject }: WebPushCredentials,
+  credentials: WebPushCredentials,
   { now, pushServices = PUSH_SERVICES, ...options }: WebPushOptions,
 ): Provider {
   const asking = createAsking(options);
-  const authorizations = new LRUCache<string, { header: string; at: number }>({ max: VAPID_KEPT_MAX });
-  const fault = faultOfKeys({ publicKey, privateKey });
-
-  /** The same for an hour: push services remember what they have verified. */
-  function authorizationFor(origin: string): string {
-    const kept = authorizations.get(origin);
-    const at = now().getTime();
-    if (kept && at - kept.at < VAPID_KEPT_MS) return kept.header;
-    const expiry = Math.floor(at / 1_000) + VAPID_SECONDS;
-    const { Authorization: header } = webpush.getVapidHeaders(
-      origin,
-      subject,
-      publicKey,
-      privateKey,
-      'aes128gcm',
-      expiry,
-    );
-    authorizations.set(origin, { header, at });
-    return header;
-  }
+  const authorizationFor = createAuthorizations(credentials, now);
+  const fault = faultOfKeys(credentials);
 
   function outcomeOf(answer: OutboundAnswer, host: string): Outcome {
     const { status } = answer;
@@ -130,18 +86,6 @@ export function createWebPush(
       asking.close();
     },
   };
-}
-
-/** Why the two are no pair, in words. */
-function faultOfKeys({ publicKey, privateKey }: Pick<WebPushCredentials, 'publicKey' | 'privateKey'>) {
-  try {
-    const ecdh = createECDH('prime256v1');
-    ecdh.setPrivateKey(privateKey, 'base64url');
-    if (ecdh.getPublicKey('base64url') === publicKey) return undefined;
-  } catch {
-    return 'privateKey must be a private key of P-256 in base64url';
-  }
-  return 'publicKey must be that of privateKey';
 }
 
 /** What the app's service worker gets. */

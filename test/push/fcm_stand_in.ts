@@ -2,12 +2,10 @@
 // device has are looked at as the real ones do.
 
 import { generateKeyPairSync } from 'node:crypto';
-import type { TestContext } from 'node:test';
-import { Ajv } from 'ajv';
 import { jwtVerify } from 'jose';
-import { Type, type TObject, type TProperties } from 'typebox';
 import type { FcmCredentials } from '../../src/push/fcm.ts';
-import { Refused, startHttpStandIn, type Answer, type Asked } from './http_stand_in.ts';
+import { isFcmRequest } from './fcm_schema.ts';
+import { Refused, startHttpStandIn, type Answer, type Asked, type Running } from './http_stand_in.ts';
 
 const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const PROJECT = 'chat-1f2e';
@@ -20,52 +18,6 @@ export const account: FcmCredentials = {
   private_key: privateKey.export({ type: 'pkcs8', format: 'pem' }),
   client_email: `push@${PROJECT}.iam.gserviceaccount.com`,
 };
-
-const strict = <T extends TProperties>(properties: T): TObject<T> =>
-  Type.Object(properties, { additionalProperties: false });
-const texts = (pattern: string) => Type.Record(Type.String({ pattern }), Type.String());
-const maybe = { title: Type.Optional(Type.String()), body: Type.Optional(Type.String()) };
-const Message = strict({
-  token: Type.Optional(Type.String({ minLength: 1 })),
-  topic: Type.Optional(Type.String({ pattern: '^[a-zA-Z0-9-_.~%]+$' })),
-  data: Type.Optional(texts('^(?!from$|message_type$|google\\.|gcm\\.notification\\.)')),
-  notification: Type.Optional(strict({ ...maybe, image: Type.Optional(Type.String()) })),
-  android: Type.Optional(
-    strict({
-      collapse_key: Type.Optional(Type.String()),
-      priority: Type.Optional(Type.Enum(['HIGH', 'NORMAL'])),
-      ttl: Type.Optional(Type.String({ pattern: '^\\d+(\\.\\d{1,9})?s$' })),
-      notification: Type.Optional(
-        strict({
-          ...maybe,
-          tag: Type.Optional(Type.String()),
-          notification_count: Type.Optional(Type.Integer({ minimum: 0 })),
-        }),
-      ),
-    }),
-  ),
-  apns: Type.Optional(
-    strict({
-      headers: Type.Optional(texts('^apns-(push-type|priority|expiration|collapse-id)$')),
-      payload: Type.Object({
-        aps: strict({
-          badge: Type.Optional(Type.Integer({ minimum: 0 })),
-          sound: Type.Optional(Type.String()),
-          'content-available': Type.Optional(Type.Literal(1)),
-        }),
-      }),
-    }),
-  ),
-  webpush: Type.Optional(
-    strict({
-      headers: Type.Optional(texts('^(TTL|Urgency|Topic)$')),
-      notification: Type.Optional(strict({ ...maybe, tag: Type.Optional(Type.String()) })),
-    }),
-  ),
-});
-const isRequest = new Ajv({ strict: false }).compile<any>(
-  strict({ validate_only: Type.Optional(Type.Boolean()), message: Message }),
-);
 
 /** An answer of FCM, as of 2026. */
 export function fcmError(
@@ -85,7 +37,7 @@ export function fcmError(
   return { status, body: { error: { code: status, message, status: code, details } } } satisfies Answer;
 }
 
-export async function startFcm(t: TestContext, now: () => Date = () => new Date()) {
+export async function startFcm(t: Running, now: () => Date = () => new Date()) {
   const messages: any[] = [];
   const tokens = new Map<string, number>();
   const collapseKeys = new Map<string, Set<string>>();
@@ -131,7 +83,7 @@ export async function startFcm(t: TestContext, now: () => Date = () => new Date(
     const bad = (why: string): Refused =>
       new Refused(why, fcmError(400, 'INVALID_ARGUMENT', { fcm: 'INVALID_ARGUMENT' }));
     if (headers['content-type'] !== 'application/json') throw bad('content-type');
-    if (!isRequest(request)) throw bad(JSON.stringify(isRequest.errors));
+    if (!isFcmRequest(request)) throw bad(JSON.stringify(isFcmRequest.errors));
     const { token, topic, ...message } = request.message;
     if ((token === undefined) === (topic === undefined)) throw bad('not one of token and topic');
     if (Buffer.byteLength(JSON.stringify(message)) > 4_096) throw bad('too big');

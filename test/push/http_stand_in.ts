@@ -4,7 +4,6 @@ import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
-import type { TestContext } from 'node:test';
 import type { Conduct } from './contract.ts';
 
 export interface Asked {
@@ -29,6 +28,12 @@ export class Refused extends Error {
   }
 }
 
+/** A test, or the file of several. */
+export interface Running {
+  after(end: () => void): void;
+  diagnostic(message: string): void;
+}
+
 export interface HttpStandIn {
   url: string;
   conduct(conduct: Conduct | Answer): void;
@@ -39,7 +44,7 @@ export interface HttpStandIn {
 
 /** `take` throws `Refused`, or says what the answer is while all is well; `answers` are those of the other conducts. */
 export async function startHttpStandIn(
-  t: TestContext,
+  t: Running,
   take: (asked: Asked, conduct: Conduct | Answer) => Answer | Promise<Answer>,
   answers: Partial<Record<Conduct, Answer>>,
 ): Promise<HttpStandIn> {

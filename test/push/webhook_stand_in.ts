@@ -2,10 +2,9 @@
 // but those of docs/push-webhook.md.
 
 import { createHmac } from 'node:crypto';
-import type { TestContext } from 'node:test';
 import { Ajv } from 'ajv';
 import { Type, type TProperties } from 'typebox';
-import { Refused, startHttpStandIn } from './http_stand_in.ts';
+import { Refused, startHttpStandIn, type Running } from './http_stand_in.ts';
 
 const TOLERANCE_SECONDS = 300;
 
@@ -39,7 +38,7 @@ export function sign(secret: string, id: string, timestamp: string, body: Buffer
   return `v1,${createHmac('sha256', key).update(`${id}.${timestamp}.`).update(body).digest('base64')}`;
 }
 
-export async function startWebhook(t: TestContext, secret: () => string, now: () => Date = () => new Date()) {
+export async function startWebhook(t: Running, secret: () => string, now: () => Date = () => new Date()) {
   const events: any[] = [];
   const standIn = await startHttpStandIn(
     t,

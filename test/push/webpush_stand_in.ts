@@ -2,9 +2,8 @@
 // decrypts what it got (RFC 8291) by what those documents say, without the library that encrypted it.
 
 import { createDecipheriv, createECDH, createPublicKey, hkdfSync, randomBytes } from 'node:crypto';
-import type { TestContext } from 'node:test';
 import { jwtVerify } from 'jose';
-import { Refused, startHttpStandIn, type Answer, type Asked } from './http_stand_in.ts';
+import { Refused, startHttpStandIn, type Answer, type Asked, type Running } from './http_stand_in.ts';
 
 const TAG_BYTES = 16;
 const DAY_SECONDS = 86_400;
@@ -54,11 +53,7 @@ export function createBrowser(
   } satisfies Browser;
 }
 
-export async function startPushService(
-  t: TestContext,
-  publicKey: string,
-  now: () => Date = () => new Date(),
-) {
+export async function startPushService(t: Running, publicKey: string, now: () => Date = () => new Date()) {
   const payloads: string[] = [];
 
   async function verifyVapid(authorization: string | undefined): Promise<void> {
