@@ -2,6 +2,8 @@
 // answered; takes nothing new once it is unusable, and knows of each request that failed whether Apple can have seen it.
 
 import { connect, constants, type OutgoingHttpHeaders } from 'node:http2';
+import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import type { ApnsReply } from './apns_answers.ts';
 import { createTurns } from './apns_turns.ts';
 
@@ -39,10 +41,13 @@ export interface ApnsConnection {
 
 const ANSWER_MAX_BYTES = 4_096;
 const FORBIDDEN = 403;
+const HTTPS_PORT = 443;
 const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants;
 
 export function openConnection(origin: string, { timeoutMs, pingMs, idleMs }: Pace): ApnsConnection {
-  const session = connect(origin, { settings: { enablePush: false } });
+  // A session that has no connection yet doesn't end for being destroyed: its socket must be.
+  const socket = openSocket(new URL(origin));
+  const session = connect(origin, { createConnection: () => socket, settings: { enablePush: false } });
   const turns = createTurns();
   const closed = new Promise<void>((resolve) => session.once('close', resolve));
   let isUsable = true;
@@ -63,7 +68,12 @@ export function openConnection(origin: string, { timeoutMs, pingMs, idleMs }: Pa
           : new ApnsFault(`unreachable: APNs can't be connected to${why}`),
       );
     }
-    if (turns.taken === 0) session.destroy();
+    if (turns.taken === 0) end();
+  }
+
+  function end(): void {
+    session.destroy();
+    socket.destroy();
   }
 
   function obeySettings(): void {
@@ -93,7 +103,7 @@ export function openConnection(origin: string, { timeoutMs, pingMs, idleMs }: Pa
     if (session.connecting || session.destroyed) return;
     const missing = setTimeout(() => {
       why = ' (it answers no ping)';
-      session.destroy();
+      end();
     }, timeoutMs).unref();
     session.ping(() => clearTimeout(missing));
   }, pingMs).unref();
@@ -162,8 +172,18 @@ export function openConnection(origin: string, { timeoutMs, pingMs, idleMs }: Pa
     retire,
 
     async destroy() {
-      session.destroy();
+      end();
       await closed;
     },
   };
+}
+
+function openSocket({ protocol, hostname, port }: URL): Socket {
+  if (protocol === 'http:') return connectTcp(Number(port), hostname);
+  return connectTls({
+    host: hostname,
+    servername: hostname,
+    port: Number(port || HTTPS_PORT),
+    ALPNProtocols: ['h2'],
+  });
 }
