@@ -11,3 +11,48 @@ alter table device add column bound_jti uuid;
 create unique index device__push_token on device (app_id, provider, push_token) where push_token is not null;
 create index device__bound_jti on device (app_id, bound_jti) where push_token is not null;
 create index device__last_jti on device (app_id, last_jti) where push_token is not null;
+-- up to which seq it was pushed, and when it is to be tried again
+alter table device add column pushed_seq bigint not null default 0;
+alter table device add column push_attempts integer not null default 0;
+alter table device add column push_retry_at timestamptz;
+
+-- a device of it is, or was, bound
+alter table identity add column has_push boolean not null default false;
+
+-- Inboxes that have something to be pushed: written by the statement that stores the message, so that nothing is lost in
+-- between. A row per inbox, however much is in it; `seq` says whether more has come since somebody looked.
+create table push_due (
+  app_id bigint not null,
+  identity_id bigint not null,
+  seq bigint not null,
+  due_at timestamptz not null,
+  -- until then a worker is at it
+  leased_until timestamptz,
+  primary key (app_id, identity_id),
+  foreign key (app_id, identity_id) references identity (app_id, id) on delete cascade
+) with (fillfactor = 70);
+create index push_due__due on push_due (due_at);
+
+-- What an app proves itself to a provider with: JSON as a JWE under IMID_SECRET.
+create table push_credential (
+  app_id bigint not null references app (id) on delete cascade,
+  provider text not null,
+  sealed text not null,
+  changed_at timestamptz not null default clock_timestamp(),
+  primary key (app_id, provider)
+);
+
+-- Pushes that were given up.
+create table push_failure (
+  app_id bigint not null references app (id) on delete cascade,
+  id bigint generated always as identity,
+  at timestamptz not null default clock_timestamp(),
+  identity_id bigint,
+  device_id text collate "C",
+  provider text not null,
+  message_id uuid not null,
+  reason text not null,
+  primary key (app_id, id),
+  foreign key (app_id, identity_id) references identity (app_id, id) on delete cascade
+);
+alter table app add column push_when text not null default 'device' check (push_when in ('device', 'user'));

@@ -38,6 +38,9 @@ import { createOutbound } from './outbound.ts';
 import { createReadiness } from './readiness.ts';
 import { completeLimits } from './routing/limits.ts';
 import { createBell } from './routing/bell.ts';
+import { createPushAccounts } from './routing/push_accounts.ts';
+import type { PushEndpoints } from './routing/push_providers.ts';
+import { createPushing } from './routing/pushing.ts';
 import { createHistory } from './routing/history.ts';
 import { createMeters } from './routing/meters.ts';
 import { completeQuotas } from './routing/quotas.ts';
@@ -56,6 +59,9 @@ import { createRevocations, type News } from './tokens/revocations.ts';
 import { keepSecret } from './tokens/secrets.ts';
 import type { SigningAlg } from './tokens/signing.ts';
 import { createTokens } from './tokens/tokens.ts';
+
+/** For connections to providers of push that nothing is sent on. */
+const PUSH_KEEP_ALIVE_MS = 30_000;
 
 export interface AppOptions {
   database: Database;
@@ -100,6 +106,10 @@ export interface AppOptions {
   idempotencyLeaseMs?: number | undefined;
   /** URLs of customers may be http, and at private addresses. */
   allowPrivateUrls?: boolean | undefined;
+  /** How often it is looked what is to be pushed. */
+  pushIntervalMs?: number | undefined;
+  /** Where providers of push are, instead of where they really are. */
+  pushEndpoints?: PushEndpoints | undefined;
   /** The playground is served. */
   playground?: boolean | undefined;
   /** In milliseconds: how often an issuer is asked for a key that it hasn't published. */
@@ -233,6 +243,23 @@ export async function createApp(options: AppOptions) {
   });
   const exchange = createExchange({ issuers, clock: database.clock });
   const access = createAccess({ adminKey, apps, apiKeys, tokens, directory });
+  const pushOutbound = createOutbound({
+    allowPrivate: options.allowPrivateUrls ?? false,
+    keepAliveMs: PUSH_KEEP_ALIVE_MS,
+  });
+  const pushAccounts = createPushAccounts({
+    database,
+    box,
+    outbound: pushOutbound,
+    endpoints: options.pushEndpoints,
+  });
+  const pushing = createPushing({
+    database,
+    apps,
+    accounts: pushAccounts,
+    log,
+    intervalMs: options.pushIntervalMs,
+  });
   const router = await createRouter({
     database,
     processId,
@@ -241,6 +268,7 @@ export async function createApp(options: AppOptions) {
     rings,
     meters,
     limits,
+    onPushDue: pushing.lookSoon,
     admit: access.admit,
     trust: revocations,
     tracing,
@@ -349,6 +377,7 @@ export async function createApp(options: AppOptions) {
     router,
     timeouts,
     tokens,
+    pushAccounts,
     playgroundHeaders: options.playground ? pageHeaders(publicUrl) : undefined,
     isDraining: () => isDraining,
     findFaults: createReadiness({ database, router, trust: revocations, isDraining: () => isDraining }),
@@ -358,6 +387,8 @@ export async function createApp(options: AppOptions) {
   async function close(): Promise<void> {
     isDraining = true;
     finishing.stop();
+    await pushing.stop();
+    pushOutbound.close();
     keptAnswers.stop();
     await sharing.stop();
     await router.drain();

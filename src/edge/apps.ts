@@ -54,9 +54,17 @@ const settings = {
     description: 'After how many days messages go, with nobody having to do anything; null: never.',
   }),
   presence: Type.Boolean({ description: 'Whether users may see of each other who is online.' }),
+  pushWhen: Type.Unsafe<'device' | 'user'>(
+    Type.String({
+      enum: ['device', 'user'],
+      description:
+        '`device`: each device that isn’t in the foreground gets a push. `user`: while one of a user is in the foreground, ' +
+        'the others wait some seconds, and get none for what it has acked by then.',
+    }),
+  ),
 };
 
-const DEFAULTS = { recallSeconds: 120, retentionDays: null, presence: true };
+const DEFAULTS = { recallSeconds: 120, retentionDays: null, presence: true, pushWhen: 'device' as const };
 
 const appFields = {
   appId: Type.String(),
@@ -84,6 +92,7 @@ const toAnswer = (app: App) => ({
   recallSeconds: app.recallSeconds,
   retentionDays: app.retentionDays ?? null,
   presence: app.presence,
+  pushWhen: app.pushWhen,
   createdAt: app.createdAt.toISOString(),
 });
 

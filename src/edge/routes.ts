@@ -26,6 +26,7 @@ import { messages } from './messages.ts';
 import { oauth } from './oauth.ts';
 import { playground } from './playground.ts';
 import { presence } from './presence.ts';
+import { push as pushRoutes } from './push.ts';
 import { renameLists } from './rename_lists.ts';
 import { renames } from './renames.ts';
 import { tokenRevocation } from './revocations.ts';
@@ -56,6 +57,7 @@ import type { Mergers } from '../identity/mergers.ts';
 import type { Registry } from '../identity/registry.ts';
 import type { Renaming } from '../identity/renaming.ts';
 import type { Revocations } from '../tokens/revocations.ts';
+import type { PushAccounts } from '../routing/push_accounts.ts';
 import type { Router } from '../routing/router.ts';
 import type { Tokens } from '../tokens/tokens.ts';
 
@@ -81,6 +83,7 @@ export interface Stages {
   mergers: Mergers;
   metrics: Metrics;
   pingMs: number | undefined;
+  pushAccounts: PushAccounts;
   /** Undefined: there is no playground. */
   playgroundHeaders: Headers | undefined;
   quotas: Awaited<ReturnType<typeof holdQuotas>>;
@@ -108,7 +111,16 @@ export async function registerRoutes(app: FastifyInstance, stages: Stages): Prom
   } = stages;
   const { keptAnswers, keys, limits, mergers, metrics, quotas, registry, renaming, revocations, router } =
     stages;
-  const { timeouts, tokens, playgroundHeaders, findFaults, isDraining, pingMs, drainTimeoutMs } = stages;
+  const {
+    timeouts,
+    tokens,
+    playgroundHeaders,
+    pushAccounts,
+    findFaults,
+    isDraining,
+    pingMs,
+    drainTimeoutMs,
+  } = stages;
 
   if (playgroundHeaders) await app.register(playground, { headers: playgroundHeaders });
   await app.register(wellKnown, { keys, revocations, metrics, findFaults });
@@ -155,6 +167,7 @@ export async function registerRoutes(app: FastifyInstance, stages: Stages): Prom
       await backend.register(historyExport, { history, directory });
       await backend.register(presence, { directory, router });
       await backend.register(deviceList, { directory, devices });
+      await backend.register(pushRoutes, { pushAccounts });
       await backend.register(contacts, { directory, contactBook });
     },
     { prefix: '/v1/apps/:appId' },

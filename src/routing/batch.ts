@@ -66,7 +66,7 @@ export interface Audience {
   /** Told of every message right after its commit, once for each inbox it stands in. */
   hear(identityId: number, entry: FreshEntry): void;
   /** Told of every inbox that has moved. */
-  moved(inboxes: Iterable<{ appId: AppId; id: number }>): void;
+  moved(inboxes: Iterable<{ appId: AppId; id: number; isDue: boolean }>): void;
 }
 
 export class Batch {
@@ -121,6 +121,7 @@ export class Batch {
   ): NewMessage {
     const isToSelf = recipient.id === sender.id;
     const into = this.#touch(appId, recipient, !isToSelf || this.#isKnown);
+    into.receives ||= !isToSelf;
     // Also of a message to oneself: the two may have been found by names that led to one user at different times.
     const from = this.#touch(appId, sender, this.#isKnown);
     const message: Message = {
@@ -143,14 +144,8 @@ export class Batch {
     let inbox = this.#inboxes.get(id);
     if (!inbox) {
       inbox = {
-        appId,
-        id,
-        messages: 0,
-        expectedName,
-        mayBeMerging,
-        base: 0,
-        party: undefined,
-        blocksVersion: 0,
+        ...{ appId, id, messages: 0, receives: false, expectedName, mayBeMerging },
+        ...{ base: 0, party: undefined, blocksVersion: 0, isDue: false },
       };
       this.#inboxes.set(id, inbox);
       return inbox;

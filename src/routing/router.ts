@@ -52,6 +52,8 @@ export interface RouterOptions {
   log: Log;
   tracing: Tracing | undefined;
   limits: Limits;
+  /** Something is to be pushed. */
+  onPushDue: () => void;
   maxQueuedMessages?: number | undefined;
   /** How often positions are checked, which makes good what rings have missed. */
   heartbeatMs?: number | undefined;
@@ -86,7 +88,14 @@ export async function createRouter(options: RouterOptions) {
     hear(identityId, entry) {
       for (const session of hub.of(identityId)) session.onEntry(entry);
     },
-    moved: (inboxes) => rings.tellHolders('inbox', inboxes),
+    moved(inboxes) {
+      rings.tellHolders('inbox', inboxes);
+      for (const { isDue } of inboxes)
+        if (isDue) {
+          options.onPushDue();
+          break;
+        }
+    },
   };
   const following = createFollowing({
     database,

@@ -21,6 +21,8 @@ export interface App {
   retentionDays: number | undefined;
   /** Whether its users are shown to each other when they are online. */
   presence: boolean;
+  /** `user`: while a device of a user is in the foreground, the others wait for it to ack. */
+  pushWhen: 'device' | 'user';
   /** Tokens that were issued before are revoked; undefined: none are. */
   tokensFrom: Date | undefined;
   createdAt: Date;
@@ -34,6 +36,7 @@ export interface AppSettings {
   recallSeconds: number;
   retentionDays: number | undefined;
   presence: boolean;
+  pushWhen: 'device' | 'user';
 }
 
 export async function insertApp(db: Executor, app: AppSettings): Promise<App> {
@@ -143,12 +146,13 @@ export async function deleteApp(db: Executor, id: AppId): Promise<boolean> {
 }
 
 function columnsOf(change: Partial<AppSettings>) {
-  const { allowedOrigins, recallSeconds, retentionDays, presence } = change;
+  const { allowedOrigins, recallSeconds, retentionDays, presence, pushWhen } = change;
   return {
     ...(allowedOrigins && { allowed_origins: [...allowedOrigins] }),
     ...(recallSeconds !== undefined && { recall_seconds: recallSeconds }),
     ...('retentionDays' in change && { retention_days: retentionDays ?? null }),
     ...(presence !== undefined && { shows_presence: presence }),
+    ...(pushWhen && { push_when: pushWhen }),
   };
 }
 
@@ -169,6 +173,7 @@ function toApp(row: Selectable<Tables['app']>): App {
     recallSeconds: row.recall_seconds,
     retentionDays: row.retention_days ?? undefined,
     presence: row.shows_presence,
+    pushWhen: row.push_when,
     tokensFrom: row.tokens_from ?? undefined,
     createdAt: row.created_at,
   };

@@ -48,19 +48,26 @@ export function bindDevice(
       sql`app_id = ${appId} and provider = ${provider} and push_token = ${pushToken}
         and (identity_id, id) <> (${userId}, ${deviceId})`,
     );
-    const { rows } = await sql`
+    // What is stored from here on knows that there is something to push to.
+    const user = await sql`
+      update identity set has_push = true where app_id = ${appId} and id = ${userId} and merged_into is null
+      returning id`.execute(trx);
+    if (user.rows.length === 0) return false;
+    await sql`
       insert into device as d (app_id, identity_id, id, acked_seq, platform, provider, push_token, environment, locale,
-        app_version, bound_at, bound_jti)
+        app_version, bound_at, bound_jti, pushed_seq)
       select app_id, id, ${deviceId}, last_seq, ${platform}, ${provider}, ${pushToken}, ${environment}, ${locale}, ${appVersion},
-        clock_timestamp(), ${jti}::uuid
-      from identity where app_id = ${appId} and id = ${userId} and merged_into is null
+        clock_timestamp(), ${jti}::uuid, last_seq
+      from identity where app_id = ${appId} and id = ${userId}
       on conflict (app_id, identity_id, id) do update set platform = excluded.platform, provider = excluded.provider,
         push_token = excluded.push_token, environment = excluded.environment, locale = excluded.locale,
         app_version = excluded.app_version, bound_jti = excluded.bound_jti,
-        -- bound anew, it says nothing new of when the provider has heard of it last
-        bound_at = excluded.bound_at
-      returning id`.execute(trx);
-    return rows.length > 0;
+        bound_at = excluded.bound_at, push_attempts = 0, push_retry_at = null,
+        -- what came before it could be reached is not pushed
+        pushed_seq = case when d.push_token is null then greatest(d.pushed_seq, excluded.pushed_seq) else d.pushed_seq end`.execute(
+      trx,
+    );
+    return true;
   });
 }
 
@@ -85,6 +92,19 @@ export function unbindToken(trx: Executor, appId: AppId, jti: string): Promise<v
     sql`app_id = ${appId} and push_token is not null and (bound_jti = ${jti}::uuid or last_jti = ${jti}::uuid or (identity_id, id) in (
       select identity_id, device_id from connection where app_id = ${appId} and jti = ${jti}::uuid
     ))`,
+  );
+}
+
+/** The provider says that a push token is dead: it is unbound, unless it was bound anew since then. */
+export function unbindGone(
+  db: Executor,
+  { appId, identityId, device }: { appId: AppId; identityId: number; device: { id: string; token: string } },
+  since: Date | undefined,
+): Promise<void> {
+  return unbindWhere(
+    db,
+    sql`app_id = ${appId} and identity_id = ${identityId} and id = ${device.id} and push_token = ${device.token}
+      and (${since ?? null}::timestamptz is null or bound_at <= ${since ?? null}::timestamptz)`,
   );
 }
 

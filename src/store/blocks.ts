@@ -41,7 +41,10 @@ export interface Blocks {
 }
 
 /** Whether an entry of an inbox came while its sender was blocked. */
-export function isWithheld({ all }: Blocks, { senderId, seq }: InboxEntry): boolean {
+export function isWithheld(
+  { all }: Blocks,
+  { senderId, seq }: Pick<InboxEntry, 'senderId' | 'seq'>,
+): boolean {
   if (senderId === undefined) return false;
   return all.some((block) => seq > block.sinceSeq && seq <= block.untilSeq && block.ids.includes(senderId));
 }

@@ -47,9 +47,10 @@ export async function mergeUsers(
     update identity set merged_into = ${intoId}, im_id = case when id = ${fromId} and ${into.im_id === null} then null else im_id end
     where app_id = ${appId} and (id = ${fromId} or merged_into = ${fromId})`.execute(trx);
   await sql`
-    update identity set is_merging = true, im_id = coalesce(im_id, ${from.im_id}::uuid),
-      last_seen_at = greatest(last_seen_at, (select last_seen_at from identity where app_id = ${appId} and id = ${fromId}))
-    where app_id = ${appId} and id = ${intoId}`.execute(trx);
+    update identity i set is_merging = true, im_id = coalesce(i.im_id, ${from.im_id}::uuid),
+      has_push = i.has_push or f.has_push, last_seen_at = greatest(i.last_seen_at, f.last_seen_at)
+    from (select has_push, last_seen_at from identity where app_id = ${appId} and id = ${fromId}) f
+    where i.app_id = ${appId} and i.id = ${intoId}`.execute(trx);
   await sql`update app set has_aliases = true where id = ${appId} and not has_aliases`.execute(trx);
   await mergeDevices(trx, appId, fromId, intoId);
   await mergeContacts(trx, appId, fromId, intoId);

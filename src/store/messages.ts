@@ -17,6 +17,8 @@ export interface TouchedInbox {
   readonly id: number;
   /** How many messages of the batch it gets. */
   messages: number;
+  /** Whether one of them is somebody else's. */
+  receives: boolean;
   /** What its user must be called still, if it was found by a name. */
   expectedName: Name | undefined;
   /** False for senders at first: what is on its way here by a merger may be what is being repeated. */
@@ -25,6 +27,8 @@ export interface TouchedInbox {
   base: number;
   party: Party;
   blocksVersion: number;
+  /** Something of it is to be pushed. */
+  isDue: boolean;
 }
 
 /** Steps are the places among the batch's messages in each inbox, from 1; the sender's is 0 for a message to oneself. */
@@ -75,16 +79,17 @@ export interface SentMessage {
 // by their places there.
 const INSERT = `
 with inbox as materialized (
-  select * from unnest($1::bigint[], $2::bigint[], $3::integer[], $4::text[], $5::boolean[])
-    as t (app_id, id, messages, name, may_be_merging)
+  select * from unnest($1::bigint[], $2::bigint[], $3::integer[], $4::text[], $5::boolean[], $16::boolean[])
+    as t (app_id, id, messages, name, may_be_merging, receives)
 ), locked as materialized (
-  select i.app_id, i.id, b.messages from inbox b join identity i on i.app_id = b.app_id and i.id = b.id
+  select i.app_id, i.id, b.messages, b.receives from inbox b join identity i on i.app_id = b.app_id and i.id = b.id
   where (b.name is null or i.name = b.name collate "C") and i.merged_into is null and (b.may_be_merging or not i.is_merging)
   order by i.app_id, i.id for no key update of i
 ), moved as (
   update identity i set last_seq = i.last_seq + l.messages from locked l
   where i.app_id = l.app_id and i.id = l.id and (select count(*) from locked) = cardinality($1::bigint[])
-  returning i.app_id, i.id, i.last_seq - l.messages as base, i.name, i.im_id, i.blocks_version
+  returning i.app_id, i.id, i.last_seq - l.messages as base, i.name, i.im_id, i.blocks_version,
+    i.last_seq, l.receives and i.has_push as is_due
 ), base as materialized (
   select array_agg(base order by app_id, id) as of_inbox from moved
 ), stored as (
@@ -98,9 +103,14 @@ with inbox as materialized (
     $12::integer[], $13::text[], $15::text[])
     as m (id, sender, sender_step, recipient, recipient_step, client_id, part, content, push)
   where b.of_inbox is not null
+), due as (
+  insert into push_due as d (app_id, identity_id, seq, due_at)
+  -- a moment later, when what connected devices ack at once is known
+  select app_id, id, last_seq, now() + interval '100 milliseconds' from moved where is_due
+  on conflict (app_id, identity_id) do update set seq = excluded.seq, due_at = least(d.due_at, excluded.due_at)
 )
-select id, base, name, im_id, blocks_version from moved
-union all select id, null, null, null, null from locked where (select of_inbox from base) is null`;
+select id, base, name, im_id, blocks_version, is_due from moved
+union all select id, null, null, null, null, null from locked where (select of_inbox from base) is null`;
 
 /**
  * Stores a batch and moves the counters of every inbox it touches, in one statement; each inbox is then told where it
@@ -122,6 +132,7 @@ export async function insertMessages(
     name: string;
     im_id: string | null;
     blocks_version: number;
+    is_due: boolean;
   }>({
     name: 'insert_messages',
     text: INSERT,
@@ -141,6 +152,7 @@ export async function insertMessages(
       textArray(messages.map((message) => message.content)),
       at,
       textArray(messages.map((message) => message.push ?? null)),
+      booleanArray(inboxes.map((inbox) => inbox.receives)),
     ],
   });
   const found = new Map(rows.map((row) => [row.id, row]));
@@ -151,6 +163,7 @@ export async function insertMessages(
     inbox.base = row.base!;
     inbox.party = toParty(row.name, row.im_id);
     inbox.blocksVersion = row.blocks_version;
+    inbox.isDue = row.is_due;
   }
   return [];
 }

@@ -7,6 +7,7 @@ import { transact } from './transact.ts';
 const SEALED = [
   { table: 'sealed_secret', column: 'sealed' },
   { table: 'signing_key', column: 'sealed_private_jwk' },
+  { table: 'push_credential', column: 'sealed' },
 ] as const;
 
 /** Seals all of it anew, or nothing; gives back how many there were. */

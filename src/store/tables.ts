@@ -32,6 +32,7 @@ export interface Tables {
     recall_seconds: Generated<number>;
     retention_days: number | null;
     shows_presence: Generated<boolean>;
+    push_when: Generated<'device' | 'user'>;
   };
   api_key: {
     id: string;
@@ -80,6 +81,7 @@ export interface Tables {
     listed_seq: Generated<number>;
     hides_presence: Generated<boolean>;
     blocks_version: Generated<number>;
+    has_push: Generated<boolean>;
   };
   former_name: {
     app_id: number;
@@ -150,6 +152,9 @@ export interface Tables {
     app_version: string | null;
     bound_at: Date | null;
     bound_jti: string | null;
+    pushed_seq: Generated<number>;
+    push_attempts: Generated<number>;
+    push_retry_at: Date | null;
   };
   contact: {
     app_id: number;
@@ -176,6 +181,24 @@ export interface Tables {
     since_seq: number;
     until_seq: number | null;
     position: number;
+  };
+  push_due: {
+    app_id: number;
+    identity_id: number;
+    seq: number;
+    due_at: Date;
+    leased_until: Date | null;
+  };
+  push_credential: { app_id: number; provider: string; sealed: string; changed_at: Generated<Date> };
+  push_failure: {
+    app_id: number;
+    id: Generated<number>;
+    at: Generated<Date>;
+    identity_id: number | null;
+    device_id: string | null;
+    provider: string;
+    message_id: string;
+    reason: string;
   };
   process: { id: string; seen_at: Generated<Date> };
   connection: {

@@ -1,0 +1,101 @@
+// What apps prove themselves to providers with, and the providers that are made of it. A change made on another process counts
+// here within a second.
+
+import { LRUCache } from 'lru-cache';
+import { ImidError } from '../errors.ts';
+import type { AppId } from '../ids.ts';
+import type { Outbound } from '../outbound.ts';
+import { isDanglingReference } from '../store/constraints.ts';
+import type { Database } from '../store/database.ts';
+import { createFresh } from '../store/fresh.ts';
+import {
+  deletePushCredential,
+  findPushCredential,
+  findPushProviders,
+  putPushCredential,
+} from '../store/push_credentials.ts';
+import { findPushFailures, type PushFailure } from '../store/push_due.ts';
+import type { Box } from '../tokens/box.ts';
+import { pushProviders, type Provider, type PushEndpoints, type PushProviderName } from './push_providers.ts';
+
+const MAX_AGE_MS = 1_000;
+const MAX_PROVIDERS = 1_000;
+const PURPOSE = 'push-credential';
+
+export interface PushAccountsOptions {
+  database: Database;
+  box: Box;
+  outbound: Outbound;
+  endpoints?: PushEndpoints | undefined;
+}
+
+export type PushAccounts = ReturnType<typeof createPushAccounts>;
+
+export function createPushAccounts({ database, box, outbound, endpoints = {} }: PushAccountsOptions) {
+  const { kysely, clock } = database;
+  const keyOf = (appId: AppId, name: string): string => `${appId} ${name}`;
+  const fresh = createFresh(MAX_AGE_MS, (key: string) => {
+    const [appId, name] = key.split(' ') as [string, string];
+    return findPushCredential(kysely, Number(appId) as AppId, name);
+  });
+  const made = new LRUCache<string, { changedAt: number; provider: Provider }>({
+    max: MAX_PROVIDERS,
+    dispose: ({ provider }) => void provider.close(),
+  });
+
+  return {
+    /** Throws `invalid_request`, naming the field, and `not_found`. */
+    async put(appId: AppId, name: PushProviderName, credentials: unknown) {
+      const [fault] = pushProviders[name].faultsOf(credentials);
+      if (fault)
+        throw new ImidError('invalid_request', `${fault.pointer.slice(1)} ${fault.detail}.`, {
+          errors: [{ in: 'body', pointer: `#${fault.pointer}`, detail: fault.detail }],
+        });
+      const sealed = await box.seal(PURPOSE, Buffer.from(JSON.stringify(credentials)));
+      const put = await putPushCredential(kysely, appId, name, sealed).catch((error: unknown) => {
+        if (isDanglingReference(error)) throw new ImidError('not_found', 'There is no such app.');
+        throw error;
+      });
+      fresh.forget(keyOf(appId, name));
+      return put;
+    },
+
+    list: (appId: AppId) => findPushProviders(kysely, appId),
+
+    /** Throws `not_found`. */
+    async remove(appId: AppId, name: PushProviderName): Promise<void> {
+      const found = await deletePushCredential(kysely, appId, name);
+      fresh.forget(keyOf(appId, name));
+      if (!found) throw new ImidError('not_found', 'The app has no credentials for this provider.');
+    },
+
+    /** The provider as the app uses it; undefined: it has given no credentials. */
+    async find(appId: AppId, name: string): Promise<Provider | undefined> {
+      if (!Object.hasOwn(pushProviders, name)) return undefined;
+      const key = keyOf(appId, name);
+      const credential = await fresh.get(key);
+      if (!credential) {
+        made.delete(key);
+        return undefined;
+      }
+      const changedAt = credential.changedAt.getTime();
+      const known = made.get(key);
+      if (known?.changedAt === changedAt) return known.provider;
+      const credentials: unknown = JSON.parse((await box.open(PURPOSE, credential.sealed)).toString());
+      const provider = pushProviders[name as PushProviderName].create(credentials, {
+        now: () => clock.now(),
+        outbound,
+        endpoints,
+      });
+      made.set(key, { changedAt, provider });
+      return provider;
+    },
+
+    failures: (appId: AppId, beforeId: number, limit: number): Promise<PushFailure[]> =>
+      findPushFailures(kysely, appId, beforeId, limit),
+
+    close(): void {
+      made.clear();
+    },
+  };
+}
