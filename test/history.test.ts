@@ -2,7 +2,6 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { request } from 'node:http';
 import { before, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import type { AppId } from '../src/ids.ts';
@@ -15,7 +14,10 @@ before(async () => {
   service = await startService();
 });
 
-const { importText, importLines, exportLines, begin } = createTransfers(() => service, 'messages');
+const { importText, importLines, exportLines, begin, leaveUnread } = createTransfers(
+  () => service,
+  'messages',
+);
 const users = createTransfers(() => service);
 
 const START = Date.parse('2019-05-01T08:00:00Z');
@@ -448,25 +450,9 @@ test('exports that nobody reads hold up nobody else, and let go when they are gi
     from identity, generate_series(2, 800) as n where app_id = $1 and name = 'bob'`,
     [app.appId],
   );
-  const exports = await Promise.all(
-    Array.from({ length: CONNECTIONS + 1 }, () => {
-      const asking = request(`${service.url}${app.path}/messages/export`, {
-        headers: { authorization: `Bearer ${app.apiKey}` },
-      });
-      asking.on('error', () => {}).end();
-      return responseTo(asking);
-    }),
-  );
-  const findOpen = async () => {
-    const { rows } = await service.database.pool.query(
-      `select pid from pg_stat_activity where datname = $1 and state like 'idle in transaction%'`,
-      [service.databaseName],
-    );
-    return rows.length;
-  };
-  await eventually(async () => (await findOpen()) === CONNECTIONS + 1, 'all exports to stand still');
+  const { responses, areOpen } = await leaveUnread(app, CONNECTIONS + 1);
   assert.deepEqual(statuses(await importLines(app, [past(2, bob, alice)])), ['created']);
-  assert.equal(parseLines((await bytesOf(exports[0]!)).toString()).length, 800, 'as it was before');
-  for (const response of exports.slice(1)) response.destroy();
-  await eventually(async () => (await findOpen()) === 0, 'the exports to end');
+  assert.equal(parseLines((await bytesOf(responses[0]!)).toString()).length, 800, 'as it was before');
+  for (const response of responses.slice(1)) response.destroy();
+  await areOpen(0, 'the exports to end');
 });

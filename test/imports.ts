@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { request, type ClientRequest, type IncomingMessage } from 'node:http';
-import type { Json, Service, Tenant } from './harness.ts';
+import { eventually, type Json, type Service, type Tenant } from './harness.ts';
 
 export const NDJSON = 'application/x-ndjson';
 export const CSV = 'text/csv';
@@ -39,6 +39,30 @@ export function createTransfers(service: () => Service, what: 'identities' | 'me
     importLines: (app: Tenant, lines: object[]) =>
       importText(app, lines.map((line) => `${JSON.stringify(line)}\n`).join('')),
     exportLines: async (app: Tenant, query?: string) => parseLines(await exportText(app, undefined, query)),
+
+    /** Exports that nobody reads, once each of them stands still; `areOpen` waits for so many of them to be open. */
+    async leaveUnread(app: Tenant, count: number) {
+      const { pool } = service().database;
+      const areOpen = (wanted: number, state: string) =>
+        eventually(async () => {
+          const { rowCount } = await pool.query(
+            `select from pg_stat_activity where datname = $1 and state like 'idle in transaction%'`,
+            [service().databaseName],
+          );
+          return rowCount === wanted;
+        }, state);
+      const responses = await Promise.all(
+        Array.from({ length: count }, () => {
+          const asking = request(`${service().url}${app.path}/${what}/export`, {
+            headers: { authorization: `Bearer ${app.apiKey}` },
+          });
+          asking.on('error', () => {}).end();
+          return responseTo(asking);
+        }),
+      );
+      await areOpen(count, 'all exports to stand still');
+      return { responses, areOpen };
+    },
 
     /** An import that goes on until it is ended, as bytes. */
     begin(app: Tenant, headers: Record<string, string> = {}): ClientRequest {

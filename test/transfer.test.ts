@@ -2,7 +2,6 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { request } from 'node:http';
 import { before, test } from 'node:test';
 import fc from 'fast-check';
 import { eventually, startService, type Json, type Service } from './harness.ts';
@@ -14,7 +13,7 @@ before(async () => {
   service = await startService();
 });
 
-const { importText, importLines, exportLines, begin } = createTransfers(() => service);
+const { importText, importLines, exportLines, begin, leaveUnread } = createTransfers(() => service);
 
 test('each line comes to a result, in order', async () => {
   const app = await service.createApp();
@@ -245,26 +244,10 @@ test('exports that nobody reads hold up nobody else, and let go when they are gi
     from generate_series(1, 150000) as i`,
     [app.appId],
   );
-  const exports = await Promise.all(
-    Array.from({ length: CONNECTIONS + 1 }, async () => {
-      const asking = request(`${service.url}${app.path}/identities/export`, {
-        headers: { authorization: `Bearer ${app.apiKey}` },
-      });
-      asking.on('error', () => {}).end();
-      return responseTo(asking);
-    }),
-  );
-  const findOpen = async () => {
-    const { rows } = await service.database.pool.query(
-      `select pid from pg_stat_activity where datname = $1 and state like 'idle in transaction%'`,
-      [service.databaseName],
-    );
-    return rows.length;
-  };
-  await eventually(async () => (await findOpen()) === CONNECTIONS + 1, 'all exports to stand still');
+  const { responses, areOpen } = await leaveUnread(app, CONNECTIONS + 1);
   assert.equal((await importLines(app, [{ userId: 'meanwhile' }]))[0].status, 'created');
-  const users = parseLines((await bytesOf(exports[0]!)).toString());
+  const users = parseLines((await bytesOf(responses[0]!)).toString());
   assert.equal(users.length, 150_000, 'as it was before');
-  for (const response of exports.slice(1)) response.destroy();
-  await eventually(async () => (await findOpen()) === 0, 'the exports to end');
+  for (const response of responses.slice(1)) response.destroy();
+  await areOpen(0, 'the exports to end');
 });

@@ -1,6 +1,5 @@
 // Exporting users: all of an app as they are at one moment, as NDJSON or CSV, which imports unchanged.
 
-import { finished } from 'node:stream';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import Negotiator from 'negotiator';
 import type { DatedUser, Directory } from '../identity/directory.ts';
@@ -8,7 +7,7 @@ import { toRecord } from './csv.ts';
 import { CSV } from './lines.ts';
 import { NDJSON, toLines } from './ndjson.ts';
 import { AppPath, BOB, EXAMPLE_AT, backendProblems } from './shapes.ts';
-import { asText, resume, toStream } from './streams.ts';
+import { asText, begin, toStream } from './streams.ts';
 
 /** What an export may be asked for as; the first unless asked. */
 const exportTypes: Record<string, { head: string; write: (users: DatedUser[]) => string }> = {
@@ -50,24 +49,16 @@ export const userExport: FastifyPluginAsyncTypebox<{ directory: Directory }> = a
     },
     async (request, reply) => {
       const type = new Negotiator(request).mediaType(Object.keys(exportTypes)) ?? NDJSON;
-      const users = directory.exportAll(request.tenant.id);
-      // Also where nobody ever begins to read them.
-      finished(reply.raw, () => void users.return(undefined).catch(() => {}));
-      // The first portion before the status, so that a database that is gone is still a 503.
-      const first = await users.next();
-      return reply.type(type).send(toStream(request, reply, writeUsers(type, first, users), false));
+      const portions = await begin(reply, directory.exportAll(request.tenant.id));
+      return reply.type(type).send(toStream(request, reply, writeUsers(type, portions), false));
     },
   );
 };
 
-async function* writeUsers(
-  type: string,
-  first: IteratorResult<DatedUser[]>,
-  rest: AsyncGenerator<DatedUser[]>,
-): AsyncGenerator<string> {
+async function* writeUsers(type: string, portions: AsyncIterable<DatedUser[]>): AsyncGenerator<string> {
   const { head, write } = exportTypes[type]!;
   yield head;
-  for await (const users of resume(first, rest)) yield write(users);
+  for await (const users of portions) yield write(users);
 }
 
 function toExported({ imId, name, createdAt }: DatedUser) {

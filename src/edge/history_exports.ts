@@ -1,6 +1,5 @@
 // Exporting messages, of an app or of one inbox, as they are at one moment, as NDJSON that imports unchanged.
 
-import { finished } from 'node:stream';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import type { App } from '../identity/apps.ts';
@@ -10,7 +9,7 @@ import { EXAMPLE_LINE } from './history_imports.ts';
 import { writePastMessage } from './history_lines.ts';
 import { NDJSON } from './ndjson.ts';
 import { AppPath, ImIdText, backendProblems } from './shapes.ts';
-import { asText, resume, toStream } from './streams.ts';
+import { asText, begin, toStream } from './streams.ts';
 
 export const historyExport: FastifyPluginAsyncTypebox<{ history: History; directory: Directory }> = async (
   app,
@@ -44,14 +43,8 @@ export const historyExport: FastifyPluginAsyncTypebox<{ history: History; direct
       const { tenant, query } = request;
       const inbox = query.imId === undefined ? undefined : await directory.find(tenant, { imId: query.imId });
       // There is no row 0: a composed user that nobody has used yet has no messages.
-      const portions = history.exportAll(tenant, inbox && (inbox.id ?? 0));
-      // Also where nobody ever begins to read them.
-      finished(reply.raw, () => void portions.return(undefined).catch(() => {}));
-      // The first portion before the status, so that a database that is gone is still a 503.
-      const first = await portions.next();
-      return reply
-        .type(NDJSON)
-        .send(toStream(request, reply, writeMessages(tenant, resume(first, portions)), false));
+      const portions = await begin(reply, history.exportAll(tenant, inbox && (inbox.id ?? 0)));
+      return reply.type(NDJSON).send(toStream(request, reply, writeMessages(tenant, portions), false));
     },
   );
 };

@@ -123,7 +123,6 @@ export const oauth: FastifyPluginAsyncTypebox<OauthOptions> = async (app, option
         tags: ['Tokens'],
         security: [],
         consumes: ['application/x-www-form-urlencoded'],
-        querystring: Type.Object({}, { additionalProperties: false }),
         body: Form,
         response: {
           200: Granted,
@@ -221,7 +220,7 @@ function sendRefusal(error: ImidError, request: FastifyRequest, reply: FastifyRe
   reply.problem = error.code;
   // Without a cause it is what was logged when it came about.
   if (status >= 500 && error.cause !== undefined)
-    request.server.log.error({ [ORIGIN]: request.id, err: error.cause ?? error }, error.message);
+    request.server.log.error({ [ORIGIN]: request.id, err: error.cause }, error.message);
   if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds);
   return reply
     .code(status)

@@ -1,6 +1,6 @@
 // Bodies of any length, plain or gzipped, in constant memory: read as they come in, written as they are made.
 
-import { Readable, pipeline } from 'node:stream';
+import { Readable, finished, pipeline } from 'node:stream';
 import { constants, createGunzip, createGzip } from 'node:zlib';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import Negotiator from 'negotiator';
@@ -97,6 +97,15 @@ export function isStream(body: unknown): body is AsyncGenerator<never> {
 export function requireStream<T>(body: unknown, types: readonly string[]): AsyncGenerator<T> {
   if (isStream(body)) return body;
   throw invalid([{ in: 'header', pointer: '#/content-type', detail: `must be ${types.join(' or ')}` }]);
+}
+
+/**
+ * Begins to make what is answered, before its status, so that what is out of reach is still an error. It ends with the answer,
+ * also where nobody ever begins to read that.
+ */
+export async function begin<T>(reply: FastifyReply, pieces: AsyncGenerator<T>): Promise<AsyncGenerator<T>> {
+  finished(reply.raw, () => void pieces.return(undefined).catch(() => {}));
+  return resume(await pieces.next(), pieces);
 }
 
 /** Goes on with what was begun. */

@@ -49,16 +49,17 @@ export function createBodyTimeouts({ bodyMs, idleMs }: Timeouts) {
     },
 
     /** A hook for when an answer begins: who doesn't read it must not hold what it comes from. */
-    async closeUnreading(
+    closeUnreading(
       _request: FastifyRequest,
       { raw }: FastifyReply,
       payload: unknown,
-    ): Promise<unknown> {
+      done: (error: null, payload: unknown) => void,
+    ): void {
       raw.setTimeout(idleMs, () => {
         // Else it is our turn, however long that takes.
         if ((raw.socket?.writableLength ?? 0) > 0) raw.destroy();
       });
-      return payload;
+      done(null, payload);
     },
 
     /** A hook for when a request was answered: what still comes of it is let go by, though not for ever. */
