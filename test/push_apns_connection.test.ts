@@ -71,11 +71,18 @@ test('when Apple breaks off, only what it has not seen is sent again, and the re
 
 test('an answer that breaks off is none, and one without end is not read to its end', async (t) => {
   const { provider, production } = await apnsStage(t);
-  production.act((stream) => {
-    stream.respond({ ':status': 410 });
-    stream.write('{"reason":"Unregistered"}', () => stream.destroy(new Error('broken')));
-  });
-  assert.match(reasonOf(await provider.send(notificationOf(), target), target), /^closed: /);
+  const breaks: Act[] = [
+    (stream) => stream.destroy(new Error('broken')),
+    (_stream, session) => production.hangUp(session),
+    (_stream, session) => production.cut(session),
+  ];
+  for (const breakOff of breaks) {
+    production.act((stream, ...rest) => {
+      stream.respond({ ':status': 410 });
+      stream.write('{"reason":"Unregistered"}', () => breakOff(stream, ...rest));
+    });
+    assert.match(reasonOf(await provider.send(notificationOf(), target), target), /^closed: /);
+  }
   production.act(actOf('endless', production));
   assert.match(reasonOf(await provider.send(notificationOf(), target), target), /^malformed: .* 4096 bytes/);
 });

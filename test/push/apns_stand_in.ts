@@ -173,7 +173,10 @@ export async function startApns(
     ): void {
       session.goaway(code, lastStreamId, Buffer.from(JSON.stringify({ reason })));
     },
-    /** Without a word of HTTP/2. */
+    /** Without a word of HTTP/2: by a FIN, and by a RST. */
+    hangUp(session: ServerHttp2Session): void {
+      sockets.get(session)?.destroy();
+    },
     cut(session: ServerHttp2Session): void {
       sockets.get(session)?.resetAndDestroy();
     },
