@@ -7,7 +7,7 @@ import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import type { Outcome, Provider } from '../src/push/contract.ts';
-import { apnsStage, target } from './push/apns_stage.ts';
+import { actOf, apnsStage, target } from './push/apns_stage.ts';
 import { refuseWith, type Act } from './push/apns_stand_in.ts';
 import { notificationOf, reasonOf } from './push/contract.ts';
 
@@ -52,15 +52,39 @@ test('when Apple says good-bye, what it has not seen goes over another connectio
   await t.waitFor(() => assert.equal(production.sessions.size, 1));
 });
 
-test('what Apple may have seen when it broke off is not sent again, and the reason is what Apple gave', async (t) => {
+test('when Apple breaks off, only what it has not seen is sent again, and the reason is what Apple gave', async (t) => {
   const { provider, production } = await apnsStage(t);
-  production.act((stream, session) =>
-    production.goaway(session, stream.id!, 'TooManyBadDeviceTokens', NGHTTP2_ENHANCE_YOUR_CALM),
-  );
-  const outcome = await provider.send(notificationOf(), target);
-  assert.equal(outcome.kind, 'retry');
-  assert.match(reasonOf(outcome, target), /^closed: .*\(TooManyBadDeviceTokens\)$/);
-  assert.equal(production.asked(), 1);
+  await send(provider, 1);
+  const held: [ServerHttp2Stream, ServerHttp2Session][] = [];
+  production.act((stream, session) => held.push([stream, session]));
+  const sending = send(provider, 3);
+  await t.waitFor(() => assert.equal(held.length, 3));
+  const [[first, session] = assert.fail()] = held;
+  production.act(undefined);
+  production.goaway(session, first.id!, 'TooManyBadDeviceTokens', NGHTTP2_ENHANCE_YOUR_CALM);
+  const [seen = assert.fail(), ...unseen] = await sending;
+  assert.equal(seen.kind, 'retry');
+  assert.match(reasonOf(seen, target), /^closed: .*\(TooManyBadDeviceTokens\)$/);
+  assert.deepEqual(kinds(unseen), ['sent']);
+  assert.equal(production.asked(), 1 + 3 + 2);
+});
+
+test('an answer that breaks off is none, and one without end is not read to its end', async (t) => {
+  const { provider, production } = await apnsStage(t);
+  const breaks: Act[] = [
+    (stream) => stream.destroy(new Error('broken')),
+    (_stream, session) => production.hangUp(session),
+    (_stream, session) => production.cut(session),
+  ];
+  for (const breakOff of breaks) {
+    production.act((stream, ...rest) => {
+      stream.respond({ ':status': 410 });
+      stream.write('{"reason":"Unregistered"}', () => breakOff(stream, ...rest));
+    });
+    assert.match(reasonOf(await provider.send(notificationOf(), target), target), /^closed: /);
+  }
+  production.act(actOf('endless', production));
+  assert.match(reasonOf(await provider.send(notificationOf(), target), target), /^malformed: .* 4096 bytes/);
 });
 
 test('a request that Apple refuses to look at is made again, three times at most', async (t) => {
@@ -114,12 +138,14 @@ test('a connection whose other end has vanished is found out by a ping, before a
 
 test('a connection that pings keep alive stays, and one that nobody uses is closed', async (t) => {
   const { open, production } = await apnsStage(t);
-  const pinging = open({ pingMs: 5 });
+  const pinging = open({ pingMs: 20, timeoutMs: 500 });
   await pinging.send(notificationOf(), target);
   const idle = open({ idleMs: 50 });
   await idle.send(notificationOf(), target);
   assert.equal(production.opened(), 2);
   await t.waitFor(() => assert.equal(production.sessions.size, 1));
+  // By then the first ones would be missed.
+  await t.waitFor(() => assert.ok(production.pings() > 30), { timeout: 10_000 });
   await pinging.send(notificationOf(), target);
   assert.equal(production.opened(), 2);
   await idle.send(notificationOf(), target);

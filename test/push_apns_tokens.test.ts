@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { test } from 'node:test';
+import { decodeJwt } from 'jose';
 import { faultsOfApns } from '../src/push/apns_credentials.ts';
 import { createSharedTokens } from '../src/push/apns_tokens.ts';
 import { apnsStage, credentials, sandboxTarget, target } from './push/apns_stage.ts';
@@ -20,6 +21,8 @@ test('one token serves half an hour of both environments, and is never as old as
   }
   for (const { headers } of [...production.taken, ...sandbox.taken]) tokens.add(headers['authorization']);
   assert.equal(tokens.size, 6);
+  // Whoever else makes one makes it for the same moments.
+  for (const token of tokens) assert.equal(decodeJwt(String(token).slice('bearer '.length)).iat! % 1_800, 0);
 });
 
 test('all who share tokens show Apple one text, whose moment is the same for all anyway', async (t) => {

@@ -54,7 +54,7 @@ export function outcomeOf(answer: ApnsAnswer): Outcome {
 }
 
 function reactionOf({ status, reason }: ApnsAnswer): Reaction | undefined {
-  const reaction = reason !== undefined && Object.hasOwn(reactions, reason) ? reactions[reason] : undefined;
+  const reaction = reason === undefined ? undefined : reactions[reason];
   return reaction?.status === status ? reaction : undefined;
 }
 

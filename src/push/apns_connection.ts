@@ -131,12 +131,11 @@ export function openConnection(origin: string, { timeoutMs, pingMs, idleMs }: Pa
     await new Promise<void>((resolve) => stream.once('close', resolve));
     if (size > ANSWER_MAX_BYTES)
       throw new ApnsFault(`malformed: APNs answers more than ${ANSWER_MAX_BYTES} bytes`);
-    if (answered && stream.rstCode === NGHTTP2_NO_ERROR && stream.readableEnded) {
+    // Where the connection ends, the stream ends like a whole one, but for this.
+    if (answered && stream.rstCode === NGHTTP2_NO_ERROR) {
       const status = Number(answered[':status']);
       return { status, headers: answered, body: Buffer.concat(chunks).toString() };
     }
-    // A GOAWAY that ends its streams is told after they have ended.
-    await new Promise(setImmediate);
     const { id, rstCode } = stream;
     const isUnseen = rstCode === NGHTTP2_REFUSED_STREAM || id === undefined || id > lastSeenId;
     throw new ApnsFault(`closed: APNs broke off before it had answered${why}`, isUnseen);

@@ -49,7 +49,8 @@ export function refusalOfRequest({ headers, rawHeaders }: ApnsRequest): Refusal 
   if (device === undefined) return refuse(404, 'BadPath');
   if (device === '') return refuse(400, 'MissingDeviceToken');
   const unindexed = (headers as unknown as Record<symbol, string[]>)[sensitiveHeaders] ?? [];
-  if (!unindexed.includes('authorization')) return refuse(400, 'SecretIsIndexed');
+  if (!['authorization', ':path', 'apns-id'].every((name) => unindexed.includes(name)))
+    return refuse(400, 'HeadersIndexed');
   if (names.some((name) => !name.startsWith(':') && !KNOWN.has(name))) return refuse(400, 'UnknownHeader');
   return undefined;
 }

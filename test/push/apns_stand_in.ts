@@ -68,6 +68,7 @@ export async function startApns(
   let most = 0;
   let asked = 0;
   let opened = 0;
+  let pings = 0;
   const underWay = new WeakMap<ServerHttp2Session, number>();
   /** One for each request to come, the last for all after it. */
   let acts: (Act | undefined)[] = [];
@@ -79,6 +80,7 @@ export async function startApns(
     newest = session;
     sessions.add(session);
     session.on('close', () => sessions.delete(session));
+    session.on('ping', () => (pings += 1));
     session.on('error', () => undefined);
   });
 
@@ -157,6 +159,7 @@ export async function startApns(
     most: (): number => most,
     asked: (): number => asked,
     opened: (): number => opened,
+    pings: (): number => pings,
     /** What to do with the requests to come; the last one stays; undefined is what Apple does. */
     act(...next: (Act | undefined)[]): void {
       acts = next;
@@ -170,7 +173,10 @@ export async function startApns(
     ): void {
       session.goaway(code, lastStreamId, Buffer.from(JSON.stringify({ reason })));
     },
-    /** Without a word of HTTP/2. */
+    /** Without a word of HTTP/2: by a FIN, and by a RST. */
+    hangUp(session: ServerHttp2Session): void {
+      sockets.get(session)?.destroy();
+    },
     cut(session: ServerHttp2Session): void {
       sockets.get(session)?.resetAndDestroy();
     },
