@@ -3,8 +3,8 @@
 
 import { lookup as systemLookup, type LookupAddress } from 'node:dns';
 import { Resolver } from 'node:dns/promises';
-import { request as requestHttp } from 'node:http';
-import { request as requestHttps } from 'node:https';
+import { Agent as HttpAgent, request as requestHttp } from 'node:http';
+import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import { BlockList, isIP, type LookupFunction } from 'node:net';
 
 export interface Outbound {
@@ -12,6 +12,8 @@ export interface Outbound {
   faultOf(url: string): string | undefined;
   /** Throws `OutboundError` when there is no whole answer. */
   fetch(url: string, options: OutboundRequest): Promise<OutboundAnswer>;
+  /** Ends the connections that are kept for the next request. */
+  close(): void;
 }
 
 export interface OutboundRequest {
@@ -22,6 +24,8 @@ export interface OutboundRequest {
   timeoutMs: number;
   /** Of the answer's body. */
   maxBytes: number;
+  /** Ends it sooner. */
+  signal?: AbortSignal | undefined;
 }
 
 export interface OutboundAnswer {
@@ -45,6 +49,8 @@ export interface OutboundOptions {
   /** Private and loopback addresses, and http, are fine. */
   allowPrivate: boolean;
   resolve?: Resolve | undefined;
+  /** How long a connection is kept for the next request to its host. Undefined: each request makes its own. */
+  keepAliveMs?: number | undefined;
 }
 
 const URL_MAX_LENGTH = 2_000;
@@ -119,7 +125,12 @@ export function createResolve(servers?: readonly string[]): Resolve {
 export function createOutbound({
   allowPrivate,
   resolve = allowPrivate ? resolveBySystem : createResolve(),
+  keepAliveMs,
 }: OutboundOptions): Outbound {
+  // Of our own: a connection that was made without the look-up below is never used.
+  const keeping = { keepAlive: keepAliveMs !== undefined, timeout: keepAliveMs };
+  const agents = { 'http:': new HttpAgent(keeping), 'https:': new HttpsAgent(keeping) };
+
   function faultOf(text: string): string | undefined {
     const url = text.length <= URL_MAX_LENGTH ? URL.parse(text) : null;
     if (!url) return 'must be an absolute URL';
@@ -155,17 +166,18 @@ export function createOutbound({
   return {
     faultOf,
 
-    async fetch(text, { method = 'GET', headers = {}, body, timeoutMs, maxBytes }) {
+    async fetch(text, { method = 'GET', headers = {}, body, timeoutMs, maxBytes, signal: given }) {
       // A socket takes an address that is written as one as it is, and looks nothing up.
       const fault = faultOf(text);
       if (fault) throw new OutboundError(fault);
       const url = new URL(text);
-      const signal = AbortSignal.timeout(timeoutMs);
+      const timeout = AbortSignal.timeout(timeoutMs);
+      const signal = given ? AbortSignal.any([given, timeout]) : timeout;
       try {
         return await new Promise<OutboundAnswer>((settle, fail) => {
           const ask = url.protocol === 'https:' ? requestHttps : requestHttp;
-          // No agent: a connection that somebody else made is never used.
-          const request = ask(url, { method, headers, lookup, signal, agent: false }, (answer) => {
+          const agent = agents[url.protocol as keyof typeof agents];
+          const request = ask(url, { method, headers, lookup, signal, agent }, (answer) => {
             const chunks: Buffer[] = [];
             let size = 0;
             answer.on('data', (chunk: Buffer) => {
@@ -187,9 +199,14 @@ export function createOutbound({
         });
       } catch (cause) {
         if (cause instanceof OutboundError) throw cause;
-        if (signal.aborted) throw new OutboundError(`has not answered within ${timeoutMs} ms`, { cause });
+        if (given?.aborted) throw new OutboundError('is not waited for any longer', { cause });
+        if (timeout.aborted) throw new OutboundError(`has not answered within ${timeoutMs} ms`, { cause });
         throw new OutboundError('is out of reach', { cause });
       }
+    },
+
+    close() {
+      for (const agent of Object.values(agents)) agent.destroy();
     },
   };
 }
