@@ -53,12 +53,18 @@ const TTL_MAX_SECONDS = 1_296_000;
 const BADGE_MAX = 99;
 const OPENS_APP = 3;
 
+/** Whether this one drops a token isn't known well enough. */
+const codes: typeof huaweiCodes = {
+  ...huaweiCodes,
+  80300007: refuse("unknown_token: Honor doesn't know the token"),
+};
+
 export function createHonor(
   credentials: HonorCredentials,
   { now, endpoint = ENDPOINT, tokenEndpoint = TOKEN_ENDPOINT, ...options }: HonorOptions,
 ): Provider {
   const asking = createAsking(options);
-  const verdicts = createVerdicts({ name: NAME, now, codes: huaweiCodes });
+  const verdicts = createVerdicts({ name: NAME, now, codes });
   const tokens = createAccessTokens({
     name: NAME,
     now,

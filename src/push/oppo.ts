@@ -2,40 +2,13 @@
 // answers, and in China on a feed of its own.
 
 import { hash } from 'node:crypto';
-import { Type, type Static } from 'typebox';
 import { createAccessTokens, isToken, type AccessToken } from './access_tokens.ts';
 import { createAsking, type AskingOptions } from './asking.ts';
-import type { Notification, Outcome, Provider, Target } from './contract.ts';
+import type { Outcome, Provider } from './contract.ts';
 import { readFeed, type GoneFeed } from './gone_feed.ts';
+import { oppoMessage, type OppoCredentials } from './oppo_message.ts';
 import { outcomeByStatus, parseObject, refuse, refuseCredential } from './outcomes.ts';
-import { AppName, notifyIdOf, shorten, wordsOf } from './vendor_words.ts';
 import { createVerdicts, type Verdict } from './verdicts.ts';
-
-export const OppoCredentials = Type.Object(
-  {
-    appKey: Type.String({ pattern: '^[\\x21-\\x7e]{1,100}$' }),
-    masterSecret: Type.String({
-      pattern: '^[\\x21-\\x7e]{1,100}$',
-      description: 'Not the app secret, which devices use.',
-    }),
-    appName: AppName,
-    channelId: Type.Optional(Type.String({ minLength: 1, maxLength: 64 })),
-    category: Type.Optional(
-      Type.String({
-        pattern: '^[A-Z_]{1,30}$',
-        description: 'What OPPO has granted the app, such as IM. Without one it is marketing: few a day.',
-      }),
-    ),
-    region: Type.Optional(
-      Type.Union([Type.Literal('china'), Type.Literal('global')], {
-        default: 'china',
-        description: 'Where the app runs: tokens of one region are none in the other.',
-      }),
-    ),
-  },
-  { additionalProperties: false },
-);
-export type OppoCredentials = Static<typeof OppoCredentials>;
 
 export interface OppoOptions extends AskingOptions {
   now(): Date;
@@ -53,12 +26,6 @@ const FEED_ENDPOINT = 'https://feedback.push.oppomobile.com';
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' };
 const TOKEN_SECONDS = 86_400;
 const SUCCESS = 0;
-const TITLE_MAX_LENGTH = 50;
-const SHORT_BODY_MAX_LENGTH = 50;
-const LONG_BODY_MAX_LENGTH = 128;
-const TTL_MAX_SECONDS = 864_000;
-const BY_TOKEN = 2;
-const LOUDEST = 16;
 
 const KEYS = refuseCredential('OPPO refuses appKey and masterSecret: copy both from its console once more');
 const CLOCK = refuseCredential("OPPO finds this machine's clock wrong by more than 10 minutes");
@@ -124,7 +91,7 @@ export function createOppo(
   return {
     async send(notification, target) {
       if (notification.isSilent) return refuse('unsupported: OPPO takes nothing that is not shown');
-      const message = messageOf(notification, target, credentials);
+      const message = oppoMessage(notification, target, credentials);
       return verdicts.hold() ?? tokens.use((token) => post(message, token));
     },
 
@@ -136,7 +103,7 @@ export function createOppo(
         let list: readonly unknown[] = [];
         const outcome = await tokens.use(async (token) => {
           const query = new URLSearchParams({ auth_token: token });
-          const url = `${feedEndpoint}/server/v1/feedback/fetch_invalid_regidList?${query}`;
+          const url = `${feedEndpoint}/server/v1/feedback/fetch_invalid_regidList?${query.toString()}`;
           const answer = await asking.get(url, {});
           if ('kind' in answer) return answer;
           const { code, data } = parseObject(answer.body) ?? {};
@@ -152,34 +119,6 @@ export function createOppo(
 
     async close() {
       asking.close();
-    },
-  };
-}
-
-function messageOf(
-  notification: Notification,
-  { token }: Target,
-  { appName, channelId, category }: OppoCredentials,
-): object {
-  const { title, body } = wordsOf(notification, appName);
-  const isLong = body.length > SHORT_BODY_MAX_LENGTH;
-  const ttlSeconds = Math.min(notification.ttlSeconds, TTL_MAX_SECONDS);
-  return {
-    target_type: BY_TOKEN,
-    target_value: token,
-    notification: {
-      app_message_id: notification.id,
-      style: isLong ? 2 : 1,
-      title: shorten(title, TITLE_MAX_LENGTH),
-      content: shorten(body, LONG_BODY_MAX_LENGTH),
-      click_action_type: 0,
-      action_parameters: JSON.stringify(notification.data),
-      off_line: ttlSeconds > 0,
-      off_line_ttl: ttlSeconds > 0 ? ttlSeconds : undefined,
-      channel_id: channelId,
-      category,
-      notify_level: category ? LOUDEST : undefined,
-      notify_id: notifyIdOf(notification),
     },
   };
 }

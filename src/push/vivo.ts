@@ -103,7 +103,7 @@ export function createVivo(
     const { result, taskId, invalidUser } = parseObject(answer.body) ?? {};
     const status = (invalidUser as { status?: unknown } | null | undefined)?.status;
     if (result !== SUCCESS) return verdicts.of(result, answer);
-    return status === undefined ? verdicts.sent(taskId) : verdicts.of(`invalidUser${String(status)}`, answer);
+    return status === undefined ? verdicts.sent(taskId) : verdicts.of(`invalidUser${Number(status)}`, answer);
   }
 
   return {
@@ -149,5 +149,5 @@ function messageOf(
 }
 
 function widthOf(text: string): number {
-  return text.length + text.replace(/[\x00-\x7f]/g, '').length;
+  return text.length + text.replace(/\p{ASCII}/gu, '').length;
 }

@@ -1,37 +1,11 @@
 // Xiaomi's push service (MiPush), for Android. It tells of dead tokens within a success, and on a feed of its own.
 
-import { hash } from 'node:crypto';
-import { Type, type Static } from 'typebox';
 import { createAsking, type AskingOptions } from './asking.ts';
-import type { Notification, Outcome, Provider, Target } from './contract.ts';
-import { isShown } from './fitting.ts';
+import type { Outcome, Provider } from './contract.ts';
 import { readFeed, type GoneFeed } from './gone_feed.ts';
 import { outcomeByStatus, parseObject, refuse, refuseCredential } from './outcomes.ts';
-import { AppName, notifyIdOf, shorten, wordsOf } from './vendor_words.ts';
 import { createVerdicts, type Verdict } from './verdicts.ts';
-
-export const XiaomiCredentials = Type.Object(
-  {
-    appSecret: Type.String({ pattern: '^[\\x21-\\x7e]{1,200}$' }),
-    packageName: Type.String({ pattern: '^\\w+(\\.\\w+)+$', maxLength: 200 }),
-    appName: AppName,
-    channelId: Type.Optional(
-      Type.String({
-        pattern: '^[\\x21-\\x7e]{1,100}$',
-        description:
-          'Of the channel that Xiaomi has granted for conversations. Without one they are marketing: few a day.',
-      }),
-    ),
-    region: Type.Optional(
-      Type.Union([Type.Literal('china'), Type.Literal('global')], {
-        default: 'china',
-        description: 'Where the app runs: tokens of one region are none in the other.',
-      }),
-    ),
-  },
-  { additionalProperties: false },
-);
-export type XiaomiCredentials = Static<typeof XiaomiCredentials>;
+import { xiaomiForm, type XiaomiCredentials } from './xiaomi_form.ts';
 
 export interface XiaomiOptions extends AskingOptions {
   now(): Date;
@@ -45,12 +19,6 @@ const HOSTS = { china: 'xmpush.xiaomi.com', global: 'xmpush.global.xiaomi.com' }
 const SUCCESS = 0;
 const NOT_SENT = 20_301;
 const NOBODY = /no valid targets/i;
-/** Fewer than 50, and fewer than 128. */
-const TITLE_MAX_LENGTH = 49;
-const BODY_MAX_LENGTH = 127;
-const TTL_MAX_SECONDS = 1_209_600;
-const JOB_KEY_LENGTH = 12;
-const EVERYTHING = '-1';
 
 const CREDENTIAL = refuseCredential('Xiaomi refuses appSecret: copy it from its console once more');
 const PACKAGE = refuseCredential('packageName is not of the app that appSecret is of');
@@ -105,8 +73,11 @@ export function createXiaomi(
   }
 
   return {
-    send: async (notification, target) =>
-      verdicts.hold() ?? post(formOf(notification, target, credentials), target.token),
+    async send(notification, target) {
+      // It would be several.
+      if (target.token.includes(',')) return { kind: 'gone' };
+      return verdicts.hold() ?? post(xiaomiForm(notification, target, credentials), target.token);
+    },
 
     /** By the counters of today, for which only the credential is needed. */
     async check() {
@@ -116,7 +87,9 @@ export function createXiaomi(
         end_date: today,
         restricted_package_name: credentials.packageName,
       });
-      const answer = await asking.get(`${api}/v1/stats/message/counters?${query}`, { authorization });
+      const answer = await asking.get(`${api}/v1/stats/message/counters?${query.toString()}`, {
+        authorization,
+      });
       if ('kind' in answer) return answer.reason;
       const { code } = parseObject(answer.body) ?? {};
       if (code === SUCCESS) return undefined;
@@ -141,31 +114,4 @@ export function createXiaomi(
 
 function reasonOf(outcome: Outcome): string | undefined {
   return 'reason' in outcome ? outcome.reason : undefined;
-}
-
-function formOf(
-  notification: Notification,
-  { token }: Target,
-  { packageName, appName, channelId }: XiaomiCredentials,
-): URLSearchParams {
-  const form = new URLSearchParams({
-    registration_id: token,
-    restricted_package_name: packageName,
-    payload: JSON.stringify(notification.data),
-    pass_through: '1',
-    'extra.jobkey': hash('sha256', `${notification.isSilent} ${notification.id}`).slice(0, JOB_KEY_LENGTH),
-  });
-  if (notification.ttlSeconds > 0)
-    form.set('time_to_live', String(Math.min(notification.ttlSeconds, TTL_MAX_SECONDS) * 1_000));
-  else form.set('extra.only_send_once', '1');
-  if (!isShown(notification)) return form;
-  const { title, body } = wordsOf(notification, appName);
-  form.set('pass_through', '0');
-  form.set('title', shorten(title, TITLE_MAX_LENGTH));
-  form.set('description', shorten(body, BODY_MAX_LENGTH));
-  form.set('notify_type', EVERYTHING);
-  form.set('notify_id', String(notifyIdOf(notification)));
-  form.set('extra.notify_effect', '1');
-  if (channelId) form.set('extra.channel_id', channelId);
-  return form;
 }

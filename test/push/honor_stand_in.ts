@@ -45,10 +45,10 @@ export const honor: Vendor = {
   contentType: 'application/json',
   messageOf: ({ body }) => JSON.parse(body.toString()),
   tokenOf: ({ headers }) => /^Bearer (.+)$/.exec(headers.authorization ?? '')?.[1],
-  faultOf({ token: _, ...message }, { headers }) {
-    if (Buffer.byteLength(JSON.stringify(message)) > 4_096) return 'too large';
+  faultOf(message, { headers }, now) {
+    if (Buffer.byteLength(JSON.stringify({ ...message, token: undefined })) > 4_096) return 'too large';
     if (Number.parseInt(message.android.ttl, 10) > 1_296_000) return 'ttl';
-    if (!(Math.abs(Number(headers['timestamp']) - Date.now()) < CLOCK_MS)) return 'timestamp';
+    if (!(Math.abs(Number(headers['timestamp']) - now.getTime()) < CLOCK_MS)) return 'timestamp';
     return undefined;
   },
   auth: {

@@ -44,8 +44,9 @@ export const huawei: Vendor = {
   contentType: 'application/json',
   messageOf: ({ body }) => JSON.parse(body.toString()),
   tokenOf: ({ headers }) => /^Bearer (.+)$/.exec(headers.authorization ?? '')?.[1],
-  faultOf({ message: { token: _, ...message } }) {
-    if (Buffer.byteLength(JSON.stringify({ message })) > 4_096) return 'too large';
+  faultOf({ message }) {
+    if (Buffer.byteLength(JSON.stringify({ message: { ...message, token: undefined } })) > 4_096)
+      return 'too large';
     if (Number.parseInt(message.android.ttl, 10) > 1_296_000) return 'ttl';
     return undefined;
   },

@@ -3,7 +3,7 @@
 
 import { createHash } from 'node:crypto';
 import { Type } from 'typebox';
-import type { OppoCredentials } from '../../src/push/oppo.ts';
+import type { OppoCredentials } from '../../src/push/oppo_message.ts';
 import { formIn, ok, strict, type Vendor } from './vendor_stand_in.ts';
 
 export const oppoCredentials: OppoCredentials = {

@@ -13,7 +13,7 @@ export interface Vendor {
   messageOf(asked: Asked): unknown;
   tokenOf(asked: Asked): string | undefined;
   /** What the schema can't say. */
-  faultOf?(message: any, asked: Asked): string | undefined;
+  faultOf?(message: any, asked: Asked, now: Date): string | undefined;
   auth?: {
     path: string;
     contentType: string;
@@ -61,7 +61,7 @@ export async function startVendor(t: Running, vendor: Vendor, now: () => Date = 
     if (!tokens.has(vendor.tokenOf(asked) ?? '')) throw new Refused('token', vendor.tokenRefused);
     const message = vendor.messageOf(asked);
     if (!isMessage(message)) throw new Refused(JSON.stringify(isMessage.errors), vendor.wrong);
-    const fault = vendor.faultOf?.(message, asked);
+    const fault = vendor.faultOf?.(message, asked, now());
     if (fault) throw new Refused(fault, vendor.wrong);
     return message;
   }
@@ -73,8 +73,8 @@ export async function startVendor(t: Running, vendor: Vendor, now: () => Date = 
       if (path === vendor.auth?.path && asked.method === 'POST')
         return conduct === 'credential refused' ? vendor.auth.refused : mint(asked, vendor.auth);
       if (path !== vendor.sendPath || asked.method !== 'POST') {
-        const answer = conduct === 'credential refused' ? vendor.tokenRefused : vendor.more?.(asked);
-        return answer ?? { status: 404, body: '<html>' };
+        if (conduct === 'credential refused') return vendor.tokenRefused;
+        return (conduct === 'accept' && vendor.more?.(asked)) || { status: 404, body: '<html>' };
       }
       const message = send(asked);
       if (conduct === 'credential refused') return vendor.tokenRefused;

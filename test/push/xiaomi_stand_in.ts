@@ -2,7 +2,7 @@
 // forgets what it has told.
 
 import { Type } from 'typebox';
-import type { XiaomiCredentials } from '../../src/push/xiaomi.ts';
+import type { XiaomiCredentials } from '../../src/push/xiaomi_form.ts';
 import { formIn, ok, strict, target, type Vendor } from './vendor_stand_in.ts';
 
 export const xiaomiCredentials: XiaomiCredentials = {
