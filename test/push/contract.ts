@@ -27,6 +27,8 @@ export interface Stage {
   /** Waits no longer than half a second for an answer. */
   provider: Provider;
   target: Target;
+  /** It knows nothing that isn't shown: silent ones it refuses. */
+  refusesSilent?: boolean | undefined;
   conduct(conduct: Conduct): void;
   /** Of the notifications that it took, in order; it takes only what the real one takes. */
   taken(): readonly string[];
@@ -58,10 +60,12 @@ export function reasonOf(outcome: Outcome, target: Target): string {
 
 export function testsOfContract(name: string, setUp: SetUp): void {
   test(`${name} sends a notification, a silent one, one without words and many at once`, async (t) => {
-    const { provider, target, taken } = await setUp(t);
+    const { provider, target, taken, refusesSilent } = await setUp(t);
+    const silent = notificationOf({ isSilent: true, badge: 3 });
+    if (refusesSilent) reasonOf(await provider.send(silent, target), target);
     const sent = [
       notificationOf(),
-      notificationOf({ isSilent: true, badge: 3 }),
+      ...(refusesSilent ? [] : [silent]),
       notificationOf({ title: undefined, body: undefined, priority: 'normal', collapseId: 'c_1-A' }),
       notificationOf({ ttlSeconds: 0, data: {}, badge: 0 }),
     ];
