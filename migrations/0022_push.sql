@@ -39,8 +39,11 @@ create table push_credential (
   provider text not null,
   sealed text not null,
   changed_at timestamptz not null default clock_timestamp(),
+  -- when it is asked for dead tokens again, where the provider has a feed of them
+  poll_at timestamptz not null default clock_timestamp(),
   primary key (app_id, provider)
 );
+create index push_credential__poll on push_credential (poll_at) where provider in ('xiaomi', 'oppo');
 
 -- Pushes that were given up.
 create table push_failure (

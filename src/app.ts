@@ -38,6 +38,7 @@ import { createOutbound } from './outbound.ts';
 import { createReadiness } from './readiness.ts';
 import { completeLimits } from './routing/limits.ts';
 import { createBell } from './routing/bell.ts';
+import { pollGoneFeeds } from './routing/gone_feeds.ts';
 import { createPushAccounts } from './routing/push_accounts.ts';
 import type { PushEndpoints } from './routing/push_providers.ts';
 import { createPushing } from './routing/pushing.ts';
@@ -106,8 +107,10 @@ export interface AppOptions {
   idempotencyLeaseMs?: number | undefined;
   /** URLs of customers may be http, and at private addresses. */
   allowPrivateUrls?: boolean | undefined;
-  /** How often it is looked what is to be pushed. */
+  /** In milliseconds: how often it is looked what is to be pushed. */
   pushIntervalMs?: number | undefined;
+  /** In milliseconds: how often it is looked which providers are to be asked for dead tokens. */
+  pushPollMs?: number | undefined;
   /** Where providers of push are, instead of where they really are. */
   pushEndpoints?: PushEndpoints | undefined;
   /** The playground is served. */
@@ -260,6 +263,12 @@ export async function createApp(options: AppOptions) {
     log,
     intervalMs: options.pushIntervalMs,
   });
+  const goneFeeds = pollGoneFeeds({
+    database,
+    accounts: pushAccounts,
+    log,
+    intervalMs: options.pushPollMs,
+  });
   const router = await createRouter({
     database,
     processId,
@@ -387,7 +396,7 @@ export async function createApp(options: AppOptions) {
   async function close(): Promise<void> {
     isDraining = true;
     finishing.stop();
-    await pushing.stop();
+    await Promise.all([pushing.stop(), goneFeeds.stop()]);
     pushOutbound.close();
     keptAnswers.stop();
     await sharing.stop();

@@ -161,15 +161,16 @@ test('a machine whose clock is wrong is told so by the vendors that look at it',
 
 test('feeds of dead tokens are read to their end, whether they forget or repeat what they told', async (t) => {
   const dead = ['a', 'b', 'c', 'd', 'e'];
-  const expected = dead.map((token) => ({ token }));
   for (const name of ['Xiaomi', 'OPPO'] as const) {
     const { provider, conduct, forgetTokens } = await setUp(t, name, {}, [...dead]);
     conduct('broken');
-    assert.deepEqual(await provider.pollGone!(), []);
+    const { tokens, reason } = await provider.pollGone!();
+    assert.deepEqual(tokens, []);
+    assert.match(reason!, /^unavailable: /);
     conduct('accept');
     if (name === 'OPPO') forgetTokens();
-    assert.deepEqual(await provider.pollGone!(), expected, name);
+    assert.deepEqual(await provider.pollGone!(), { tokens: dead }, name);
   }
   const abroad = await setUp(t, 'OPPO', { region: 'global' }, dead);
-  assert.deepEqual(await abroad.provider.pollGone!(), []);
+  assert.deepEqual(await abroad.provider.pollGone!(), { tokens: [] });
 });

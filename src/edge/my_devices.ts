@@ -4,7 +4,8 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
 import type { Claims } from '../tokens/tokens.ts';
-import { providers, type Devices } from '../identity/devices.ts';
+import type { Devices } from '../identity/devices.ts';
+import { pushProviderNames } from '../routing/push_providers.ts';
 import { deviceFields, exampleDevice, toDevice } from './devices.ts';
 import { clientProblems } from './me.ts';
 import { DeviceId } from './shapes.ts';
@@ -32,7 +33,7 @@ export const myDevices: FastifyPluginAsyncTypebox<{ devices: Devices }> = async 
         body: Type.Object(
           {
             platform: text(50, 'Such as `ios`, `android` or `web`.'),
-            provider: Type.String({ enum: [...providers] }),
+            provider: Type.String({ enum: pushProviderNames }),
             pushToken: text(PUSH_TOKEN_MAX_LENGTH, 'Of Web Push the subscription, as JSON.'),
             environment: Type.Optional(
               Type.String({ enum: ['production', 'sandbox'], default: 'production' }),

@@ -5,7 +5,7 @@ import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
 import { describe } from '../identity/schemes.ts';
 import type { PushAccounts } from '../routing/push_accounts.ts';
-import { pushProviders, type PushProviderName } from '../routing/push_providers.ts';
+import { pushProviderNames, pushProviders, type PushProviderName } from '../routing/push_providers.ts';
 import { readNumberCursor, toPage } from './paging.ts';
 import {
   AppIdText,
@@ -20,17 +20,16 @@ import {
 } from './shapes.ts';
 import { compileSchema, faultsOf, invalid } from './validation.ts';
 
-const names = Object.keys(pushProviders) as PushProviderName[];
 const ProviderPath = Type.Object({
   appId: AppIdText,
-  provider: Type.Unsafe<PushProviderName>(Type.String({ enum: names, examples: ['apns'] })),
+  provider: Type.Unsafe<PushProviderName>(Type.String({ enum: pushProviderNames, examples: ['apns'] })),
 });
 const Account = Type.Object(
   { provider: Type.String(), changedAt: Timestamp },
   { examples: [{ provider: 'apns', changedAt: EXAMPLE_AT }] },
 );
 const validators = new Map(
-  names.map((name) => [name, compileSchema(pushProviders[name].credentials, 'body')] as const),
+  pushProviderNames.map((name) => [name, compileSchema(pushProviders[name].credentials, 'body')] as const),
 );
 
 const Failure = Type.Object(
@@ -72,7 +71,7 @@ export const push: FastifyPluginAsyncTypebox<{ pushAccounts: PushAccounts }> = a
           'Kept sealed, and shown to nobody again. A change counts within a second on every process.',
         tags,
         params: ProviderPath,
-        body: Type.Union(names.map((name) => pushProviders[name].credentials)),
+        body: Type.Union(pushProviderNames.map((name) => pushProviders[name].credentials)),
         response: {
           200: { ...Account, description: 'Replaced.' },
           201: { ...Account, description: 'Kept.' },

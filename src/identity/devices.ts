@@ -14,18 +14,6 @@ import { nobody } from './schemes.ts';
 
 export type { BoundDevice } from '../store/bindings.ts';
 
-export const providers = [
-  'apns',
-  'fcm',
-  'webpush',
-  'huawei',
-  'honor',
-  'xiaomi',
-  'oppo',
-  'vivo',
-  'webhook',
-] as const;
-
 export type Devices = ReturnType<typeof createDevices>;
 
 export function createDevices({ kysely }: Database) {

@@ -2,25 +2,30 @@
 
 import type { Outcome } from './contract.ts';
 
+export interface Polled {
+  /** Dead, by the vendor: those that came since it was asked last, or all that it knows. */
+  tokens: string[];
+  /** Why these may not be all. */
+  reason?: string | undefined;
+}
+
 export interface GoneFeed {
-  /** Those that came since it was asked last; fewer where it doesn't answer, and the rest at the next time. */
-  pollGone(): Promise<{ token: string; since?: Date | undefined }[]>;
+  pollGone(): Promise<Polled>;
 }
 
 /** A vendor hands out so many at a time that nobody has more pages. */
 const PAGES_MAX = 100;
 
 /** Whatever pages there are, until one brings nothing new: some vendors forget what they have told, others don't. */
-export async function readFeed(
-  page: () => Promise<readonly unknown[] | Outcome>,
-): Promise<{ token: string }[]> {
+export async function readFeed(page: () => Promise<readonly unknown[] | Outcome>): Promise<Polled> {
   const found = new Set<string>();
   for (let pages = 0; pages < PAGES_MAX; pages++) {
     const tokens = await page();
-    if ('kind' in tokens) break;
+    if ('kind' in tokens)
+      return { tokens: [...found], reason: 'reason' in tokens ? tokens.reason : tokens.kind };
     const before = found.size;
     for (const token of tokens) if (typeof token === 'string' && token) found.add(token);
     if (found.size === before) break;
   }
-  return Array.from(found, (token) => ({ token }));
+  return { tokens: [...found] };
 }

@@ -98,7 +98,7 @@ export function createOppo(
     check: () => tokens.check(),
 
     async pollGone() {
-      if (region !== 'china') return [];
+      if (region !== 'china') return { tokens: [] };
       return readFeed(async () => {
         let list: readonly unknown[] = [];
         const outcome = await tokens.use(async (token) => {

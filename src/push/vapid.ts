@@ -45,6 +45,12 @@ export function faultOfKeys({ publicKey, privateKey }: Keys): string | undefined
   }
 }
 
+/** The same of the field that it is about. */
+export function faultsOfWebPush(keys: Keys): { pointer: string; detail: string }[] {
+  const [field, ...words] = faultOfKeys(keys)?.split(' ') ?? [];
+  return field === undefined ? [] : [{ pointer: `/${field}`, detail: words.join(' ') }];
+}
+
 /** What goes into `Authorization`, by the origin of a push service: the same for an hour, as they remember what they verified. */
 export function createAuthorizations(
   { subject, publicKey, privateKey }: WebPushCredentials,

@@ -144,8 +144,16 @@ export class Batch {
     let inbox = this.#inboxes.get(id);
     if (!inbox) {
       inbox = {
-        ...{ appId, id, messages: 0, receives: false, expectedName, mayBeMerging },
-        ...{ base: 0, party: undefined, blocksVersion: 0, isDue: false },
+        appId,
+        id,
+        messages: 0,
+        receives: false,
+        expectedName,
+        mayBeMerging,
+        base: 0,
+        party: undefined,
+        blocksVersion: 0,
+        isDue: false,
       };
       this.#inboxes.set(id, inbox);
       return inbox;

@@ -4,7 +4,6 @@
 import { LRUCache } from 'lru-cache';
 import { ImidError } from '../errors.ts';
 import type { AppId } from '../ids.ts';
-import type { Outbound } from '../outbound.ts';
 import { isDanglingReference } from '../store/constraints.ts';
 import type { Database } from '../store/database.ts';
 import { createFresh } from '../store/fresh.ts';
@@ -16,7 +15,13 @@ import {
 } from '../store/push_credentials.ts';
 import { findPushFailures, type PushFailure } from '../store/push_due.ts';
 import type { Box } from '../tokens/box.ts';
-import { pushProviders, type Provider, type PushEndpoints, type PushProviderName } from './push_providers.ts';
+import {
+  pushProviders,
+  type AnyProvider,
+  type Outbound,
+  type PushEndpoints,
+  type PushProviderName,
+} from './push_providers.ts';
 
 const MAX_AGE_MS = 1_000;
 const MAX_PROVIDERS = 1_000;
@@ -38,7 +43,7 @@ export function createPushAccounts({ database, box, outbound, endpoints = {} }: 
     const [appId, name] = key.split(' ') as [string, string];
     return findPushCredential(kysely, Number(appId) as AppId, name);
   });
-  const made = new LRUCache<string, { changedAt: number; provider: Provider }>({
+  const made = new LRUCache<string, { changedAt: number; provider: AnyProvider }>({
     max: MAX_PROVIDERS,
     dispose: ({ provider }) => void provider.close(),
   });
@@ -46,7 +51,7 @@ export function createPushAccounts({ database, box, outbound, endpoints = {} }: 
   return {
     /** Throws `invalid_request`, naming the field, and `not_found`. */
     async put(appId: AppId, name: PushProviderName, credentials: unknown) {
-      const [fault] = pushProviders[name].faultsOf(credentials);
+      const [fault] = pushProviders[name].faultsOf(credentials, outbound);
       if (fault)
         throw new ImidError('invalid_request', `${fault.pointer.slice(1)} ${fault.detail}.`, {
           errors: [{ in: 'body', pointer: `#${fault.pointer}`, detail: fault.detail }],
@@ -70,7 +75,7 @@ export function createPushAccounts({ database, box, outbound, endpoints = {} }: 
     },
 
     /** The provider as the app uses it; undefined: it has given no credentials. */
-    async find(appId: AppId, name: string): Promise<Provider | undefined> {
+    async find(appId: AppId, name: string): Promise<AnyProvider | undefined> {
       if (!Object.hasOwn(pushProviders, name)) return undefined;
       const key = keyOf(appId, name);
       const credential = await fresh.get(key);

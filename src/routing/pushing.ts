@@ -64,8 +64,8 @@ export function createPushing({
       mustLook = false;
       const due = await leaseDue(kysely, AT_ONCE, LEASE_MS);
       await Promise.all(due.map(handle));
-      if (due.length === AT_ONCE) mustLook = true;
-    } while (mustLook && !isStopped);
+      if (due.length === AT_ONCE && !isStopped) mustLook = true;
+    } while (mustLook);
   }
 
   async function handle(inbox: DueInbox): Promise<void> {
@@ -96,8 +96,10 @@ export function createPushing({
         );
         if (decision.do === 'nothing') return undefined;
         if (decision.do === 'wait') return decision.until;
-        if (decision.do === 'drop')
-          return void (await markPushed(kysely, { appId, identityId: id, device }, decision.seq));
+        if (decision.do === 'drop') {
+          await markPushed(kysely, { appId, identityId: id, device }, decision.seq);
+          return undefined;
+        }
         return push(
           appId,
           id,
@@ -162,8 +164,8 @@ export function createPushing({
   }
 
   function look(): void {
-    mustLook = true;
     if (isStopped) return;
+    mustLook = true;
     working ??= work()
       .catch((error: unknown) => log('it could not be looked what is to be pushed', error))
       .finally(() => (working = undefined));
@@ -184,6 +186,7 @@ export function createPushing({
     /** Resolves when what was begun is done. */
     async stop(): Promise<void> {
       isStopped = true;
+      mustLook = false;
       clearInterval(timer);
       clearTimeout(soon);
       await Promise.race([working, sleep(LEASE_MS, undefined, { ref: false })]);

@@ -108,6 +108,18 @@ export function unbindGone(
   );
 }
 
+/** The same of many, whoever has them. */
+export function unbindAllGone(
+  db: Executor,
+  { appId, provider, tokens }: { appId: AppId; provider: string; tokens: readonly string[] },
+  since: Date,
+): Promise<void> {
+  return unbindWhere(
+    db,
+    sql`app_id = ${appId} and provider = ${provider} and push_token = any(${tokens}::text[]) and bound_at <= ${since}`,
+  );
+}
+
 /** Those of a user, or one of them. */
 export function unbindUser(trx: Executor, appId: AppId, userId: number, deviceId?: string): Promise<void> {
   const one = deviceId === undefined ? sql`` : sql`and id = ${deviceId}`;

@@ -66,3 +66,40 @@ export async function deletePushCredential(db: Executor, appId: AppId, provider:
     .executeTakeFirst();
   return gone !== undefined;
 }
+
+export interface DuePoll {
+  appId: AppId;
+  provider: string;
+  /** When it was taken; whoever is bound from then on is none of those that the feed tells of. */
+  at: Date;
+}
+
+/** Takes feeds of dead tokens that are due; they are due again when the lease is over. */
+export async function leasePolls(
+  db: Executor,
+  providers: readonly string[],
+  limit: number,
+  leaseMs: number,
+): Promise<DuePoll[]> {
+  const { rows } = await sql<{ app_id: number; provider: string; at: Date }>`
+    update push_credential c set poll_at = now() + ${leaseMs} * interval '1 millisecond'
+    from (
+      select app_id, provider from push_credential
+      where provider = any(${providers}::text[]) and poll_at <= now()
+      order by poll_at limit ${limit} for update skip locked
+    ) t
+    where c.app_id = t.app_id and c.provider = t.provider
+    returning c.app_id, c.provider, now() as at`.execute(db);
+  return rows.map((row) => ({ appId: row.app_id as AppId, provider: row.provider, at: row.at }));
+}
+
+/** It was asked, and is due again in so long. */
+export async function markPolled(
+  db: Executor,
+  { appId, provider }: DuePoll,
+  intervalMs: number,
+): Promise<void> {
+  await sql`
+    update push_credential set poll_at = now() + ${intervalMs} * interval '1 millisecond'
+    where app_id = ${appId} and provider = ${provider}`.execute(db);
+}

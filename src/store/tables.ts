@@ -189,7 +189,13 @@ export interface Tables {
     due_at: Date;
     leased_until: Date | null;
   };
-  push_credential: { app_id: number; provider: string; sealed: string; changed_at: Generated<Date> };
+  push_credential: {
+    app_id: number;
+    provider: string;
+    sealed: string;
+    changed_at: Generated<Date>;
+    poll_at: Generated<Date>;
+  };
   push_failure: {
     app_id: number;
     id: Generated<number>;
