@@ -46,6 +46,11 @@ const NEEDED: Record<string, string> = {
   'GET /messages': 'read',
   'GET /devices': 'read',
   'GET /presence': 'read',
+  'PUT /push/{provider}': 'all',
+  'GET /push': 'read',
+  'DELETE /push/{provider}': 'all',
+  'POST /push/{provider}/test': 'read',
+  'GET /push/failures': 'read',
   'PUT /contacts/{imId}': 'identities',
   'GET /contacts/{imId}': 'read',
 };
@@ -63,7 +68,10 @@ test('each scope opens its own operations and no others', async () => {
   const tries = Object.entries(NEEDED).flatMap(([name, needed]) =>
     [...keyOf].map(async ([scope, key]) => {
       const [method = '', path = ''] = name.split(' ');
-      const filled = path.replace('{imId}', `${app.appId}:nobody`).replace('{keyId}', '0123456789abcdef');
+      const filled = path
+        .replace('{imId}', `${app.appId}:nobody`)
+        .replace('{keyId}', '0123456789abcdef')
+        .replace('{provider}', 'apns');
       const { status, body } = await service.call(method, app.path + filled, { key });
       const opens = scope === needed || (scope === 'all' && needed !== 'admin');
       assert.equal(status !== 403, opens, `${name} with ${scope}: ${status} ${JSON.stringify(body)}`);

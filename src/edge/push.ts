@@ -22,7 +22,7 @@ import { compileSchema, faultsOf, invalid } from './validation.ts';
 
 const ProviderPath = Type.Object({
   appId: AppIdText,
-  provider: Type.Unsafe<PushProviderName>(Type.String({ enum: pushProviderNames, examples: ['apns'] })),
+  provider: Type.Unsafe<PushProviderName>(Type.String({ enum: pushProviderNames, examples: ['webhook'] })),
 });
 const Account = Type.Object(
   { provider: Type.String(), changedAt: Timestamp },
@@ -54,6 +54,11 @@ const Failure = Type.Object(
     ],
   },
 );
+/** Of a webhook. */
+const EXAMPLE_CREDENTIALS = {
+  url: 'https://push.customer.example/imid',
+  secrets: ['whsec_bm90IGEgc2VjcmV0LCBidXQgMzIgYnl0ZXMgbG9uZyE='],
+};
 const tags = ['Push'];
 
 export const push: FastifyPluginAsyncTypebox<{ pushAccounts: PushAccounts }> = async (
@@ -71,7 +76,10 @@ export const push: FastifyPluginAsyncTypebox<{ pushAccounts: PushAccounts }> = a
           'Kept sealed, and shown to nobody again. A change counts within a second on every process.',
         tags,
         params: ProviderPath,
-        body: Type.Union(pushProviderNames.map((name) => pushProviders[name].credentials)),
+        body: Type.Union(
+          pushProviderNames.map((name) => ({ title: name, ...pushProviders[name].credentials })),
+          { examples: [EXAMPLE_CREDENTIALS] },
+        ),
         response: {
           200: { ...Account, description: 'Replaced.' },
           201: { ...Account, description: 'Kept.' },
