@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
+import { beginMerger } from './halfway.ts';
 import {
   eventually,
   startService,
@@ -26,6 +27,13 @@ const as = async (address: object, method: string, path: string, body?: unknown)
   service.call(method, `/v1/me${path}`, { key: await app.token(address), body });
 const block = (address: object, ...items: object[]): Promise<Answer> =>
   as(address, 'PUT', '/blocked', { items });
+const say = (from: string, to: string, content: unknown): Promise<Answer> =>
+  app.call('POST', '/messages', { from: { uid: from }, to: { uid: to }, content });
+const merge = (from: string, into: string): Promise<Answer> =>
+  app.call('POST', `/identities/${app.appId}:${into}/merge`, { from: { uid: from } });
+const unread = async (uid: string): Promise<number> => (await as({ uid }, 'GET', '')).body.unread;
+const contentsOf = async (uid: string): Promise<unknown[]> =>
+  (await as({ uid }, 'GET', '/messages?limit=1000')).body.items.map(({ content }: Json) => content);
 const ofType = (type: string) => (frame: Json) => frame.type === type;
 const connectTo = async (
   at: Service,
@@ -88,17 +96,15 @@ test('a block follows its users through adoption, rename and merge', async () =>
   await block({ uid: 'sam' }, { uid: 'troll' });
   const imId = await app.register('troll');
   await app.call('PATCH', `/identities/${imId}`, { userId: 'troll-2' });
-  const say = (uid: string, content: string) =>
-    app.call('POST', '/messages', { from: { uid }, to: { uid: 'sam' }, content });
-  await say('troll-2', 'renamed');
-  await say('troll', 'another user of that name');
+  await say('troll-2', 'sam', 'renamed');
+  await say('troll', 'sam', 'another user of that name');
   const main = await app.register('troll-main');
   await app.call('POST', `/identities/${main}/merge`, { from: { imId } });
   await eventually(async () => {
-    await say('troll-main', 'merged');
+    await say('troll-main', 'sam', 'merged');
     return sam.frames.at(-1)?.type === 'skip';
   }, 'the block');
-  await say('zoe', 'end');
+  await say('zoe', 'sam', 'end');
   await sam.wait(({ content }) => content === 'end');
   const shown = sam.frames.flatMap(({ type, content }) => (type === 'message' ? [content] : []));
   assert.deepEqual(
@@ -269,4 +275,101 @@ test('who is watched is seen to come and go, on whichever process; who is hidden
   await connectTo(service, { uid: 'here' });
   await watcher.say({ uid: 'here' }, 'still there');
   assert.equal(watcher.frames.slice(from).some(ofType('presence')), false);
+});
+
+test('where two users of whom one is blocked become one, that one is blocked, and what was withheld stays so', async () => {
+  await block({ uid: 'owen' }, { uid: 'guest' }, { uid: 'member' });
+  await say('member', 'owen', 'withheld');
+  await block({ uid: 'owen' }, { uid: 'guest' });
+  await say('guest', 'owen', 'withheld');
+  await merge('guest', 'member');
+  assert.deepEqual((await as({ uid: 'owen' }, 'GET', '/blocked')).body, { items: [{ uid: 'member' }] });
+  assert.deepEqual(await contentsOf('owen'), []);
+});
+
+test('whoever a merged user does not block any more reaches the other one', async () => {
+  await block({ uid: 'guest-2' }, { uid: 'xia' });
+  await say('xia', 'guest-2', 'withheld');
+  await block({ uid: 'guest-2' });
+  // These stand in both inboxes already.
+  for (const n of [1, 2, 3]) await say('guest-2', 'member-2', n);
+  await merge('guest-2', 'member-2');
+  await say('xia', 'member-2', 'hello');
+  assert.deepEqual(await contentsOf('member-2'), [1, 2, 3, 'hello']);
+});
+
+test('a block of a user that is merged holds at once, before its messages have come along and anybody is told', async () => {
+  const yan = await connectTo(second, { uid: 'yan' });
+  for (let n = 0; n < 20; n++) await Promise.all(Array.from({ length: 100 }, () => say('zac', 'guest-3', n)));
+  await say('zac', 'member-3', 'hello');
+  await block({ uid: 'yan' }, { uid: 'guest-3' });
+  await say('guest-3', 'yan', 'withheld');
+  await yan.wait(ofType('skip'));
+  await beginMerger(service, app, 'guest-3', 'member-3');
+  assert.deepEqual(await contentsOf('yan'), []);
+  await say('member-3', 'yan', 'withheld');
+  await say('zac', 'yan', 'end');
+  await yan.wait(({ content }) => content === 'end');
+  assert.deepEqual(seqs(yan), [1, 2, 3]);
+  assert.equal(yan.frames.filter(ofType('skip')).length, 2);
+});
+
+test('recalling what was withheld leaves unread what is', async () => {
+  const eli = await connectTo(service, { uid: 'eli' });
+  await block({ uid: 'flo' }, { uid: 'eli' });
+  const { messageId } = await eli.say({ uid: 'flo' }, 'withheld');
+  await block({ uid: 'flo' });
+  await eli.say({ uid: 'flo' }, 'unread');
+  assert.equal(await unread('flo'), 1);
+  eli.send({ type: 'recall', id: 'r', messageId });
+  await eli.wait(({ id }) => id === 'r');
+  assert.equal(await unread('flo'), 1);
+});
+
+test(
+  'nobody hears of it where something withheld is recalled',
+  { todo: 'the news stands behind the block' },
+  async () => {
+    const [gil, hana] = [await connectTo(service, { uid: 'gil' }), await connectTo(service, { uid: 'hana' })];
+    await block({ uid: 'hana' }, { uid: 'gil' });
+    const { messageId } = await gil.say({ uid: 'hana' }, 'withheld');
+    await block({ uid: 'hana' });
+    gil.send({ type: 'recall', id: 'r', messageId });
+    await gil.wait(({ id }) => id === 'r');
+    await say('ivo', 'hana', 'end');
+    await hana.messages(1);
+    assert.equal(hana.frames.some(ofType('recalled')), false);
+  },
+);
+
+test('a recall that is repeated on another device is answered there when the device has heard of it', async () => {
+  const phone = await connectTo(service, { uid: 'jan' }, { device: 'phone' });
+  const tablet = await connectTo(second, { uid: 'jan' }, { device: 'tablet' });
+  for (let n = 0; n < 20; n++) {
+    const { messageId } = await phone.say({ uid: 'kay' }, n);
+    phone.send({ type: 'recall', id: `p${n}`, messageId });
+    await phone.wait(({ id }) => id === `p${n}`);
+    tablet.send({ type: 'recall', id: `t${n}`, messageId });
+    await tablet.wait(({ id }) => id === `t${n}`);
+  }
+  const shown = tablet.frames.filter(({ type }) => ['message', 'recalled'].includes(type));
+  assert.deepEqual(
+    shown.map(({ seq }) => seq),
+    Array.from({ length: 40 }, (_, i) => i + 1),
+  );
+  for (const [i, frame] of tablet.frames.entries())
+    if (frame.type === 'sent')
+      assert.ok(
+        tablet.frames.slice(0, i).some(({ seq }) => seq === frame.seq),
+        `${frame.id} came before its seq`,
+      );
+});
+
+test('who is erased while it is watched is seen to go', async () => {
+  const watcher = await connectTo(service, { uid: 'lou' });
+  await connectTo(second, { uid: 'mia' });
+  watcher.send({ type: 'watch', users: [{ uid: 'mia' }] });
+  await watcher.wait(({ type, online }) => type === 'presence' && online);
+  await app.call('DELETE', `/identities/${app.appId}:mia`);
+  await watcher.wait(({ type, online }) => type === 'presence' && !online);
 });

@@ -31,7 +31,8 @@ export function createActs(options: ActsOptions) {
   }
 
   async function read(app: App, session: Session, frame: ActFrame & { type: 'read' }): Promise<void> {
-    const peerId = await find(app, frame.with);
+    const peerId =
+      'system' in frame.with ? (await directory.resolveSystem(app.id)).id : await find(app, frame.with);
     if (peerId === undefined) throw nobody();
     const ownId = session.identityId;
     await conversations.read(session, peerId, frame.messageId).catch(async (error: unknown) => {

@@ -97,6 +97,8 @@ export class Session {
   readonly #turns: Turns;
   readonly #expiry: Expiry;
   readonly #unanswered = new Unanswered();
+  /** By the message: ids under which a recall was repeated that is still to be shown. */
+  readonly #repeated = new Map<string, string[]>();
   #admitted: Admitted;
   #user: User;
   #isClosed = false;
@@ -316,15 +318,20 @@ export class Session {
   #act(frame: ActFrame): void {
     const id = frame.type === 'recall' ? frame.id : undefined;
     if (id !== undefined) this.#unanswered.add(id);
+    let run = 0;
     this.#turns.take(
-      () => this.#router.act(this, frame),
+      () => {
+        run = this.#delivery.run;
+        return this.#router.act(this, frame);
+      },
       async (recalled) => {
         if (id === undefined || !recalled) return;
-        const { clientId, senderSeq: seq, at } = recalled;
-        if (seq > this.#delivery.cursor) this.#delivery.reach(seq);
-        // Else it is answered when it comes, unless it came before, or under another id.
-        if ((clientId !== id || seq <= this.#delivery.cursor) && this.#unanswered.take(id))
-          this.#peer.send(sentFrame({ id, messageId: recalled.messageId, seq, at }));
+        const { messageId, clientId, senderSeq: seq, at } = recalled;
+        const isHere = run === this.#delivery.run;
+        if (isHere && seq <= this.#delivery.cursor) return this.#answer(id, { messageId, seq, at });
+        // It is answered when it comes; right behind that where it was recalled under another id.
+        if (clientId !== id) this.#repeated.set(messageId, [...(this.#repeated.get(messageId) ?? []), id]);
+        if (isHere) this.#delivery.reach(seq);
       },
       (error) => this.#refuse(error, id),
     );
@@ -371,17 +378,25 @@ export class Session {
   }
 
   #show(entry: FreshEntry): void {
-    if (this.#isHidden(entry)) this.#peer.send(skipFrame(entry.seq));
-    else if (entry.senderId === this.identityId && this.#unanswered.take(entry.clientId)) {
+    if (entry.senderId === this.identityId && this.#unanswered.take(entry.clientId)) {
       const { messageId, recalls = messageId } = entry;
       const sent = sentFrame({ ...entry, messageId: recalls, id: entry.clientId });
       do this.#peer.send(sent);
       while (this.#unanswered.take(entry.clientId));
-    } else {
+    } else if (this.#isHidden(entry)) this.#peer.send(skipFrame(entry.seq));
+    else {
       this.#router.meters.delivered();
       this.#peer.send(messageFrame(this.scheme, this.appId, entry));
       entry.trail?.delivered(entry.messageId, entry.seq, this.connectionId);
     }
+    if (entry.recalls === undefined || this.#repeated.size === 0) return;
+    for (const id of this.#repeated.get(entry.recalls) ?? [])
+      this.#answer(id, { ...entry, messageId: entry.recalls });
+    this.#repeated.delete(entry.recalls);
+  }
+
+  #answer(id: string, stored: { messageId: string; seq: number; at: Date }): void {
+    if (this.#unanswered.take(id)) this.#peer.send(sentFrame({ ...stored, id }));
   }
 
   async #read(after: number, limit: number): Promise<InboxEntry[]> {

@@ -19,8 +19,8 @@ export interface WatchingOptions {
   log: (message: string, error: unknown) => void;
 }
 
-/** What a connection was told of a user last; undefined: nothing yet. */
-type Told = Map<number, boolean | undefined>;
+/** What a connection was told last of a user, called so then; undefined: nothing yet. */
+type Told = Map<number, { isOnline: boolean; user: User } | undefined>;
 
 const OFFLINE = { isOnline: false, lastSeenAt: undefined };
 
@@ -50,7 +50,7 @@ export function createWatching({ database: { kysely, clock }, apps, hub, process
       const standings = await findOnline(kysely, appId, ids, processId);
       const blockers = await findBlockers(kysely, appId, ids);
       for (const session of sessions)
-        tell(session, standings, app?.presence === true, (id) =>
+        tell(session, new Set(ids), standings, app?.presence === true, (id) =>
           blockers.some((each) => each.ownerId === id && each.blockedId === session.identityId),
         );
     }
@@ -58,6 +58,7 @@ export function createWatching({ database: { kysely, clock }, apps, hub, process
 
   function tell(
     session: Session,
+    looked: ReadonlySet<number>,
     standings: ReadonlyMap<number, Standing>,
     isShown: boolean,
     isBlockedBy: (id: number) => boolean,
@@ -66,8 +67,15 @@ export function createWatching({ database: { kysely, clock }, apps, hub, process
     if (!told || session.isClosed) return;
     for (const [id, before] of Array.from(told)) {
       const standing = standings.get(id);
-      // Erased; or not looked for yet.
-      if (!standing) continue;
+      if (!standing) {
+        // Erased, unless it has not been looked for yet.
+        if (before?.isOnline !== true || !looked.has(id)) continue;
+        told.set(id, { ...before, isOnline: false });
+        session.tell((viewer) =>
+          presenceFrame(viewer, session.appId, before.user, { online: false, lastSeenAt: undefined }),
+        );
+        continue;
+      }
       if (standing.mergedInto !== undefined) {
         told.delete(id);
         count(id, -1);
@@ -82,10 +90,10 @@ export function createWatching({ database: { kysely, clock }, apps, hub, process
       const { isOnline, ...seen } = isVisible
         ? { isOnline: standing.isElsewhere || hub.has(id), lastSeenAt: standing.lastSeenAt }
         : OFFLINE;
-      if (isOnline === before) continue;
-      told.set(id, isOnline);
+      if (isOnline === before?.isOnline) continue;
+      told.set(id, { isOnline, user: standing.user });
       // When it left is written down a little later.
-      const lastSeenAt = isVisible && before ? clock.now() : seen.lastSeenAt;
+      const lastSeenAt = isVisible && before?.isOnline ? clock.now() : seen.lastSeenAt;
       const { user } = standing;
       session.tell((viewer) => presenceFrame(viewer, session.appId, user, { online: isOnline, lastSeenAt }));
     }

@@ -2,7 +2,7 @@
 // Brought up to date when they are asked for: `identity.listed_seq` says how far, and everything up to there has been counted
 // once.
 
-import { sql } from 'kysely';
+import { sql, type RawBuilder } from 'kysely';
 import type { AppId } from '../ids.ts';
 import type { Executor } from './database.ts';
 import { toUser, type User } from './identities.ts';
@@ -64,12 +64,12 @@ async function countPortion(trx: Executor, { appId, id }: Owner): Promise<boolea
   return until === row.last_seq;
 }
 
-/** Whose messages the owner does not want to see, as a condition on a message `m` that stands at `seq`. */
-const isBlocked = ({ appId, id }: Owner, seq: string) => sql`exists (
-  select from block b where b.app_id = ${appId} and b.owner_id = ${id} and b.blocked_id in (i.id, i.merged_into)
+/** Whether an owner does not want to see a message that stands at `seq`, as a condition on its sender `i`. */
+export const isBlocked = (appId: AppId, owner: RawBuilder<unknown>, seq: string) => sql`exists (
+  select from block b where b.app_id = ${appId} and b.owner_id = ${owner} and b.blocked_id in (i.id, i.merged_into)
     and ${sql.raw(seq)} > b.since_seq and (b.until_seq is null or ${sql.raw(seq)} <= b.until_seq))`;
 
-const COUNTS = sql`m.sender_id <> m.recipient_id and not m.is_imported and m.recalled_at is null`;
+const COUNTS = sql`coalesce(i.merged_into, i.id) <> m.recipient_id and not m.is_imported and m.recalled_at is null`;
 
 /** Takes what stands in an inbox between two seqs into its conversations; `isNews`: what came from others is unread. */
 async function countEntries(
@@ -78,12 +78,21 @@ async function countEntries(
   { after, until, isNews }: { after: number; until: number; isNews: boolean },
 ): Promise<void> {
   const { appId, id } = owner;
+  // Nobody of them is merged meanwhile, or is already in what is read next.
+  await sql`
+    select from identity i where i.app_id = ${appId} and i.id in (
+      select sender_id from message
+      where app_id = ${appId} and recipient_id = ${id} and recipient_seq > ${after} and recipient_seq <= ${until}
+      union
+      select recipient_id from message
+      where app_id = ${appId} and sender_id = ${id} and sender_seq > ${after} and sender_seq <= ${until}
+    ) order by i.id for key share`.execute(trx);
   await sql`
     with entry as (
       select coalesce(i.merged_into, i.id) as peer_id, m.recipient_seq as seq, ${COUNTS} as counts
       from message m join identity i on i.app_id = m.app_id and i.id = m.sender_id
       where m.app_id = ${appId} and m.recipient_id = ${id} and m.recipient_seq > ${after} and m.recipient_seq <= ${until}
-        and m.recalls is null and not ${isBlocked(owner, 'm.recipient_seq')}
+        and m.recalls is null and not ${isBlocked(appId, sql`${id}::bigint`, 'm.recipient_seq')}
       union all
       select coalesce(i.merged_into, i.id), m.sender_seq, false
       from message m join identity i on i.app_id = m.app_id and i.id = m.recipient_id
@@ -180,7 +189,7 @@ export async function markRead(
             select count(*) from message m join identity i on i.app_id = m.app_id and i.id = m.sender_id
             where m.app_id = ${appId} and m.recipient_id = ${id} and m.recipient_seq > f.seq
               and coalesce(i.merged_into, i.id) = ${peerId} and ${COUNTS} and m.recalls is null
-              and not ${isBlocked(owner, 'm.recipient_seq')}
+              and not ${isBlocked(appId, sql`${id}::bigint`, 'm.recipient_seq')}
           )
         from found f
         where c.app_id = ${appId} and c.owner_id = ${id} and c.peer_id = ${peerId} and c.read_seq < f.seq
@@ -241,18 +250,21 @@ export async function mergeConversations(
   if (rows[0]!.count > 0)
     for (const id of [fromId, intoId]) while (!(await countPortion(trx, { appId, id })));
   const union = sql`on conflict (app_id, owner_id, peer_id) do update
-    set last_seq = greatest(c.last_seq, excluded.last_seq), unread = c.unread + excluded.unread,
-      read_seq = least(c.read_seq, excluded.read_seq),
-      read_id = case when c.read_seq >= excluded.read_seq then c.read_id else excluded.read_id end,
-      read_at = case when c.read_seq >= excluded.read_seq then c.read_at else excluded.read_at end`;
+    set last_seq = greatest(o.last_seq, excluded.last_seq), unread = o.unread + excluded.unread,
+      read_seq = least(o.read_seq, excluded.read_seq),
+      read_id = case when o.read_seq >= excluded.read_seq then o.read_id else excluded.read_id end,
+      read_at = case when o.read_seq >= excluded.read_seq then o.read_at else excluded.read_at end`;
   // Its seqs mean nothing in the other inbox.
   await sql`
-    insert into conversation as c (app_id, owner_id, peer_id, last_seq, unread, read_id, read_at)
-    select app_id, ${intoId}, peer_id, 0, unread, read_id, read_at from conversation
+    insert into conversation as o (app_id, owner_id, peer_id, last_seq, unread, read_id, read_at)
+    select app_id, ${intoId}, peer_id, 0, case when exists (
+      select from block b where b.app_id = c.app_id and b.blocked_id = c.peer_id
+        and (b.owner_id = ${fromId} or b.owner_id = ${intoId} and b.until_seq is null)
+    ) then 0 else unread end, read_id, read_at from conversation c
     where app_id = ${appId} and owner_id = ${fromId} and peer_id not in (${fromId}, ${intoId}) order by peer_id
     ${union}`.execute(trx);
   await sql`
-    insert into conversation as c (app_id, owner_id, peer_id, last_seq, unread, read_seq, read_id, read_at)
+    insert into conversation as o (app_id, owner_id, peer_id, last_seq, unread, read_seq, read_id, read_at)
     select app_id, owner_id, ${intoId}, last_seq, unread, read_seq, read_id, read_at from conversation
     where app_id = ${appId} and peer_id = ${fromId} and owner_id not in (${fromId}, ${intoId}) order by owner_id
     ${union}`.execute(trx);
@@ -260,11 +272,12 @@ export async function mergeConversations(
     delete from conversation where app_id = ${appId} and (${fromId} in (owner_id, peer_id))`.execute(trx);
 }
 
-/** Before messages of a merged user join a locked inbox: whether its conversations are kept, and they are up to date then. */
-export async function beginJoining(trx: Executor, owner: Owner): Promise<boolean> {
-  const { rows } = await sql`
-    select from conversation where app_id = ${owner.appId} and owner_id = ${owner.id} limit 1`.execute(trx);
-  if (rows.length === 0) return false;
+/**
+ * Before messages of a merged user join a locked inbox: whether they were counted before its merger. The inbox is up to date
+ * then; else they are counted like all others.
+ */
+export async function beginJoining(trx: Executor, owner: Owner, fromId: number): Promise<boolean> {
+  if (await isBehind(trx, { appId: owner.appId, id: fromId })) return false;
   while (!(await countPortion(trx, owner)));
   return true;
 }

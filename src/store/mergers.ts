@@ -87,7 +87,7 @@ async function movePortion(trx: Executor, appId: AppId, fromId: number): Promise
   const intoId = merger.into_id;
   // Keeps everybody from storing in the inbox, or under an id of its user, until this is committed.
   await sql`select from identity where app_id = ${appId} and id = ${intoId} for no key update`.execute(trx);
-  const isListed = await beginJoining(trx, { appId, id: intoId });
+  const isListed = await beginJoining(trx, { appId, id: intoId }, fromId);
   // A message between the two stands in the inbox already. One to oneself has no sender's seq.
   const { rows } = await sql<{ moved: number; numbered: number }>`
     with entry as materialized (
