@@ -269,13 +269,18 @@ export async function beginJoining(trx: Executor, owner: Owner): Promise<boolean
   return true;
 }
 
-/** After they have joined: what of them is unread is counted already. */
-export async function listJoined(trx: Executor, owner: Owner): Promise<void> {
-  const { last_seq: until, listed_seq: after } = await trx
-    .selectFrom('identity')
-    .select(['last_seq', 'listed_seq'])
-    .where('app_id', '=', owner.appId)
-    .where('id', '=', owner.id)
-    .executeTakeFirstOrThrow();
-  if (until > after) await countEntries(trx, owner, { after, until, isNews: false });
+/** After they have joined: what of them is unread is counted already, if the merged user's conversations were. */
+export async function listJoined(trx: Executor, owner: Owner, fromId: number): Promise<void> {
+  const find = (id: number) =>
+    trx
+      .selectFrom('identity')
+      .select(['last_seq', 'listed_seq'])
+      .where('app_id', '=', owner.appId)
+      .where('id', '=', id)
+      .executeTakeFirst();
+  const { last_seq: until, listed_seq: after } = (await find(owner.id))!;
+  if (until <= after) return;
+  const from = await find(fromId);
+  const isNews = from !== undefined && from.listed_seq < from.last_seq;
+  await countEntries(trx, owner, { after, until, isNews });
 }
