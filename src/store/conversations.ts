@@ -61,13 +61,22 @@ async function countPortion(trx: Executor, { appId, id }: Owner): Promise<boolea
   if (!row || row.merged_into !== null || row.listed_seq >= row.last_seq) return true;
   const until = Math.min(row.last_seq, row.listed_seq + PORTION);
   await countEntries(trx, { appId, id }, { after: row.listed_seq, until, isNews: true });
+  await lockPeers(trx, { appId, id }, row.listed_seq, until);
   return until === row.last_seq;
 }
 
-/** Whose messages the owner does not want to see, as a condition on a message `m` that stands at `seq`. */
-const isBlocked = ({ appId, id }: Owner, seq: string) => sql`exists (
-  select from block b where b.app_id = ${appId} and b.owner_id = ${id} and b.blocked_id in (i.id, i.merged_into)
-    and ${sql.raw(seq)} > b.since_seq and (b.until_seq is null or ${sql.raw(seq)} <= b.until_seq))`;
+/** Waits for those who are just being merged, so that the next statement sees whom they became. */
+async function lockPeers(trx: Executor, { appId, id }: Owner, after: number, until: number): Promise<void> {
+  await sql`
+    select from identity where app_id = ${appId} and id in (
+      select sender_id from message
+      where app_id = ${appId} and recipient_id = ${id} and recipient_seq > ${after} and recipient_seq <= ${until}
+      union
+      select recipient_id from message
+      where app_id = ${appId} and sender_id = ${id} and sender_seq > ${after} and sender_seq <= ${until}
+    )
+    order by id for key share`.execute(trx);
+}
 
 const COUNTS = sql`m.sender_id <> m.recipient_id and not m.is_imported and m.recalled_at is null`;
 
