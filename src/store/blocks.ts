@@ -46,6 +46,11 @@ export function isWithheld({ all }: Blocks, { senderId, seq }: InboxEntry): bool
   return all.some((block) => seq > block.sinceSeq && seq <= block.untilSeq && block.ids.includes(senderId));
 }
 
+/** As a condition: whether a message that stands at `seq` came while its sender, a row `i`, was blocked by the inbox's owner. */
+export const WITHHELD = (appId: string, ownerId: string, seq: string): string => `exists (
+  select from block b where b.app_id = ${appId} and b.owner_id = ${ownerId} and b.blocked_id in (i.id, i.merged_into)
+    and ${seq} > b.since_seq and (b.until_seq is null or ${seq} <= b.until_seq))`;
+
 export async function findBlocks(db: Executor, appId: AppId, ownerId: number): Promise<Blocks> {
   const { rows } = await sql<{ version: number; blocks: BlocksJson }>`
     select o.blocks_version as version, ${sql.raw(BLOCKS_OF('o.app_id', 'o.id'))} as blocks

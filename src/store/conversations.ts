@@ -4,6 +4,7 @@
 
 import { sql } from 'kysely';
 import type { AppId } from '../ids.ts';
+import { WITHHELD } from './blocks.ts';
 import type { Executor } from './database.ts';
 import { toUser, type User } from './identities.ts';
 import { COLUMNS, PARTIES, toInboxEntry, type EntryRow, type InboxEntry } from './messages.ts';
@@ -78,6 +79,7 @@ async function lockPeers(trx: Executor, { appId, id }: Owner, after: number, unt
     order by id for key share`.execute(trx);
 }
 
+const IS_WITHHELD = sql.raw(WITHHELD('m.app_id', 'm.recipient_id', 'm.recipient_seq'));
 const COUNTS = sql`m.sender_id <> m.recipient_id and not m.is_imported and m.recalled_at is null`;
 
 /** Takes what stands in an inbox between two seqs into its conversations; `isNews`: what came from others is unread. */
@@ -92,7 +94,7 @@ async function countEntries(
       select coalesce(i.merged_into, i.id) as peer_id, m.recipient_seq as seq, ${COUNTS} as counts
       from message m join identity i on i.app_id = m.app_id and i.id = m.sender_id
       where m.app_id = ${appId} and m.recipient_id = ${id} and m.recipient_seq > ${after} and m.recipient_seq <= ${until}
-        and m.recalls is null and not ${isBlocked(owner, 'm.recipient_seq')}
+        and m.recalls is null and not ${IS_WITHHELD}
       union all
       select coalesce(i.merged_into, i.id), m.sender_seq, false
       from message m join identity i on i.app_id = m.app_id and i.id = m.recipient_id
@@ -185,12 +187,13 @@ export async function markRead(
           and coalesce(i.merged_into, i.id) = ${peerId} and m.recalls is null
       ), marked as (
         update conversation c set read_seq = f.seq, read_id = ${messageId}::uuid, read_at = clock_timestamp(),
-          unread = (
+          -- what was read before a merger stands behind what was not
+          unread = least(c.unread, (
             select count(*) from message m join identity i on i.app_id = m.app_id and i.id = m.sender_id
             where m.app_id = ${appId} and m.recipient_id = ${id} and m.recipient_seq > f.seq
               and coalesce(i.merged_into, i.id) = ${peerId} and ${COUNTS} and m.recalls is null
-              and not ${isBlocked(owner, 'm.recipient_seq')}
-          )
+              and not ${IS_WITHHELD}
+          ))
         from found f
         where c.app_id = ${appId} and c.owner_id = ${id} and c.peer_id = ${peerId} and c.read_seq < f.seq
         returning c.read_at
