@@ -91,21 +91,37 @@ async function countEntries(
   const { appId, id } = owner;
   await sql`
     with entry as (
-      select coalesce(i.merged_into, i.id) as peer_id, m.recipient_seq as seq, ${COUNTS} as counts
+      select coalesce(i.merged_into, i.id) as peer_id, m.recipient_seq as seq, ${COUNTS} as counts, m.is_imported, m.at
       from message m join identity i on i.app_id = m.app_id and i.id = m.sender_id
       where m.app_id = ${appId} and m.recipient_id = ${id} and m.recipient_seq > ${after} and m.recipient_seq <= ${until}
         and m.recalls is null and not ${IS_WITHHELD}
       union all
-      select coalesce(i.merged_into, i.id), m.sender_seq, false
+      select coalesce(i.merged_into, i.id), m.sender_seq, false, m.is_imported, m.at
       from message m join identity i on i.app_id = m.app_id and i.id = m.recipient_id
       where m.app_id = ${appId} and m.sender_id = ${id} and m.sender_seq > ${after} and m.sender_seq <= ${until}
         and m.recalls is null
+    ), listed_last as (
+      select c.peer_id, c.last_seq as seq, m.is_imported, m.at
+      from conversation c cross join lateral (
+        select is_imported, at from message
+          where app_id = ${appId} and recipient_id = ${id} and recipient_seq = c.last_seq
+        union all
+        select is_imported, at from message
+          where app_id = ${appId} and sender_id = ${id} and sender_seq = c.last_seq
+      ) m
+      where c.app_id = ${appId} and c.owner_id = ${id} and c.peer_id in (select peer_id from entry)
+    ), last as (
+      -- What was brought along comes before all else, by its time.
+      select distinct on (peer_id) peer_id, seq
+      from (select peer_id, seq, is_imported, at from entry union all select * from listed_last) x
+      order by peer_id, is_imported, case when is_imported then at end desc, seq desc
     ), listed as (
       insert into conversation as c (app_id, owner_id, peer_id, last_seq, unread)
-      select ${appId}, ${id}, peer_id, max(seq), count(*) filter (where counts and ${isNews}) from entry
-      group by peer_id order by peer_id
+      select ${appId}, ${id}, e.peer_id, l.seq, count(*) filter (where e.counts and ${isNews})
+      from entry e join last l on l.peer_id = e.peer_id
+      group by e.peer_id, l.seq order by e.peer_id
       on conflict (app_id, owner_id, peer_id) do update
-        set last_seq = greatest(c.last_seq, excluded.last_seq), unread = c.unread + excluded.unread
+        set last_seq = excluded.last_seq, unread = c.unread + excluded.unread
     )
     update identity set listed_seq = ${until} where app_id = ${appId} and id = ${id}`.execute(trx);
 }
