@@ -144,6 +144,21 @@ export async function findBlockers(
 
 /**
  * Gives one user's blocks to another, for all that is about to join its inbox, and the one's place in everybody's to the
+/** Deletes what came from senders while they were blocked: once they are erased, nothing tells any more that it did. */
+export async function deleteWithheld(
+  trx: Executor,
+  appId: AppId,
+  senderIds: readonly number[],
+): Promise<void> {
+  await sql`
+    delete from message m using block b
+    where b.app_id = ${appId} and b.blocked_id = any (${senderIds}::bigint[])
+      and m.app_id = b.app_id and m.recipient_id = b.owner_id and m.sender_id = any (${senderIds}::bigint[])
+      and m.recipient_seq > b.since_seq and (b.until_seq is null or m.recipient_seq <= b.until_seq)`.execute(
+    trx,
+  );
+}
+
  * other. Both have to be locked.
  */
 export async function mergeBlocks(
