@@ -70,7 +70,9 @@ export async function findBlocked(db: Executor, appId: AppId, ownerId: number): 
     .where('b.app_id', '=', appId)
     .where('b.owner_id', '=', ownerId)
     .where('b.until_seq', 'is', null)
-    .orderBy('b.position')
+    // Twice where two who were blocked are one user now.
+    .groupBy(['i.app_id', 'i.id'])
+    .orderBy((eb) => eb.fn.min('b.position'))
     .orderBy('i.id')
     .execute();
   return rows.map(toUser);
@@ -142,8 +144,6 @@ export async function findBlockers(
   return rows.map((row) => ({ ownerId: row.owner_id, blockedId: row.blocked_id }));
 }
 
-/**
- * Gives one user's blocks to another, for all that is about to join its inbox, and the one's place in everybody's to the
 /** Deletes what came from senders while they were blocked: once they are erased, nothing tells any more that it did. */
 export async function deleteWithheld(
   trx: Executor,
@@ -159,6 +159,8 @@ export async function deleteWithheld(
   );
 }
 
+/**
+ * Gives one user's blocks to another, for all that is about to join its inbox, and the one's place in everybody's to the
  * other. Both have to be locked.
  */
 export async function mergeBlocks(
@@ -182,14 +184,23 @@ export async function mergeBlocks(
     on conflict (app_id, owner_id, blocked_id, since_seq) do update
       set until_seq = o.until_seq + (excluded.until_seq - o.until_seq)`.execute(trx);
   await sql`delete from block where app_id = ${appId} and owner_id = ${fromId}`.execute(trx);
+  // Also of those who block it: a connection that isn't told must not show them the other one.
   await sql`
-    update identity set blocks_version = blocks_version + 1 where app_id = ${appId} and id = ${intoId}`.execute(
+    with owner as materialized (
+      select id from identity where app_id = ${appId} and (id = ${intoId} or id in (
+        select owner_id from block where app_id = ${appId} and blocked_id = ${fromId}
+      ))
+      order by id for no key update
+    )
+    update identity i set blocks_version = i.blocks_version + 1 from owner o where i.app_id = ${appId} and i.id = o.id`.execute(
     trx,
   );
   await sql`
-    insert into block (app_id, owner_id, blocked_id, since_seq, until_seq, position)
+    insert into block as o (app_id, owner_id, blocked_id, since_seq, until_seq, position)
     select app_id, owner_id, ${intoId}, since_seq, until_seq, position from block
     where app_id = ${appId} and blocked_id = ${fromId} and owner_id <> ${intoId}
-    on conflict (app_id, owner_id, blocked_id, since_seq) do nothing`.execute(trx);
+    on conflict (app_id, owner_id, blocked_id, since_seq) do update
+      set until_seq = case when o.until_seq is not null and excluded.until_seq is not null
+        then greatest(o.until_seq, excluded.until_seq) end`.execute(trx);
   await sql`delete from block where app_id = ${appId} and blocked_id = ${fromId}`.execute(trx);
 }
