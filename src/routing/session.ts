@@ -236,11 +236,6 @@ export class Session {
     }
   }
 
-  /** Whether nothing that a user does is to be seen here now. */
-  withholds(userId: number): boolean {
-    return this.blocks.all.some(({ ids, untilSeq }) => untilSeq === Infinity && ids.includes(userId));
-  }
-
   /** Tells of something that stands in no inbox, in the form of the session's scheme. */
   tell(frame: (viewer: Scheme) => string): void {
     if (!this.#isClosed && this.#isWelcome) this.#peer.send(frame(this.scheme));

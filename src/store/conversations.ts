@@ -61,8 +61,8 @@ async function countPortion(trx: Executor, { appId, id }: Owner): Promise<boolea
     .executeTakeFirst();
   if (!row || row.merged_into !== null || row.listed_seq >= row.last_seq) return true;
   const until = Math.min(row.last_seq, row.listed_seq + PORTION);
-  await countEntries(trx, { appId, id }, { after: row.listed_seq, until, isNews: true });
   await lockPeers(trx, { appId, id }, row.listed_seq, until);
+  await countEntries(trx, { appId, id }, { after: row.listed_seq, until, isNews: true });
   return until === row.last_seq;
 }
 
@@ -221,12 +221,12 @@ export async function markRead(
   });
 }
 
-/** How far a user has read with another one, and who the two are. */
+/** How far a user has read with another one, who the two are, and whether the other one blocks it. */
 export async function findReading(
   db: Executor,
   { appId, id }: Owner,
   peerId: number,
-): Promise<{ reader: User; peer: User; mark: ReadMark } | undefined> {
+): Promise<{ reader: User; peer: User; mark: ReadMark; isWithheld: boolean } | undefined> {
   const { rows } = await sql<{
     reader_name: string;
     reader_im_id: string | null;
@@ -234,8 +234,12 @@ export async function findReading(
     im_id: string | null;
     read_id: string;
     read_at: Date;
+    is_withheld: boolean;
   }>`
-    select r.name as reader_name, r.im_id as reader_im_id, p.name, p.im_id, c.read_id, c.read_at
+    select r.name as reader_name, r.im_id as reader_im_id, p.name, p.im_id, c.read_id, c.read_at, exists (
+      select from block b where b.app_id = c.app_id and b.owner_id = c.peer_id and b.blocked_id = c.owner_id
+        and b.until_seq is null
+    ) as is_withheld
     from conversation c join identity r on r.app_id = c.app_id and r.id = c.owner_id
     join identity p on p.app_id = c.app_id and p.id = c.peer_id
     where c.app_id = ${appId} and c.owner_id = ${id} and c.peer_id = ${peerId} and c.read_id is not null`.execute(
@@ -247,6 +251,7 @@ export async function findReading(
       reader: toUser({ id, name: row.reader_name, im_id: row.reader_im_id }),
       peer: toUser({ id: peerId, name: row.name, im_id: row.im_id }),
       mark: { messageId: row.read_id, at: row.read_at },
+      isWithheld: row.is_withheld,
     }
   );
 }
