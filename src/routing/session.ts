@@ -103,6 +103,8 @@ export class Session {
   #isStopped = false;
   #isWaitingForReader = false;
   #isWelcome = false;
+  /** It is shown all there is, so also what was brought along. */
+  #isFromStart = false;
 
   constructor(router: Routes, peer: Peer, admitted: Admitted, request: ConnectRequest) {
     this.#router = router;
@@ -178,6 +180,7 @@ export class Session {
     this.#peer.send(
       welcomeFrame({
         connectionId: this.connectionId,
+    this.#isFromStart = cursor === 0 && (after !== undefined || !isSameRun);
         me: schemes[this.scheme].me(this.appId, this.#user),
         device: this.deviceId,
         epoch,
@@ -390,7 +393,7 @@ export class Session {
   }
 
   #isHidden(entry: InboxEntry): boolean {
-    if (entry.isImported && this.#request.after !== 0) return true;
+    if (entry.isImported && !this.#isFromStart) return true;
     return isWithheld(this.blocks, entry);
   }
 
