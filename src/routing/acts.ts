@@ -31,14 +31,15 @@ export function createActs(options: ActsOptions) {
   }
 
   async function read(app: App, session: Session, frame: ActFrame & { type: 'read' }): Promise<void> {
-    const peerId = await find(app, frame.with);
+    const peerId =
+      'system' in frame.with ? (await directory.resolveSystem(app.id)).id : await find(app, frame.with);
     if (peerId === undefined) throw nobody();
-    const ownId = session.identityId;
     await asItIsNow(session, () => conversations.read(session, peerId, frame.messageId));
   }
 
   /** Does it again where the user turns out to be merged into another one. */
   async function asItIsNow<T>(session: Session, act: () => Promise<T>): Promise<T> {
+    const ownId = session.identityId;
     try {
       return await act();
     } catch (error) {
