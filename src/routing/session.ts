@@ -148,6 +148,11 @@ export class Session {
     return this.#isClosed;
   }
 
+  /** Whether it can be told of anything now. */
+  get isWelcome(): boolean {
+    return this.#isWelcome && !this.#isClosed;
+  }
+
   /** Says welcome and begins to deliver. The hub must know the session already, so that nothing slips between. */
   async start(): Promise<void> {
     const { run } = this.#delivery;
@@ -175,12 +180,12 @@ export class Session {
     let cursor = 0;
     if (resumed) cursor = after ?? acked;
     else if (after === undefined && isSameRun) cursor = acked;
+    this.#isFromStart = cursor === 0 && (after !== undefined || !isSameRun);
     const isOver = isKnown || after !== undefined || this.#request.epoch !== undefined;
     this.#router.meters.welcomed(resumed ? 'resumed' : isOver ? 'over' : 'new');
     this.#peer.send(
       welcomeFrame({
         connectionId: this.connectionId,
-    this.#isFromStart = cursor === 0 && (after !== undefined || !isSameRun);
         me: schemes[this.scheme].me(this.appId, this.#user),
         device: this.deviceId,
         epoch,
@@ -241,7 +246,7 @@ export class Session {
 
   /** Tells of something that stands in no inbox, in the form of the session's scheme. */
   tell(frame: (viewer: Scheme) => string): void {
-    if (!this.#isClosed && this.#isWelcome) this.#peer.send(frame(this.scheme));
+    if (this.isWelcome) this.#peer.send(frame(this.scheme));
   }
 
   /** Tells the client of an error; an id says which of its sends it is about. */
