@@ -459,14 +459,25 @@ test('recalling what was brought along leaves unread what is', async () => {
   assert.equal(await unread(), 1);
 });
 
+test('who has to start over is shown what was brought along', async () => {
+  const app = await service.createApp();
+  await importLines(app, [past(1, alice, bob)]);
+  const client = await app.connect(bob, { device: 'phone', after: 1, epoch: 'another' });
+  assert.equal(client.welcome.resumed, false);
+  assert.equal((await client.messages(1))[0].content, 'past 1');
+});
+
 test(
-  'what is brought along into an inbox in use is the last message of no conversation that went on since',
-  { todo: 'conversations go by seqs, and history joins behind' },
+  'who was cut off while it was shown all there is goes on with the rest',
+  { todo: 'it is skipped' },
   async () => {
-    const app = await service.createApp(['composed']);
-    await app.call('POST', '/messages', { from: alice, to: bob, content: 'live' });
-    await importLines(app, [past(1, alice, bob)]);
-    const { body } = await service.call('GET', '/v1/me/conversations', { key: await app.token(bob) });
-    assert.equal(body.items[0].last.content, 'live');
+    const app = await service.createApp();
+    await importLines(app, [past(1, alice, bob), past(2, alice, bob)]);
+    const first = await app.connect(bob, { device: 'phone', after: 0 });
+    await first.messages(2);
+    await first.close();
+    const again = await app.connect(bob, { device: 'phone', after: 1, epoch: first.welcome.epoch });
+    const { type } = await again.wait(({ seq }) => seq === 2, 1);
+    assert.equal(type, 'message');
   },
 );

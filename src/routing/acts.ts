@@ -34,12 +34,19 @@ export function createActs(options: ActsOptions) {
     const peerId =
       'system' in frame.with ? (await directory.resolveSystem(app.id)).id : await find(app, frame.with);
     if (peerId === undefined) throw nobody();
+    await asItIsNow(session, () => conversations.read(session, peerId, frame.messageId));
+  }
+
+  /** Does it again where the user turns out to be merged into another one. */
+  async function asItIsNow<T>(session: Session, act: () => Promise<T>): Promise<T> {
     const ownId = session.identityId;
-    await conversations.read(session, peerId, frame.messageId).catch(async (error: unknown) => {
+    try {
+      return await act();
+    } catch (error) {
       await follow(session);
       if (session.identityId === ownId) throw error;
-      await conversations.read(session, peerId, frame.messageId);
-    });
+      return act();
+    }
   }
 
   async function watch(app: App, session: Session, addresses: readonly Address[]): Promise<void> {
@@ -55,7 +62,7 @@ export function createActs(options: ActsOptions) {
   return async (session: Session, frame: ActFrame): Promise<Recalled | undefined> => {
     const app = await apps.resolve(session.appId);
     requireScheme(app, session.scheme);
-    if (frame.type === 'recall') return recall(app, session, frame);
+    if (frame.type === 'recall') return asItIsNow(session, () => recall(app, session, frame));
     if (frame.type === 'read') await read(app, session, frame);
     else if (frame.type === 'watch') await watch(app, session, frame.users);
     else {

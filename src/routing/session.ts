@@ -105,6 +105,8 @@ export class Session {
   #isStopped = false;
   #isWaitingForReader = false;
   #isWelcome = false;
+  /** It is shown all there is, so also what was brought along. */
+  #isFromStart = false;
 
   constructor(router: Routes, peer: Peer, admitted: Admitted, request: ConnectRequest) {
     this.#router = router;
@@ -148,6 +150,11 @@ export class Session {
     return this.#isClosed;
   }
 
+  /** Whether it can be told of anything now. */
+  get isWelcome(): boolean {
+    return this.#isWelcome && !this.#isClosed;
+  }
+
   /** Says welcome and begins to deliver. The hub must know the session already, so that nothing slips between. */
   async start(): Promise<void> {
     const { run } = this.#delivery;
@@ -175,6 +182,7 @@ export class Session {
     let cursor = 0;
     if (resumed) cursor = after ?? acked;
     else if (after === undefined && isSameRun) cursor = acked;
+    this.#isFromStart = cursor === 0 && (after !== undefined || !isSameRun);
     const isOver = isKnown || after !== undefined || this.#request.epoch !== undefined;
     this.#router.meters.welcomed(resumed ? 'resumed' : isOver ? 'over' : 'new');
     this.#peer.send(
@@ -238,14 +246,9 @@ export class Session {
     }
   }
 
-  /** Whether nothing that a user does is to be seen here now. */
-  withholds(userId: number): boolean {
-    return this.blocks.all.some(({ ids, untilSeq }) => untilSeq === Infinity && ids.includes(userId));
-  }
-
   /** Tells of something that stands in no inbox, in the form of the session's scheme. */
   tell(frame: (viewer: Scheme) => string): void {
-    if (!this.#isClosed && this.#isWelcome) this.#peer.send(frame(this.scheme));
+    if (this.isWelcome) this.#peer.send(frame(this.scheme));
   }
 
   /** Tells the client of an error; an id says which of its sends it is about. */
@@ -410,7 +413,7 @@ export class Session {
   }
 
   #isHidden(entry: InboxEntry): boolean {
-    if (entry.isImported && this.#request.after !== 0) return true;
+    if (entry.isImported && !this.#isFromStart) return true;
     return isWithheld(this.blocks, entry);
   }
 

@@ -19,106 +19,113 @@ export interface WatchingOptions {
   log: (message: string, error: unknown) => void;
 }
 
-/** What a connection was told last of a user, called so then; undefined: nothing yet. */
+/** What a connection was told of a user last; undefined: nothing yet. */
 type Told = Map<number, { isOnline: boolean; user: User } | undefined>;
-
-const OFFLINE = { isOnline: false, lastSeenAt: undefined };
 
 export function createWatching({ database: { kysely, clock }, apps, hub, processId, log }: WatchingOptions) {
   const watchers = new Map<Session, Told>();
-  /** How many connections watch a user. */
-  const watched = new Map<number, number>();
+  /** The other way round: who watches a user. */
+  const watched = new Map<number, Set<Session>>();
+  /** Of whom is to be looked whether anything has changed. */
+  let asked: Set<number> | 'all' | undefined;
   let isLooking = false;
-  let mustLookAgain = false;
 
-  function count(id: number, by: 1 | -1): void {
-    const now = (watched.get(id) ?? 0) + by;
-    if (now > 0) watched.set(id, now);
-    else watched.delete(id);
+  function add(session: Session, id: number): void {
+    const ofUser = watched.get(id);
+    if (ofUser) ofUser.add(session);
+    else watched.set(id, new Set([session]));
+  }
+
+  function remove(session: Session, id: number): void {
+    const ofUser = watched.get(id);
+    ofUser?.delete(session);
+    if (ofUser?.size === 0) watched.delete(id);
   }
 
   function drop(session: Session): void {
-    for (const id of watchers.get(session)?.keys() ?? []) count(id, -1);
+    for (const id of idsOf(session)) remove(session, id);
     watchers.delete(session);
   }
 
-  async function look(): Promise<void> {
-    const byApp = Map.groupBy(watchers.keys(), (session) => session.appId);
-    for (const [appId, sessions] of byApp) {
-      const ids = [...new Set(sessions.flatMap((session) => [...(watchers.get(session)?.keys() ?? [])]))];
+  const idsOf = (session: Session): number[] => [...(watchers.get(session)?.keys() ?? [])];
+
+  function ask(ids: Iterable<number> | 'all'): void {
+    asked = ids === 'all' || asked === 'all' ? 'all' : new Set(asked).union(new Set(ids));
+  }
+
+  async function look(of: ReadonlySet<number> | 'all'): Promise<void> {
+    const sessions =
+      of === 'all' ? watchers.keys() : new Set([...of].flatMap((id) => [...(watched.get(id) ?? [])]));
+    for (const [appId, ofApp] of Map.groupBy(sessions, (session) => session.appId)) {
+      const theirs = new Set(ofApp.flatMap(idsOf));
+      const ids = of === 'all' ? theirs : theirs.intersection(of);
       const app = await apps.find(appId);
-      const standings = await findOnline(kysely, appId, ids, processId);
-      const blockers = await findBlockers(kysely, appId, ids);
-      for (const session of sessions)
-        tell(session, new Set(ids), standings, app?.presence === true, (id) =>
-          blockers.some((each) => each.ownerId === id && each.blockedId === session.identityId),
-        );
+      const standings = await findOnline(kysely, appId, [...ids], processId);
+      const blockers = await findBlockers(kysely, appId, [...ids]);
+      const blocks = new Set(blockers.map(({ ownerId, blockedId }) => `${ownerId}:${blockedId}`));
+      const isVisibleTo = ({ identityId }: Session, id: number): boolean =>
+        app?.presence === true && !standings.get(id)?.isHidden && !blocks.has(`${id}:${identityId}`);
+      for (const session of ofApp)
+        for (const id of idsOf(session)) if (ids.has(id)) tell(session, id, standings.get(id), isVisibleTo);
     }
   }
 
   function tell(
     session: Session,
-    looked: ReadonlySet<number>,
-    standings: ReadonlyMap<number, Standing>,
-    isShown: boolean,
-    isBlockedBy: (id: number) => boolean,
+    id: number,
+    standing: Standing | undefined,
+    isVisibleTo: (session: Session, id: number) => boolean,
   ): void {
     const told = watchers.get(session);
-    if (!told || session.isClosed) return;
-    for (const [id, before] of Array.from(told)) {
-      const standing = standings.get(id);
-      if (!standing) {
-        // Erased, unless it has not been looked for yet.
-        if (before?.isOnline !== true || !looked.has(id)) continue;
-        told.set(id, { ...before, isOnline: false });
-        session.tell((viewer) =>
-          presenceFrame(viewer, session.appId, before.user, { online: false, lastSeenAt: undefined }),
-        );
-        continue;
-      }
-      if (standing.mergedInto !== undefined) {
-        told.delete(id);
-        count(id, -1);
-        if (!told.has(standing.mergedInto)) {
-          told.set(standing.mergedInto, before);
-          count(standing.mergedInto, 1);
-          mustLookAgain = true;
-        }
-        continue;
-      }
-      const isVisible = isShown && !standing.isHidden && !isBlockedBy(id);
-      const { isOnline, ...seen } = isVisible
-        ? { isOnline: standing.isElsewhere || hub.has(id), lastSeenAt: standing.lastSeenAt }
-        : OFFLINE;
-      if (isOnline === before?.isOnline) continue;
-      told.set(id, { isOnline, user: standing.user });
-      // When it left is written down a little later.
-      const lastSeenAt = isVisible && before?.isOnline ? clock.now() : seen.lastSeenAt;
+    // Of what it can't be told now, it is told when it has been welcomed by the user it was merged into.
+    if (!told?.has(id) || !session.isWelcome) return;
+    const before = told.get(id);
+    if (!standing || standing.mergedInto !== undefined) {
+      told.delete(id);
+      remove(session, id);
+    }
+    if (!standing) {
+      if (before?.isOnline) show(session, before.user, { online: false, lastSeenAt: undefined });
+    } else if (standing.mergedInto !== undefined) {
+      if (told.has(standing.mergedInto)) return;
+      told.set(standing.mergedInto, before);
+      add(session, standing.mergedInto);
+      ask([standing.mergedInto]);
+    } else {
+      const isVisible = isVisibleTo(session, id);
+      const isOnline = isVisible && (standing.isElsewhere || hub.has(id));
+      if (isOnline === before?.isOnline) return;
       const { user } = standing;
-      session.tell((viewer) => presenceFrame(viewer, session.appId, user, { online: isOnline, lastSeenAt }));
+      told.set(id, { isOnline, user });
+      // When it left is written down a little later.
+      const seenAt = before ? clock.now() : standing.lastSeenAt;
+      show(session, user, { online: isOnline, lastSeenAt: isVisible ? seenAt : undefined });
     }
   }
 
+  function show(session: Session, user: User, how: { online: boolean; lastSeenAt: Date | undefined }): void {
+    session.tell((viewer) => presenceFrame(viewer, session.appId, user, how));
+  }
+
   /** Looks whether anything has changed, and tells of it. */
-  async function check(): Promise<void> {
+  async function check(ids: Iterable<number> | 'all' = 'all'): Promise<void> {
     if (watchers.size === 0) return;
-    if (isLooking) {
-      mustLookAgain = true;
-      return;
-    }
+    ask(ids);
+    if (isLooking) return;
     isLooking = true;
     try {
-      do {
-        mustLookAgain = false;
-        await look();
-      } while (mustLookAgain);
+      while (asked) {
+        const of = asked;
+        asked = undefined;
+        await look(of);
+      }
     } finally {
       isLooking = false;
     }
   }
 
   return {
-    check,
+    check: () => check(),
 
     /** A connection watches these from now on, and is told of each how it is now. */
     async watch(session: Session, users: readonly User[]): Promise<void> {
@@ -126,14 +133,14 @@ export function createWatching({ database: { kysely, clock }, apps, hub, process
       if (users.length === 0 || session.isClosed) return;
       const told: Told = new Map(users.map(({ id }) => [id, undefined]));
       watchers.set(session, told);
-      for (const id of told.keys()) count(id, 1);
-      await check();
+      for (const id of told.keys()) add(session, id);
+      await check(told.keys());
     },
 
     /** A user has come or gone here. */
     moved(appId: AppId, id: number): void {
       if (watched.has(id))
-        check().catch((error: unknown) => log(`app ${appId}: who is online could not be told`, error));
+        check([id]).catch((error: unknown) => log(`app ${appId}: who is online could not be told`, error));
     },
 
     left: drop,

@@ -48,6 +48,11 @@ export function isWithheld({ all }: Blocks, { senderId, seq }: InboxEntry): bool
   return all.some((block) => seq > block.sinceSeq && seq <= block.untilSeq && block.ids.includes(senderId));
 }
 
+/** As a condition: whether a message that stands at `seq` came while its sender, a row `i`, was blocked by the inbox's owner. */
+export const WITHHELD = (appId: string, ownerId: string, seq: string): string => `exists (
+  select from block b where b.app_id = ${appId} and b.owner_id = ${ownerId} and b.blocked_id in (i.id, i.merged_into)
+    and ${seq} > b.since_seq and (b.until_seq is null or ${seq} <= b.until_seq))`;
+
 export async function findBlocks(db: Executor, appId: AppId, ownerId: number): Promise<Blocks> {
   const { rows } = await sql<{ version: number; blocks: BlocksJson }>`
     select o.blocks_version as version, ${sql.raw(BLOCKS_OF('o.app_id', 'o.id'))} as blocks
@@ -67,7 +72,9 @@ export async function findBlocked(db: Executor, appId: AppId, ownerId: number): 
     .where('b.app_id', '=', appId)
     .where('b.owner_id', '=', ownerId)
     .where('b.until_seq', 'is', null)
-    .orderBy('b.position')
+    // Twice where two who were blocked are one user now.
+    .groupBy(['i.app_id', 'i.id'])
+    .orderBy((eb) => eb.fn.min('b.position'))
     .orderBy('i.id')
     .execute();
   return rows.map(toUser);
@@ -139,8 +146,20 @@ export async function findBlockers(
   return rows.map((row) => ({ ownerId: row.owner_id, blockedId: row.blocked_id }));
 }
 
-/** Greater than any seq. */
-const OPEN = Number.MAX_SAFE_INTEGER;
+/** Deletes what came from senders while they were blocked: once they are erased, nothing tells any more that it did. */
+export async function deleteWithheld(
+  trx: Executor,
+  appId: AppId,
+  senderIds: readonly number[],
+): Promise<void> {
+  await sql`
+    delete from message m using block b
+    where b.app_id = ${appId} and b.blocked_id = any (${senderIds}::bigint[])
+      and m.app_id = b.app_id and m.recipient_id = b.owner_id and m.sender_id = any (${senderIds}::bigint[])
+      and m.recipient_seq > b.since_seq and (b.until_seq is null or m.recipient_seq <= b.until_seq)`.execute(
+    trx,
+  );
+}
 
 /**
  * Gives one user's blocks to another, for all that is about to join its inbox, and the one's place in everybody's to the
@@ -169,10 +188,17 @@ export async function mergeBlocks(
     )
     group by b.app_id, b.blocked_id, i.last_seq
     on conflict (app_id, owner_id, blocked_id, since_seq) do update
-      set until_seq = o.until_seq + (excluded.until_seq - o.until_seq)`.execute(trx);
+      set until_seq = excluded.until_seq`.execute(trx);
   await sql`delete from block where app_id = ${appId} and owner_id = ${fromId}`.execute(trx);
+  // Also of those who block it: a connection that isn't told must not show them the other one.
   await sql`
-    update identity set blocks_version = blocks_version + 1 where app_id = ${appId} and id = ${intoId}`.execute(
+    with owner as materialized (
+      select id from identity where app_id = ${appId} and (id = ${intoId} or id in (
+        select owner_id from block where app_id = ${appId} and blocked_id = ${fromId}
+      ))
+      order by id for no key update
+    )
+    update identity i set blocks_version = i.blocks_version + 1 from owner o where i.app_id = ${appId} and i.id = o.id`.execute(
     trx,
   );
   await sql`
@@ -180,15 +206,7 @@ export async function mergeBlocks(
     select app_id, owner_id, ${intoId}, since_seq, until_seq, position from block
     where app_id = ${appId} and blocked_id = ${fromId} and owner_id <> ${intoId}
     on conflict (app_id, owner_id, blocked_id, since_seq) do update
-      set until_seq = nullif(greatest(coalesce(o.until_seq, ${OPEN}), coalesce(excluded.until_seq, ${OPEN})), ${OPEN})`.execute(
-    trx,
-  );
-  // Whoever has them in memory would let the other user through.
-  await sql`
-    update identity set blocks_version = blocks_version + 1 where app_id = ${appId} and id in (
-      select i.id from identity i where i.app_id = ${appId} and i.id in (
-        select owner_id from block where app_id = ${appId} and blocked_id = ${fromId}
-      ) order by i.id for no key update
-    )`.execute(trx);
+      set until_seq = case when o.until_seq is not null and excluded.until_seq is not null
+        then greatest(o.until_seq, excluded.until_seq) end`.execute(trx);
   await sql`delete from block where app_id = ${appId} and blocked_id = ${fromId}`.execute(trx);
 }

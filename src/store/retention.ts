@@ -2,8 +2,8 @@
 
 import { sql } from 'kysely';
 import { firstUuidAt, type AppId } from '../ids.ts';
+import { WITHHELD } from './blocks.ts';
 import type { Executor } from './database.ts';
-import { isBlocked } from './conversations.ts';
 import { rerun } from './transact.ts';
 
 const PORTION = 1_000;
@@ -27,12 +27,12 @@ export async function deleteExpired(db: Executor, appId: AppId, before: Date): P
         select id from message where app_id = ${appId} and id < ${firstUuidAt(before)}::uuid order by id limit ${PORTION}
         for update skip locked
       )
-      returning sender_id, sender_seq, recipient_id, recipient_seq, is_imported, recalled_at, recalls
+      returning app_id, sender_id, recipient_id, recipient_seq, is_imported, recalled_at, recalls
     ), unread as (
       select g.recipient_id as owner_id, coalesce(i.merged_into, i.id) as peer_id, g.recipient_seq
       from gone g join identity i on i.app_id = ${appId} and i.id = g.sender_id
       where g.sender_id <> g.recipient_id and not g.is_imported and g.recalled_at is null and g.recalls is null
-        and not ${isBlocked(appId, sql`g.recipient_id`, 'g.recipient_seq')}
+        and not ${sql.raw(WITHHELD('g.app_id', 'g.recipient_id', 'g.recipient_seq'))}
     ), counted as (
       select u.owner_id, u.peer_id, count(*) as count
       from unread u
