@@ -17,11 +17,9 @@ before(async () => {
   app = await service.createApp();
 });
 
-const as = async (address: object, method: string, path: string, body?: unknown): Promise<Answer> =>
-  service.call(method, `/v1/me${path}`, { key: await app.token(address), body });
 const conversations = async (address: object): Promise<Json[]> =>
-  (await as(address, 'GET', '/conversations')).body.items;
-const unread = async (address: object): Promise<number> => (await as(address, 'GET', '')).body.unread;
+  (await app.as(address, 'GET', '/conversations')).body.items;
+const unread = async (address: object): Promise<number> => (await app.as(address, 'GET', '')).body.unread;
 const say = (from: string, to: string, content: unknown): Promise<Answer> =>
   app.call('POST', '/messages', { from: { uid: from }, to: { uid: to }, content });
 const merge = (from: string, into: string): Promise<Answer> =>
@@ -51,18 +49,18 @@ test('conversations are listed with their last message and what is unread, the n
     [2, 1, 1],
   );
   await ann.say({ uid: 'carl' }, 'five');
-  const first = await as({ uid: 'ann' }, 'GET', '/conversations?limit=1');
+  const first = await app.as({ uid: 'ann' }, 'GET', '/conversations?limit=1');
   assert.deepEqual(
     first.body.items.map((each: Json) => [each.with.uid, each.last.content]),
     [['carl', 'five']],
   );
-  const next = await as({ uid: 'ann' }, 'GET', `/conversations?limit=1&cursor=${first.body.nextCursor}`);
+  const next = await app.as({ uid: 'ann' }, 'GET', `/conversations?limit=1&cursor=${first.body.nextCursor}`);
   assert.deepEqual(
     next.body.items.map((each: Json) => each.with),
     [{ uid: 'bob' }],
   );
   assert.equal(next.body.nextCursor, undefined);
-  assert.equal((await as({ uid: 'ann' }, 'GET', '/conversations?cursor=x')).status, 400);
+  assert.equal((await app.as({ uid: 'ann' }, 'GET', '/conversations?cursor=x')).status, 400);
   await ann.say({ uid: 'ann' }, 'to myself');
   const [self] = await conversations({ uid: 'ann' });
   assert.deepEqual([self!.with, self!.unread], [{ uid: 'ann' }, 0]);
@@ -288,11 +286,11 @@ test('who asks while the other side is being merged has one conversation, with w
 });
 
 test('what a merger withholds is not unread', async () => {
-  await as({ uid: 'account-4' }, 'PUT', '/blocked', { items: [{ uid: 'vic' }] });
+  await app.as({ uid: 'account-4' }, 'PUT', '/blocked', { items: [{ uid: 'vic' }] });
   await say('vic', 'guest-4', 'hello');
   assert.equal(await unread({ uid: 'guest-4' }), 1);
   await merge('guest-4', 'account-4');
-  assert.deepEqual((await as({ uid: 'account-4' }, 'GET', '/messages')).body.items, []);
+  assert.deepEqual((await app.as({ uid: 'account-4' }, 'GET', '/messages')).body.items, []);
   assert.equal(await unread({ uid: 'account-4' }), 0);
 });
 

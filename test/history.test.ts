@@ -467,17 +467,21 @@ test('who has to start over is shown what was brought along', async () => {
   assert.equal((await client.messages(1))[0].content, 'past 1');
 });
 
-test(
-  'who was cut off while it was shown all there is goes on with the rest',
-  { todo: 'it is skipped' },
-  async () => {
-    const app = await service.createApp();
-    await importLines(app, [past(1, alice, bob), past(2, alice, bob)]);
-    const first = await app.connect(bob, { device: 'phone', after: 0 });
-    await first.messages(2);
-    await first.close();
-    const again = await app.connect(bob, { device: 'phone', after: 1, epoch: first.welcome.epoch });
-    const { type } = await again.wait(({ seq }) => seq === 2, 1);
-    assert.equal(type, 'message');
-  },
-);
+test('who was cut off while it was shown all there is goes on with the rest, and with nothing that comes later', async () => {
+  const app = await service.createApp();
+  await importLines(app, [past(1, alice, bob), past(2, alice, bob)]);
+  const first = await app.connect(bob, { device: 'phone', after: 0 });
+  await first.messages(2);
+  await importLines(app, [past(3, alice, bob)]);
+  await first.wait(({ type, seq }) => type === 'skip' && seq === 3);
+  await first.close();
+  const again = await app.connect(bob, { device: 'phone', after: 1, epoch: first.welcome.epoch });
+  await again.wait(({ seq }) => seq === 3, 1);
+  assert.deepEqual(
+    again.frames.slice(1).map(({ type, seq }) => [type, seq]),
+    [
+      ['message', 2],
+      ['skip', 3],
+    ],
+  );
+});

@@ -105,8 +105,8 @@ export class Session {
   #isStopped = false;
   #isWaitingForReader = false;
   #isWelcome = false;
-  /** It is shown all there is, so also what was brought along. */
-  #isFromStart = false;
+  /** Up to here it is shown all there is, so also what was brought along. */
+  #wholeSeq = 0;
 
   constructor(router: Routes, peer: Peer, admitted: Admitted, request: ConnectRequest) {
     this.#router = router;
@@ -182,7 +182,10 @@ export class Session {
     let cursor = 0;
     if (resumed) cursor = after ?? acked;
     else if (after === undefined && isSameRun) cursor = acked;
-    this.#isFromStart = cursor === 0 && (after !== undefined || !isSameRun);
+    const isWhole = cursor === 0 && (after !== undefined || !isSameRun);
+    this.#wholeSeq = isWhole ? lastSeq : standing.wholeSeq;
+    if (isWhole && lastSeq > 0 && !this.isAnonymous) await this.#router.connections.markWhole(this, lastSeq);
+    if (isChanged()) return;
     const isOver = isKnown || after !== undefined || this.#request.epoch !== undefined;
     this.#router.meters.welcomed(resumed ? 'resumed' : isOver ? 'over' : 'new');
     this.#peer.send(
@@ -413,7 +416,7 @@ export class Session {
   }
 
   #isHidden(entry: InboxEntry): boolean {
-    if (entry.isImported && !this.#isFromStart) return true;
+    if (entry.isImported && entry.seq > this.#wholeSeq) return true;
     return isWithheld(this.blocks, entry);
   }
 

@@ -156,7 +156,10 @@ export async function findConversations(
     select c.peer_id, p.name, p.im_id, c.last_seq, c.unread, c.read_id, c.read_at,
       t.read_id as their_read_id, t.read_at as their_read_at, ${sql.raw(PARTIES.columns)}
     from conversation c join identity p on p.app_id = c.app_id and p.id = c.peer_id
-    left join conversation t on t.app_id = c.app_id and t.owner_id = c.peer_id and t.peer_id = c.owner_id
+    left join conversation t on t.app_id = c.app_id and t.owner_id = c.peer_id and t.peer_id = c.owner_id and not exists (
+      select from block b
+      where b.app_id = c.app_id and b.owner_id = c.owner_id and b.blocked_id = c.peer_id and b.until_seq is null
+    )
     left join lateral (
       select recipient_seq as seq, ${sql.raw(COLUMNS)} from message
         where app_id = ${appId} and recipient_id = ${id} and recipient_seq = c.last_seq
