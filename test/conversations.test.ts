@@ -3,6 +3,9 @@
 
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
+import { beginMerger } from './halfway.ts';
+import type { AppId } from '../src/ids.ts';
+import { deleteExpired } from '../src/store/retention.ts';
 import { eventually, startService, type Answer, type Json, type Service, type Tenant } from './harness.ts';
 
 let service: Service;
@@ -14,11 +17,13 @@ before(async () => {
   app = await service.createApp();
 });
 
-const as = async (address: object, method: string, path: string, body?: unknown): Promise<Answer> =>
-  service.call(method, `/v1/me${path}`, { key: await app.token(address), body });
 const conversations = async (address: object): Promise<Json[]> =>
-  (await as(address, 'GET', '/conversations')).body.items;
-const unread = async (address: object): Promise<number> => (await as(address, 'GET', '')).body.unread;
+  (await app.as(address, 'GET', '/conversations')).body.items;
+const unread = async (address: object): Promise<number> => (await app.as(address, 'GET', '')).body.unread;
+const say = (from: string, to: string, content: unknown): Promise<Answer> =>
+  app.call('POST', '/messages', { from: { uid: from }, to: { uid: to }, content });
+const merge = (from: string, into: string): Promise<Answer> =>
+  app.call('POST', `/identities/${app.appId}:${into}/merge`, { from: { uid: from } });
 const ofType = (type: string) => (frame: Json) => frame.type === type;
 
 test('conversations are listed with their last message and what is unread, the newest first, page by page', async () => {
@@ -44,18 +49,18 @@ test('conversations are listed with their last message and what is unread, the n
     [2, 1, 1],
   );
   await ann.say({ uid: 'carl' }, 'five');
-  const first = await as({ uid: 'ann' }, 'GET', '/conversations?limit=1');
+  const first = await app.as({ uid: 'ann' }, 'GET', '/conversations?limit=1');
   assert.deepEqual(
     first.body.items.map((each: Json) => [each.with.uid, each.last.content]),
     [['carl', 'five']],
   );
-  const next = await as({ uid: 'ann' }, 'GET', `/conversations?limit=1&cursor=${first.body.nextCursor}`);
+  const next = await app.as({ uid: 'ann' }, 'GET', `/conversations?limit=1&cursor=${first.body.nextCursor}`);
   assert.deepEqual(
     next.body.items.map((each: Json) => each.with),
     [{ uid: 'bob' }],
   );
   assert.equal(next.body.nextCursor, undefined);
-  assert.equal((await as({ uid: 'ann' }, 'GET', '/conversations?cursor=x')).status, 400);
+  assert.equal((await app.as({ uid: 'ann' }, 'GET', '/conversations?cursor=x')).status, 400);
   await ann.say({ uid: 'ann' }, 'to myself');
   const [self] = await conversations({ uid: 'ann' });
   assert.deepEqual([self!.with, self!.unread], [{ uid: 'ann' }, 0]);
@@ -232,4 +237,98 @@ test('messages older than the app keeps them go, by themselves; no seq is used a
   );
   assert.equal((await tenant.call('PATCH', '', { retentionDays: null })).body.retentionDays, null);
   await third.close();
+});
+
+test('what the app itself has sent can be read, too', async () => {
+  const pia = await app.connect({ uid: 'pia' }, { device: 'phone' });
+  const tablet = await second.connect(await app.token({ uid: 'pia' }), { device: 'tablet' });
+  const { body } = await app.call('POST', '/messages', { to: { uid: 'pia' }, content: 'welcome' });
+  assert.equal(await unread({ uid: 'pia' }), 1);
+  pia.send({ type: 'read', with: { system: true }, messageId: body.messageId });
+  assert.deepEqual((await tablet.wait(ofType('read'))).with, { system: true });
+  assert.equal(await unread({ uid: 'pia' }), 0);
+});
+
+test('who asks in the middle of a merger misses nothing that is unread', async () => {
+  for (let n = 0; n < 21; n++)
+    await Promise.all(Array.from({ length: 100 }, (_, i) => say('rob', 'guest-2', n * 100 + i)));
+  await say('sue', 'account-2', 'hello');
+  await beginMerger(service, app, 'guest-2', 'account-2');
+  assert.equal(await unread({ uid: 'account-2' }), 2_001);
+  assert.equal((await merge('guest-2', 'account-2')).status, 200);
+  assert.equal(await unread({ uid: 'account-2' }), 2_101);
+});
+
+test('who asks while the other side is being merged has one conversation, with whom it is then', async () => {
+  const tom = await app.connect({ uid: 'tom' });
+  const { body } = await say('guest-3', 'tom', 'hello');
+  const account = await app.connect({ uid: 'account-3' });
+  await account.say({ uid: 'account-3' }, 'here');
+  let asking: Promise<number> | undefined;
+  await beginMerger(service, app, 'guest-3', 'account-3', async () => {
+    asking = unread({ uid: 'tom' });
+    await eventually(async () => {
+      const { rows } = await service.database.pool.query(
+        `select from pg_stat_activity where datname = $1 and wait_event_type = 'Lock'`,
+        [service.databaseName],
+      );
+      return rows.length > 0;
+    }, 'the one who asks');
+  });
+  assert.equal(await asking, 1);
+  assert.deepEqual(
+    (await conversations({ uid: 'tom' })).map((each) => [each.with, each.unread]),
+    [[{ uid: 'account-3' }, 1]],
+  );
+  tom.send({ type: 'read', with: { uid: 'account-3' }, messageId: body.messageId });
+  await account.wait(ofType('read'));
+  assert.equal(await unread({ uid: 'tom' }), 0);
+});
+
+test('what a merger withholds is not unread', async () => {
+  await app.as({ uid: 'account-4' }, 'PUT', '/blocked', { items: [{ uid: 'vic' }] });
+  await say('vic', 'guest-4', 'hello');
+  assert.equal(await unread({ uid: 'guest-4' }), 1);
+  await merge('guest-4', 'account-4');
+  assert.deepEqual((await app.as({ uid: 'account-4' }, 'GET', '/messages')).body.items, []);
+  assert.equal(await unread({ uid: 'account-4' }), 0);
+});
+
+test('what is withheld is not counted, and not taken off when it is recalled or expires', async () => {
+  const tenant = await service.createApp();
+  const [pia, quin] = [await tenant.connect({ uid: 'pia' }), await tenant.token({ uid: 'quin' })];
+  const me = async (): Promise<Json> => (await service.call('GET', '/v1/me', { key: quin })).body;
+  await pia.say({ uid: 'quin' }, 'before');
+  await service.call('PUT', '/v1/me/blocked', { key: quin, body: { items: [{ uid: 'pia' }] } });
+  const withheld = await pia.say({ uid: 'quin' }, 'withheld');
+  await pia.say({ uid: 'quin' }, 'withheld as well');
+  assert.equal((await me()).unread, 1);
+  pia.send({ type: 'recall', id: 'r1', messageId: withheld.messageId });
+  await pia.wait(({ id }) => id === 'r1');
+  assert.equal((await me()).unread, 1);
+  const { kysely, pool } = service.database;
+  const { rows } = await pool.query(
+    `update message set id = ('0' || right(id::text, 35))::uuid where app_id = $1 and content like '%as well%' returning id`,
+    [tenant.appId],
+  );
+  assert.equal(rows.length, 1);
+  await deleteExpired(kysely, Number(tenant.appId) as AppId, new Date('2020-01-01'));
+  assert.equal((await me()).unread, 1);
+});
+
+test('reading after a merger makes no more unread than there was', async () => {
+  const [rob, guest] = [await app.connect({ uid: 'rob' }), await app.connect({ uid: 'guest-6' })];
+  for (const n of [1, 2, 3]) await rob.say({ uid: 'guest-6' }, n);
+  const last = await rob.say({ uid: 'guest-6' }, 4);
+  guest.send({ type: 'read', with: { uid: 'rob' }, messageId: last.messageId });
+  await rob.wait(ofType('read'));
+  const imId = await app.register('account-6');
+  const first = await rob.say({ imId }, 'first');
+  await rob.say({ imId }, 'second');
+  await app.call('POST', `/identities/${imId}/merge`, { from: { uid: 'guest-6' } });
+  assert.equal(await unread({ imId }), 2);
+  const account = await app.connect({ imId });
+  account.send({ type: 'read', with: { uid: 'rob' }, messageId: first.messageId });
+  await rob.wait((frame) => frame.type === 'read' && frame.messageId === first.messageId);
+  assert.ok((await unread({ imId })) <= 2);
 });

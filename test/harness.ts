@@ -47,6 +47,8 @@ export interface Tenant {
   apiKey: string;
   path: string;
   call(method: string, path: string, body?: unknown): Promise<Answer>;
+  /** What a client asks for, below /v1/me. */
+  as(address: object, method: string, path: string, body?: unknown): Promise<Answer>;
   register(userId: string, adopt?: unknown): Promise<string>;
   token(address: object): Promise<string>;
   connect(address: object, query?: Record<string, string | number>): Promise<Client>;
@@ -169,6 +171,8 @@ async function createTenant(service: Service, schemes: string[]): Promise<Tenant
     path: `/v1/apps/${appId}`,
     call: (method, path, callBody) =>
       service.call(method, `/v1/apps/${appId}${path}`, { key: apiKey, body: callBody }),
+    as: async (address, method, path, callBody) =>
+      service.call(method, `/v1/me${path}`, { key: await tenant.token(address), body: callBody }),
     async register(userId, adopt) {
       const answer = await tenant.call('POST', '/identities', {
         userId,

@@ -4,8 +4,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { before, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import type { AppId } from '../src/ids.ts';
-import { mergeUsers } from '../src/store/mergers.ts';
+import { beginMerger } from './halfway.ts';
 import { eventually, startService, type Json, type Service, type Tenant } from './harness.ts';
 import { bytesOf, createTransfers, NDJSON, parseLines, responseTo } from './imports.ts';
 
@@ -309,31 +308,11 @@ test('an import loses and doubles nothing while its users are merged, renamed an
   assert.equal(new Set(contents.map(({ content }) => content)).size, lines.length + 1);
 });
 
-/** Merges as a process does that is killed in the middle of it, where there is much to move. */
-async function beginMerger(
-  app: Tenant,
-  from: string,
-  into: string,
-  meanwhile = async () => {},
-): Promise<void> {
-  const { rows } = await service.database.pool.query<{ id: number; name: string }>(
-    'select id, name from identity where app_id = $1',
-    [app.appId],
-  );
-  const rowOf = (name: string) => rows.find((row) => row.name === name)!.id;
-  const hashes = { ofName: () => Buffer.from(from), ofImId: () => Buffer.from(into) };
-  await service.database.kysely.transaction().execute(async (trx) => {
-    const merger = { fromId: rowOf(from), intoId: rowOf(into) };
-    assert.equal(await mergeUsers(trx, Number(app.appId) as AppId, merger, hashes), 'merged');
-    await meanwhile();
-  });
-}
-
 test('a repeat waits for a merger under way, so that nothing is stored twice', async () => {
   const app = await service.createApp(['composed']);
   const lines = Array.from({ length: 2_100 }, (_, n) => past(n, bob, alice));
   await importLines(app, [...lines, past(0, { uid: 'carol' }, bob)]);
-  await beginMerger(app, 'bob', 'carol');
+  await beginMerger(service, app, 'bob', 'carol');
   // What has come along is known at once; the rest comes last.
   const waiting = importLines(app, lines.slice(2_000));
   assert.deepEqual(new Set(statuses(await importLines(app, lines.slice(0, 2_000)))), new Set(['existing']));
@@ -361,7 +340,7 @@ test('who is renamed or merged while a batch waits for the inbox is looked up an
   assert.deepEqual(statuses(await results!), ['created']);
   assert.deepEqual(brief(await inboxOf(app, 'anna')), [[1, 'past 0']]);
   assert.deepEqual(brief(await inboxOf(app, 'alice')), [[1, 'past 1']]);
-  await beginMerger(app, 'alice', 'carol', async () => {
+  await beginMerger(service, app, 'alice', 'carol', async () => {
     results = importLines(app, [past(2, bob, alice)]);
     await eventually(isWaiting, 'the import to wait');
   });
@@ -455,4 +434,54 @@ test('exports that nobody reads hold up nobody else, and let go when they are gi
   assert.equal(parseLines((await bytesOf(responses[0]!)).toString()).length, 800, 'as it was before');
   for (const response of responses.slice(1)) response.destroy();
   await areOpen(0, 'the exports to end');
+});
+
+test('a connection that repeats what was brought along is answered', async () => {
+  const app = await service.createApp(['composed']);
+  const live = await app.connect(bob);
+  await live.say(alice, 'before');
+  const [joined] = await importLines(app, [past(1, bob, alice)]);
+  const sent = await live.say(alice, 'past 1', 'old-1');
+  assert.deepEqual([sent.type, sent.messageId, sent.seq], ['sent', joined.messageId, 2]);
+});
+
+test('recalling what was brought along leaves unread what is', async () => {
+  const app = await service.createApp(['composed']);
+  const live = await app.connect(alice);
+  const at = new Date(Date.now() - 1_000).toISOString();
+  const [{ messageId }] = await importLines(app, [past(1, alice, bob, { at })]);
+  await live.say(bob, 'unread');
+  const token = await app.token(bob);
+  const unread = async () => (await service.call('GET', '/v1/me', { key: token })).body.unread;
+  assert.equal(await unread(), 1);
+  live.send({ type: 'recall', id: 'r', messageId });
+  assert.equal((await live.wait(({ id }) => id === 'r')).type, 'sent');
+  assert.equal(await unread(), 1);
+});
+
+test('who has to start over is shown what was brought along', async () => {
+  const app = await service.createApp();
+  await importLines(app, [past(1, alice, bob)]);
+  const client = await app.connect(bob, { device: 'phone', after: 1, epoch: 'another' });
+  assert.equal(client.welcome.resumed, false);
+  assert.equal((await client.messages(1))[0].content, 'past 1');
+});
+
+test('who was cut off while it was shown all there is goes on with the rest, and with nothing that comes later', async () => {
+  const app = await service.createApp();
+  await importLines(app, [past(1, alice, bob), past(2, alice, bob)]);
+  const first = await app.connect(bob, { device: 'phone', after: 0 });
+  await first.messages(2);
+  await importLines(app, [past(3, alice, bob)]);
+  await first.wait(({ type, seq }) => type === 'skip' && seq === 3);
+  await first.close();
+  const again = await app.connect(bob, { device: 'phone', after: 1, epoch: first.welcome.epoch });
+  await again.wait(({ seq }) => seq === 3, 1);
+  assert.deepEqual(
+    again.frames.slice(1).map(({ type, seq }) => [type, seq]),
+    [
+      ['message', 2],
+      ['skip', 3],
+    ],
+  );
 });

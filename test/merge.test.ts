@@ -402,6 +402,43 @@ test('a big inbox comes over in portions, and the account can be written to mean
   );
 });
 
+test('a big inbox of which something expires under way comes over, all the rest of it', async () => {
+  const app = await service.createApp(['composed']);
+  for (const uid of ['big', 'small']) await send(app, { uid: 'x' }, { uid }, 'first');
+  await fill(app, 'big');
+  const deleting = await service.database.pool.connect();
+  await deleting.query('begin');
+  await deleting.query('delete from message where app_id = $1 and recipient_seq = 2', [app.appId]);
+  const merging = merge(app, `${app.appId}:small`, { uid: 'big' });
+  await eventually(async () => {
+    const { rows } = await deleting.query(
+      "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+    );
+    return rows.length > 0;
+  }, 'the merger to wait');
+  await deleting.query('commit');
+  deleting.release();
+  assert.equal((await merging).status, 200);
+  assert.equal((await wholeInbox(app, 'small')).length, MANY);
+});
+
+test('what nobody has read is unread, also of who asks in the middle of the merger', async () => {
+  const app = await service.createApp(['composed']);
+  for (const uid of ['big', 'small']) await send(app, { uid: 'x' }, { uid }, 'first');
+  await breakOff(app, 'big', 'small');
+  const { pool } = service.database;
+  const { rowCount } = await pool.query(
+    `update message m set sender_id = x.id from identity x
+     where m.app_id = $1 and m.sender_id is null and x.app_id = $1 and x.name = 'x'`,
+    [app.appId],
+  );
+  const key = await app.token({ uid: 'small' });
+  const unread = async () => (await service.call('GET', '/v1/me', { key })).body.unread as number;
+  assert.ok((await unread()) < rowCount!);
+  await merge(app, `${app.appId}:small`, { uid: 'big' });
+  assert.equal(await unread(), rowCount! + 2);
+});
+
 test('messages to both names while they are merged arrive once, in order, on another process too', async () => {
   const app = await service.createApp();
   const other = await startService({ on: service });

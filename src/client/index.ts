@@ -15,7 +15,12 @@ import { createClient, webStore } from 'imid/client';
 const client = createClient({
   url: 'https://imid.example',
   // Asks your own server, which knows who is logged in, and gets a token from imid with its API key.
-  getToken: async ({ signal }) => (await fetch('/chat-token', { method: 'POST', signal })).text(),
+  async getToken({ signal }) {
+    const response = await fetch('/chat-token', { method: 'POST', signal });
+    if (response.status === 401) return null; // nobody is logged in
+    if (!response.ok) throw new Error(`no token: ${response.status}`); // it is tried again later
+    return response.text();
+  },
   store: webStore('alice'),
 });
 

@@ -14,6 +14,12 @@ const WATCHED_MAX = 200;
 const frame = (type: string, fields: Parameters<typeof Type.Object>[0]) =>
   Type.Object({ type: Type.Literal(type), ...fields }, { additionalProperties: false });
 
+/** Whose messages can be read: also those of the app itself, which is no user. */
+const Peer = Type.Object(
+  { ...Address.properties, system: Type.Optional(Type.Literal(true)) },
+  { minProperties: 1, maxProperties: 1, additionalProperties: false },
+);
+
 const frameSchemas: Record<ClientFrame['type'], object> = {
   send: frame('send', {
     id: ClientId,
@@ -24,7 +30,7 @@ const frameSchemas: Record<ClientFrame['type'], object> = {
   ack: frame('ack', { seq: Seq }),
   state: frame('state', { state: Type.String({ enum: ['foreground', 'background'] }) }),
   token: frame('token', { token: Type.String({ maxLength: 8192 }) }),
-  read: frame('read', { with: ref(Address), messageId: MessageId }),
+  read: frame('read', { with: Peer, messageId: MessageId }),
   recall: frame('recall', { id: ClientId, messageId: MessageId }),
   typing: frame('typing', { to: ref(Address) }),
   watch: frame('watch', { users: Type.Array(ref(Address), { maxItems: WATCHED_MAX }) }),

@@ -13,6 +13,7 @@ import {
   type NewConnection,
   type OpenedConnection,
 } from '../store/connections.ts';
+import { markWhole } from '../store/devices.ts';
 import { rerun } from '../store/transact.ts';
 import type { ConnectionState } from './frames.ts';
 import type { Rings } from './rings.ts';
@@ -36,7 +37,7 @@ export type Connections = ReturnType<typeof createConnections>;
 
 const LIMITS = { maxActs: 2, maxAsks: 100 };
 
-export function createConnections({ database: { pool }, processId, rings, log }: ConnectionsOptions) {
+export function createConnections({ database: { kysely, pool }, processId, rings, log }: ConnectionsOptions) {
   const opening = coalesce(openAll, LIMITS);
   const marking = coalesce(async (all: readonly NewConnection[]) => {
     await markConnections(pool, lastOfEach(all));
@@ -103,6 +104,10 @@ export function createConnections({ database: { pool }, processId, rings, log }:
         if (openings.get(session.connectionId) === opened) openings.delete(session.connectionId);
       }
     },
+
+    /** A connection is shown all there is up to a seq; so is whichever of its device comes next. */
+    markWhole: (session: Connected, seq: number): Promise<void> =>
+      rerun(() => markWhole(kysely, { ...describe(session), seq })),
 
     /** Writes down that a connection has gone to the background, or back, or uses another scheme. */
     mark: (session: Connected): void =>

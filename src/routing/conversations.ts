@@ -38,9 +38,9 @@ export function createConversations({ database: { kysely }, hub, rings }: Conver
     if (sessions.every((session) => session === except)) return;
     const reading = await findReading(kysely, owner, peerId);
     if (!reading) return;
-    const { mark, ...who } = reading;
+    const { mark, isWithheld, ...who } = reading;
     for (const session of sessions)
-      if (session !== except && !session.withholds(owner.id))
+      if (session !== except && (session.identityId === owner.id || !isWithheld))
         session.tell((viewer) =>
           readFrame(viewer, owner.appId, { ...who, ...mark }, session.identityId === owner.id),
         );

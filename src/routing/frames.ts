@@ -21,7 +21,7 @@ export type ClientFrame =
   | { type: 'ack'; seq: number }
   | { type: 'state'; state: ConnectionState }
   | { type: 'token'; token: string }
-  | { type: 'read'; with: Address; messageId: string }
+  | { type: 'read'; with: Address | { system: true }; messageId: string }
   | { type: 'recall'; id: string; messageId: string }
   | { type: 'typing'; to: Address }
   | { type: 'watch'; users: Address[] }

@@ -81,7 +81,7 @@ export async function createRouter(options: RouterOptions) {
   const locator = createLocator({ directory, database });
   const conversations = createConversations({ database, hub, rings });
   const blocking = createBlocking({ database, hub, rings });
-  const typing = createTyping({ directory, hub, rings });
+  const typing = createTyping({ database, directory, hub, rings });
   const watching = createWatching({ database, apps, hub, processId, log });
   const audience: Audience = {
     hears: (identityId) => hub.has(identityId),

@@ -97,12 +97,16 @@ export class Session {
   readonly #turns: Turns;
   readonly #expiry: Expiry;
   readonly #unanswered = new Unanswered();
+  /** By the message: ids under which a recall was repeated that is still to be shown. */
+  readonly #repeated = new Map<string, string[]>();
   #admitted: Admitted;
   #user: User;
   #isClosed = false;
   #isStopped = false;
   #isWaitingForReader = false;
   #isWelcome = false;
+  /** Up to here it is shown all there is, so also what was brought along. */
+  #wholeSeq = 0;
 
   constructor(router: Routes, peer: Peer, admitted: Admitted, request: ConnectRequest) {
     this.#router = router;
@@ -146,6 +150,11 @@ export class Session {
     return this.#isClosed;
   }
 
+  /** Whether it can be told of anything now. */
+  get isWelcome(): boolean {
+    return this.#isWelcome && !this.#isClosed;
+  }
+
   /** Says welcome and begins to deliver. The hub must know the session already, so that nothing slips between. */
   async start(): Promise<void> {
     const { run } = this.#delivery;
@@ -173,6 +182,10 @@ export class Session {
     let cursor = 0;
     if (resumed) cursor = after ?? acked;
     else if (after === undefined && isSameRun) cursor = acked;
+    const isWhole = cursor === 0 && (after !== undefined || !isSameRun);
+    this.#wholeSeq = isWhole ? lastSeq : standing.wholeSeq;
+    if (isWhole && lastSeq > 0 && !this.isAnonymous) await this.#router.connections.markWhole(this, lastSeq);
+    if (isChanged()) return;
     const isOver = isKnown || after !== undefined || this.#request.epoch !== undefined;
     this.#router.meters.welcomed(resumed ? 'resumed' : isOver ? 'over' : 'new');
     this.#peer.send(
@@ -236,14 +249,9 @@ export class Session {
     }
   }
 
-  /** Whether nothing that a user does is to be seen here now. */
-  withholds(userId: number): boolean {
-    return this.blocks.all.some(({ ids, untilSeq }) => untilSeq === Infinity && ids.includes(userId));
-  }
-
   /** Tells of something that stands in no inbox, in the form of the session's scheme. */
   tell(frame: (viewer: Scheme) => string): void {
-    if (!this.#isClosed && this.#isWelcome) this.#peer.send(frame(this.scheme));
+    if (this.isWelcome) this.#peer.send(frame(this.scheme));
   }
 
   /** Tells the client of an error; an id says which of its sends it is about. */
@@ -316,15 +324,20 @@ export class Session {
   #act(frame: ActFrame): void {
     const id = frame.type === 'recall' ? frame.id : undefined;
     if (id !== undefined) this.#unanswered.add(id);
+    let run = 0;
     this.#turns.take(
-      () => this.#router.act(this, frame),
+      () => {
+        run = this.#delivery.run;
+        return this.#router.act(this, frame);
+      },
       async (recalled) => {
         if (id === undefined || !recalled) return;
-        const { clientId, senderSeq: seq, at } = recalled;
-        if (seq > this.#delivery.cursor) this.#delivery.reach(seq);
-        // Else it is answered when it comes, unless it came before, or under another id.
-        if ((clientId !== id || seq <= this.#delivery.cursor) && this.#unanswered.take(id))
-          this.#peer.send(sentFrame({ id, messageId: recalled.messageId, seq, at }));
+        const { messageId, clientId, senderSeq: seq, at } = recalled;
+        const isHere = run === this.#delivery.run;
+        if (isHere && seq <= this.#delivery.cursor) return this.#answer(id, { messageId, seq, at });
+        // It is answered when it comes; right behind that where it was recalled under another id.
+        if (clientId !== id) this.#repeated.set(messageId, [...(this.#repeated.get(messageId) ?? []), id]);
+        if (isHere) this.#delivery.reach(seq);
       },
       (error) => this.#refuse(error, id),
     );
@@ -371,17 +384,25 @@ export class Session {
   }
 
   #show(entry: FreshEntry): void {
-    if (this.#isHidden(entry)) this.#peer.send(skipFrame(entry.seq));
-    else if (entry.senderId === this.identityId && this.#unanswered.take(entry.clientId)) {
+    if (entry.senderId === this.identityId && this.#unanswered.take(entry.clientId)) {
       const { messageId, recalls = messageId } = entry;
       const sent = sentFrame({ ...entry, messageId: recalls, id: entry.clientId });
       do this.#peer.send(sent);
       while (this.#unanswered.take(entry.clientId));
-    } else {
+    } else if (this.#isHidden(entry)) this.#peer.send(skipFrame(entry.seq));
+    else {
       this.#router.meters.delivered();
       this.#peer.send(messageFrame(this.scheme, this.appId, entry));
       entry.trail?.delivered(entry.messageId, entry.seq, this.connectionId);
     }
+    if (entry.recalls === undefined || this.#repeated.size === 0) return;
+    for (const id of this.#repeated.get(entry.recalls) ?? [])
+      this.#answer(id, { ...entry, messageId: entry.recalls });
+    this.#repeated.delete(entry.recalls);
+  }
+
+  #answer(id: string, stored: { messageId: string; seq: number; at: Date }): void {
+    if (this.#unanswered.take(id)) this.#peer.send(sentFrame({ ...stored, id }));
   }
 
   async #read(after: number, limit: number): Promise<InboxEntry[]> {
@@ -395,7 +416,7 @@ export class Session {
   }
 
   #isHidden(entry: InboxEntry): boolean {
-    if (entry.isImported && this.#request.after !== 0) return true;
+    if (entry.isImported && entry.seq > this.#wholeSeq) return true;
     return isWithheld(this.blocks, entry);
   }
 

@@ -3,7 +3,8 @@
 import { LRUCache } from 'lru-cache';
 import type { AppId } from '../ids.ts';
 import type { Directory } from '../identity/directory.ts';
-import type { Called } from '../identity/schemes.ts';
+import { findBlockers } from '../store/blocks.ts';
+import type { Database } from '../store/database.ts';
 import { typingFrame } from './frames.ts';
 import type { Hub } from './hub.ts';
 import type { Rings } from './rings.ts';
@@ -13,6 +14,7 @@ const INTERVAL_MS = 1_000;
 const MAX_PAIRS = 100_000;
 
 export interface TypingOptions {
+  database: Database;
   directory: Directory;
   hub: Hub;
   rings: Pick<Rings, 'tellHoldersOf'>;
@@ -23,14 +25,17 @@ interface Row {
   id: number;
 }
 
-export function createTyping({ directory, hub, rings }: TypingOptions) {
+export function createTyping({ database: { kysely }, directory, hub, rings }: TypingOptions) {
   const told = new LRUCache<string, true>({ max: MAX_PAIRS, ttl: INTERVAL_MS });
 
   async function show(appId: AppId, from: Row, toId: number): Promise<void> {
-    const sessions = [...hub.of(toId)].filter((session) => !session.withholds(from.id));
-    if (sessions.length === 0) return;
-    const sender: Called | undefined = await directory.findRow(appId, from.id);
-    if (sender) for (const session of sessions) session.tell((viewer) => typingFrame(viewer, appId, sender));
+    if (!hub.has(toId)) return;
+    const sender = await directory.findRow(appId, from.id);
+    if (!sender) return;
+    // Asked for each time: what a process remembers of blocks may be older than the answer that said they hold.
+    const blockers = await findBlockers(kysely, appId, [toId]);
+    if (blockers.some(({ blockedId }) => blockedId === sender.id)) return;
+    for (const session of hub.of(toId)) session.tell((viewer) => typingFrame(viewer, appId, sender));
   }
 
   return {

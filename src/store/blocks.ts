@@ -10,7 +10,7 @@ import { transact } from './transact.ts';
 
 /** A sender is blocked behind `sinceSeq`, up to `untilSeq`. */
 export interface Block {
-  /** Rows of the sender: another one, too, where it was merged. */
+  /** Rows of the sender: the one it was merged into, too, and those that were merged into it. */
   ids: readonly number[];
   sinceSeq: number;
   /** Infinity: still. */
@@ -19,16 +19,18 @@ export interface Block {
 
 /** As JSON, for statements that read other things of the owner `o` as well. */
 export const BLOCKS_OF = (appId: string, ownerId: string): string => `(
-  select json_agg(json_build_array(b.blocked_id, i.merged_into, b.since_seq, b.until_seq))
-  from block b join identity i on i.app_id = b.app_id and i.id = b.blocked_id
-  where b.app_id = ${appId} and b.owner_id = ${ownerId})`;
+  select json_agg(json_build_array(array(
+    select b.blocked_id union
+    select i.merged_into from identity i where i.app_id = b.app_id and i.id = b.blocked_id and i.merged_into is not null union
+    select i.id from identity i where i.app_id = b.app_id and i.merged_into = b.blocked_id
+  ), b.since_seq, b.until_seq))
+  from block b where b.app_id = ${appId} and b.owner_id = ${ownerId})`;
 
-export type BlocksJson =
-  [blocked: number, mergedInto: number | null, since: number, until: number | null][] | null;
+export type BlocksJson = [ids: number[], since: number, until: number | null][] | null;
 
 export function toBlocks(json: BlocksJson): readonly Block[] {
-  return (json ?? []).map(([blocked, mergedInto, sinceSeq, untilSeq]) => ({
-    ids: mergedInto === null ? [blocked] : [blocked, mergedInto],
+  return (json ?? []).map(([ids, sinceSeq, untilSeq]) => ({
+    ids,
     sinceSeq,
     untilSeq: untilSeq ?? Infinity,
   }));
@@ -49,6 +51,11 @@ export function isWithheld(
   return all.some((block) => seq > block.sinceSeq && seq <= block.untilSeq && block.ids.includes(senderId));
 }
 
+/** As a condition: whether a message that stands at `seq` came while its sender, a row `i`, was blocked by the inbox's owner. */
+export const WITHHELD = (appId: string, ownerId: string, seq: string): string => `exists (
+  select from block b where b.app_id = ${appId} and b.owner_id = ${ownerId} and b.blocked_id in (i.id, i.merged_into)
+    and ${seq} > b.since_seq and (b.until_seq is null or ${seq} <= b.until_seq))`;
+
 export async function findBlocks(db: Executor, appId: AppId, ownerId: number): Promise<Blocks> {
   const { rows } = await sql<{ version: number; blocks: BlocksJson }>`
     select o.blocks_version as version, ${sql.raw(BLOCKS_OF('o.app_id', 'o.id'))} as blocks
@@ -68,7 +75,9 @@ export async function findBlocked(db: Executor, appId: AppId, ownerId: number): 
     .where('b.app_id', '=', appId)
     .where('b.owner_id', '=', ownerId)
     .where('b.until_seq', 'is', null)
-    .orderBy('b.position')
+    // Twice where two who were blocked are one user now.
+    .groupBy(['i.app_id', 'i.id'])
+    .orderBy((eb) => eb.fn.min('b.position'))
     .orderBy('i.id')
     .execute();
   return rows.map(toUser);
@@ -140,6 +149,21 @@ export async function findBlockers(
   return rows.map((row) => ({ ownerId: row.owner_id, blockedId: row.blocked_id }));
 }
 
+/** Deletes what came from senders while they were blocked: once they are erased, nothing tells any more that it did. */
+export async function deleteWithheld(
+  trx: Executor,
+  appId: AppId,
+  senderIds: readonly number[],
+): Promise<void> {
+  await sql`
+    delete from message m using block b
+    where b.app_id = ${appId} and b.blocked_id = any (${senderIds}::bigint[])
+      and m.app_id = b.app_id and m.recipient_id = b.owner_id and m.sender_id = any (${senderIds}::bigint[])
+      and m.recipient_seq > b.since_seq and (b.until_seq is null or m.recipient_seq <= b.until_seq)`.execute(
+    trx,
+  );
+}
+
 /**
  * Gives one user's blocks to another, for all that is about to join its inbox, and the one's place in everybody's to the
  * other. Both have to be locked.
@@ -154,25 +178,38 @@ export async function mergeBlocks(
   await sql`
     insert into block as o (app_id, owner_id, blocked_id, since_seq, until_seq, position)
     select b.app_id, ${intoId}, b.blocked_id, i.last_seq,
-      case when bool_and(b.until_seq is not null) then i.last_seq + f.last_seq end, min(b.position)
+      case when bool_and(b.until_seq is not null) then i.last_seq + (
+        -- What stands between the two takes no seq, and neither does what has expired.
+        select count(*) from message m where m.app_id = ${appId}
+          and (m.recipient_id = ${fromId} or m.sender_id = ${fromId} and m.sender_seq is not null)
+          and not coalesce(${intoId} in (m.sender_id, m.recipient_id), false)
+      ) end, min(b.position)
     from block b join identity i on i.app_id = b.app_id and i.id = ${intoId}
-    join identity f on f.app_id = b.app_id and f.id = ${fromId}
     where b.app_id = ${appId} and b.owner_id = ${fromId} and b.blocked_id <> ${intoId} and not exists (
       select from block o where o.app_id = b.app_id and o.owner_id = ${intoId} and o.blocked_id = b.blocked_id
         and o.until_seq is null
     )
-    group by b.app_id, b.blocked_id, i.last_seq, f.last_seq
+    group by b.app_id, b.blocked_id, i.last_seq
     on conflict (app_id, owner_id, blocked_id, since_seq) do update
-      set until_seq = o.until_seq + (excluded.until_seq - o.until_seq)`.execute(trx);
+      set until_seq = excluded.until_seq`.execute(trx);
   await sql`delete from block where app_id = ${appId} and owner_id = ${fromId}`.execute(trx);
+  // Also of those who block it: a connection that isn't told must not show them the other one.
   await sql`
-    update identity set blocks_version = blocks_version + 1 where app_id = ${appId} and id = ${intoId}`.execute(
+    with owner as materialized (
+      select id from identity where app_id = ${appId} and (id = ${intoId} or id in (
+        select owner_id from block where app_id = ${appId} and blocked_id = ${fromId}
+      ))
+      order by id for no key update
+    )
+    update identity i set blocks_version = i.blocks_version + 1 from owner o where i.app_id = ${appId} and i.id = o.id`.execute(
     trx,
   );
   await sql`
-    insert into block (app_id, owner_id, blocked_id, since_seq, until_seq, position)
+    insert into block as o (app_id, owner_id, blocked_id, since_seq, until_seq, position)
     select app_id, owner_id, ${intoId}, since_seq, until_seq, position from block
     where app_id = ${appId} and blocked_id = ${fromId} and owner_id <> ${intoId}
-    on conflict (app_id, owner_id, blocked_id, since_seq) do nothing`.execute(trx);
+    on conflict (app_id, owner_id, blocked_id, since_seq) do update
+      set until_seq = case when o.until_seq is not null and excluded.until_seq is not null
+        then greatest(o.until_seq, excluded.until_seq) end`.execute(trx);
   await sql`delete from block where app_id = ${appId} and blocked_id = ${fromId}`.execute(trx);
 }

@@ -32,6 +32,8 @@ export interface OpenedConnection {
   lastSeq: number;
   /** Undefined for a device of its own, and for one that another process has just taken in: to be asked for again. */
   acked: number | undefined;
+  /** Up to here it is shown what was brought along, too. */
+  wholeSeq: number;
   isNew: boolean;
   /** False: the device has a connection with a newer token. */
   isHeld: boolean;
@@ -77,7 +79,8 @@ with asked as materialized (
     or not exists (select from process p where p.id = c.process_id and p.seen_at > now() - ${PROCESS_LIFE})
   returning id, former_process_id, former_id
 )
-select a.id, a.last_seq, coalesce(s.acked_seq, d.acked_seq) as acked_seq, s.id is not null as is_new,
+select a.id, a.last_seq, coalesce(s.acked_seq, d.acked_seq) as acked_seq, coalesce(d.whole_seq, 0) as whole_seq,
+  s.id is not null as is_new,
   h.id is not null as is_held, h.former_process_id, h.former_id, greatest(a.tokens_from, d.tokens_from) as tokens_from, a.blocks_version,
   ${BLOCKS_OF('a.app_id', 'a.identity_id')} as blocks
 from asked a left join held h on h.id = a.id
@@ -97,6 +100,7 @@ export async function openConnections(
     id: string;
     last_seq: number;
     acked_seq: number | null;
+    whole_seq: number;
     is_new: boolean;
     is_held: boolean;
     former_process_id: string | null;
@@ -119,6 +123,7 @@ export async function openConnections(
       {
         lastSeq: row.last_seq,
         acked: row.acked_seq ?? undefined,
+        wholeSeq: row.whole_seq,
         isNew: row.is_new,
         isHeld: row.is_held,
         tokensFrom: row.tokens_from ?? undefined,

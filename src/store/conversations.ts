@@ -4,6 +4,7 @@
 
 import { sql } from 'kysely';
 import type { AppId } from '../ids.ts';
+import { WITHHELD } from './blocks.ts';
 import type { Executor } from './database.ts';
 import { toUser, type User } from './identities.ts';
 import { COLUMNS, PARTIES, toInboxEntry, type EntryRow, type InboxEntry } from './messages.ts';
@@ -60,16 +61,26 @@ async function countPortion(trx: Executor, { appId, id }: Owner): Promise<boolea
     .executeTakeFirst();
   if (!row || row.merged_into !== null || row.listed_seq >= row.last_seq) return true;
   const until = Math.min(row.last_seq, row.listed_seq + PORTION);
+  await lockPeers(trx, { appId, id }, row.listed_seq, until);
   await countEntries(trx, { appId, id }, { after: row.listed_seq, until, isNews: true });
   return until === row.last_seq;
 }
 
-/** Whose messages the owner does not want to see, as a condition on a message `m` that stands at `seq`. */
-const isBlocked = ({ appId, id }: Owner, seq: string) => sql`exists (
-  select from block b where b.app_id = ${appId} and b.owner_id = ${id} and b.blocked_id in (i.id, i.merged_into)
-    and ${sql.raw(seq)} > b.since_seq and (b.until_seq is null or ${sql.raw(seq)} <= b.until_seq))`;
+/** Waits for those who are just being merged, so that the next statement sees whom they became. */
+async function lockPeers(trx: Executor, { appId, id }: Owner, after: number, until: number): Promise<void> {
+  await sql`
+    select from identity where app_id = ${appId} and id in (
+      select sender_id from message
+      where app_id = ${appId} and recipient_id = ${id} and recipient_seq > ${after} and recipient_seq <= ${until}
+      union
+      select recipient_id from message
+      where app_id = ${appId} and sender_id = ${id} and sender_seq > ${after} and sender_seq <= ${until}
+    )
+    order by id for key share`.execute(trx);
+}
 
-const COUNTS = sql`m.sender_id <> m.recipient_id and not m.is_imported and m.recalled_at is null`;
+const IS_WITHHELD = sql.raw(WITHHELD('m.app_id', 'm.recipient_id', 'm.recipient_seq'));
+const COUNTS = sql`coalesce(i.merged_into, i.id) <> m.recipient_id and not m.is_imported and m.recalled_at is null`;
 
 /** Takes what stands in an inbox between two seqs into its conversations; `isNews`: what came from others is unread. */
 async function countEntries(
@@ -80,21 +91,37 @@ async function countEntries(
   const { appId, id } = owner;
   await sql`
     with entry as (
-      select coalesce(i.merged_into, i.id) as peer_id, m.recipient_seq as seq, ${COUNTS} as counts
+      select coalesce(i.merged_into, i.id) as peer_id, m.recipient_seq as seq, ${COUNTS} as counts, m.is_imported, m.at
       from message m join identity i on i.app_id = m.app_id and i.id = m.sender_id
       where m.app_id = ${appId} and m.recipient_id = ${id} and m.recipient_seq > ${after} and m.recipient_seq <= ${until}
-        and m.recalls is null and not ${isBlocked(owner, 'm.recipient_seq')}
+        and m.recalls is null and not ${IS_WITHHELD}
       union all
-      select coalesce(i.merged_into, i.id), m.sender_seq, false
+      select coalesce(i.merged_into, i.id), m.sender_seq, false, m.is_imported, m.at
       from message m join identity i on i.app_id = m.app_id and i.id = m.recipient_id
       where m.app_id = ${appId} and m.sender_id = ${id} and m.sender_seq > ${after} and m.sender_seq <= ${until}
         and m.recalls is null
+    ), listed_last as (
+      select c.peer_id, c.last_seq as seq, m.is_imported, m.at
+      from conversation c cross join lateral (
+        select is_imported, at from message
+          where app_id = ${appId} and recipient_id = ${id} and recipient_seq = c.last_seq
+        union all
+        select is_imported, at from message
+          where app_id = ${appId} and sender_id = ${id} and sender_seq = c.last_seq
+      ) m
+      where c.app_id = ${appId} and c.owner_id = ${id} and c.peer_id in (select peer_id from entry)
+    ), last as (
+      -- What was brought along comes before all else, by its time.
+      select distinct on (peer_id) peer_id, seq
+      from (select peer_id, seq, is_imported, at from entry union all select * from listed_last) x
+      order by peer_id, is_imported, case when is_imported then at end desc, seq desc
     ), listed as (
       insert into conversation as c (app_id, owner_id, peer_id, last_seq, unread)
-      select ${appId}, ${id}, peer_id, max(seq), count(*) filter (where counts and ${isNews}) from entry
-      group by peer_id order by peer_id
+      select ${appId}, ${id}, e.peer_id, l.seq, count(*) filter (where e.counts and ${isNews})
+      from entry e join last l on l.peer_id = e.peer_id
+      group by e.peer_id, l.seq order by e.peer_id
       on conflict (app_id, owner_id, peer_id) do update
-        set last_seq = greatest(c.last_seq, excluded.last_seq), unread = c.unread + excluded.unread
+        set last_seq = excluded.last_seq, unread = c.unread + excluded.unread
     )
     update identity set listed_seq = ${until} where app_id = ${appId} and id = ${id}`.execute(trx);
 }
@@ -129,7 +156,10 @@ export async function findConversations(
     select c.peer_id, p.name, p.im_id, c.last_seq, c.unread, c.read_id, c.read_at,
       t.read_id as their_read_id, t.read_at as their_read_at, ${sql.raw(PARTIES.columns)}
     from conversation c join identity p on p.app_id = c.app_id and p.id = c.peer_id
-    left join conversation t on t.app_id = c.app_id and t.owner_id = c.peer_id and t.peer_id = c.owner_id
+    left join conversation t on t.app_id = c.app_id and t.owner_id = c.peer_id and t.peer_id = c.owner_id and not exists (
+      select from block b
+      where b.app_id = c.app_id and b.owner_id = c.owner_id and b.blocked_id = c.peer_id and b.until_seq is null
+    )
     left join lateral (
       select recipient_seq as seq, ${sql.raw(COLUMNS)} from message
         where app_id = ${appId} and recipient_id = ${id} and recipient_seq = c.last_seq
@@ -176,12 +206,13 @@ export async function markRead(
           and coalesce(i.merged_into, i.id) = ${peerId} and m.recalls is null
       ), marked as (
         update conversation c set read_seq = f.seq, read_id = ${messageId}::uuid, read_at = clock_timestamp(),
-          unread = (
+          -- what was read before a merger stands behind what was not
+          unread = least(c.unread, (
             select count(*) from message m join identity i on i.app_id = m.app_id and i.id = m.sender_id
             where m.app_id = ${appId} and m.recipient_id = ${id} and m.recipient_seq > f.seq
               and coalesce(i.merged_into, i.id) = ${peerId} and ${COUNTS} and m.recalls is null
-              and not ${isBlocked(owner, 'm.recipient_seq')}
-          )
+              and not ${IS_WITHHELD}
+          ))
         from found f
         where c.app_id = ${appId} and c.owner_id = ${id} and c.peer_id = ${peerId} and c.read_seq < f.seq
         returning c.read_at
@@ -193,12 +224,12 @@ export async function markRead(
   });
 }
 
-/** How far a user has read with another one, and who the two are. */
+/** How far a user has read with another one, who the two are, and whether the other one blocks it. */
 export async function findReading(
   db: Executor,
   { appId, id }: Owner,
   peerId: number,
-): Promise<{ reader: User; peer: User; mark: ReadMark } | undefined> {
+): Promise<{ reader: User; peer: User; mark: ReadMark; isWithheld: boolean } | undefined> {
   const { rows } = await sql<{
     reader_name: string;
     reader_im_id: string | null;
@@ -206,8 +237,12 @@ export async function findReading(
     im_id: string | null;
     read_id: string;
     read_at: Date;
+    is_withheld: boolean;
   }>`
-    select r.name as reader_name, r.im_id as reader_im_id, p.name, p.im_id, c.read_id, c.read_at
+    select r.name as reader_name, r.im_id as reader_im_id, p.name, p.im_id, c.read_id, c.read_at, exists (
+      select from block b where b.app_id = c.app_id and b.owner_id = c.peer_id and b.blocked_id = c.owner_id
+        and b.until_seq is null
+    ) as is_withheld
     from conversation c join identity r on r.app_id = c.app_id and r.id = c.owner_id
     join identity p on p.app_id = c.app_id and p.id = c.peer_id
     where c.app_id = ${appId} and c.owner_id = ${id} and c.peer_id = ${peerId} and c.read_id is not null`.execute(
@@ -219,6 +254,7 @@ export async function findReading(
       reader: toUser({ id, name: row.reader_name, im_id: row.reader_im_id }),
       peer: toUser({ id: peerId, name: row.name, im_id: row.im_id }),
       mark: { messageId: row.read_id, at: row.read_at },
+      isWithheld: row.is_withheld,
     }
   );
 }
@@ -241,18 +277,21 @@ export async function mergeConversations(
   if (rows[0]!.count > 0)
     for (const id of [fromId, intoId]) while (!(await countPortion(trx, { appId, id })));
   const union = sql`on conflict (app_id, owner_id, peer_id) do update
-    set last_seq = greatest(c.last_seq, excluded.last_seq), unread = c.unread + excluded.unread,
-      read_seq = least(c.read_seq, excluded.read_seq),
-      read_id = case when c.read_seq >= excluded.read_seq then c.read_id else excluded.read_id end,
-      read_at = case when c.read_seq >= excluded.read_seq then c.read_at else excluded.read_at end`;
+    set last_seq = greatest(o.last_seq, excluded.last_seq), unread = o.unread + excluded.unread,
+      read_seq = least(o.read_seq, excluded.read_seq),
+      read_id = case when o.read_seq >= excluded.read_seq then o.read_id else excluded.read_id end,
+      read_at = case when o.read_seq >= excluded.read_seq then o.read_at else excluded.read_at end`;
   // Its seqs mean nothing in the other inbox.
   await sql`
-    insert into conversation as c (app_id, owner_id, peer_id, last_seq, unread, read_id, read_at)
-    select app_id, ${intoId}, peer_id, 0, unread, read_id, read_at from conversation
+    insert into conversation as o (app_id, owner_id, peer_id, last_seq, unread, read_id, read_at)
+    select app_id, ${intoId}, peer_id, 0, case when exists (
+      select from block b where b.app_id = c.app_id and b.blocked_id = c.peer_id
+        and (b.owner_id = ${fromId} or b.owner_id = ${intoId} and b.until_seq is null)
+    ) then 0 else unread end, read_id, read_at from conversation c
     where app_id = ${appId} and owner_id = ${fromId} and peer_id not in (${fromId}, ${intoId}) order by peer_id
     ${union}`.execute(trx);
   await sql`
-    insert into conversation as c (app_id, owner_id, peer_id, last_seq, unread, read_seq, read_id, read_at)
+    insert into conversation as o (app_id, owner_id, peer_id, last_seq, unread, read_seq, read_id, read_at)
     select app_id, owner_id, ${intoId}, last_seq, unread, read_seq, read_id, read_at from conversation
     where app_id = ${appId} and peer_id = ${fromId} and owner_id not in (${fromId}, ${intoId}) order by owner_id
     ${union}`.execute(trx);
@@ -260,22 +299,28 @@ export async function mergeConversations(
     delete from conversation where app_id = ${appId} and (${fromId} in (owner_id, peer_id))`.execute(trx);
 }
 
-/** Before messages of a merged user join a locked inbox: whether its conversations are kept, and they are up to date then. */
-export async function beginJoining(trx: Executor, owner: Owner): Promise<boolean> {
-  const { rows } = await sql`
-    select from conversation where app_id = ${owner.appId} and owner_id = ${owner.id} limit 1`.execute(trx);
-  if (rows.length === 0) return false;
+/**
+ * Before messages of a merged user join a locked inbox: whether they were counted before its merger. The inbox is up to date
+ * then; else they are counted like all others.
+ */
+export async function beginJoining(trx: Executor, owner: Owner, fromId: number): Promise<boolean> {
+  if (await isBehind(trx, { appId: owner.appId, id: fromId })) return false;
   while (!(await countPortion(trx, owner)));
   return true;
 }
 
-/** After they have joined: what of them is unread is counted already. */
-export async function listJoined(trx: Executor, owner: Owner): Promise<void> {
-  const { last_seq: until, listed_seq: after } = await trx
-    .selectFrom('identity')
-    .select(['last_seq', 'listed_seq'])
-    .where('app_id', '=', owner.appId)
-    .where('id', '=', owner.id)
-    .executeTakeFirstOrThrow();
-  if (until > after) await countEntries(trx, owner, { after, until, isNews: false });
+/** After they have joined: what of them is unread is counted already, if the merged user's conversations were. */
+export async function listJoined(trx: Executor, owner: Owner, fromId: number): Promise<void> {
+  const find = (id: number) =>
+    trx
+      .selectFrom('identity')
+      .select(['last_seq', 'listed_seq'])
+      .where('app_id', '=', owner.appId)
+      .where('id', '=', id)
+      .executeTakeFirst();
+  const { last_seq: until, listed_seq: after } = (await find(owner.id))!;
+  if (until <= after) return;
+  const from = await find(fromId);
+  const isNews = from !== undefined && from.listed_seq < from.last_seq;
+  await countEntries(trx, owner, { after, until, isNews });
 }

@@ -40,6 +40,17 @@ export async function markAcked(pool: pg.Pool, acks: readonly Ack[]): Promise<vo
   });
 }
 
+/** Marks that a device is shown all there is up to a seq, what was brought along too. */
+export async function markWhole(db: Executor, { appId, identityId, deviceId, seq }: Ack): Promise<void> {
+  await db
+    .updateTable('device')
+    .set({ whole_seq: seq })
+    .where('app_id', '=', appId)
+    .where('identity_id', '=', identityId)
+    .where('id', '=', deviceId)
+    .execute();
+}
+
 export async function findDevices(
   db: Executor,
   appId: AppId,

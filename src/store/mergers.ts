@@ -88,9 +88,9 @@ async function movePortion(trx: Executor, appId: AppId, fromId: number): Promise
   const intoId = merger.into_id;
   // Keeps everybody from storing in the inbox, or under an id of its user, until this is committed.
   await sql`select from identity where app_id = ${appId} and id = ${intoId} for no key update`.execute(trx);
-  const isListed = await beginJoining(trx, { appId, id: intoId });
+  const isListed = await beginJoining(trx, { appId, id: intoId }, fromId);
   // A message between the two stands in the inbox already. One to oneself has no sender's seq.
-  const { rows } = await sql<{ moved: number; numbered: number }>`
+  const { rows } = await sql<{ taken: number; numbered: number }>`
     with entry as materialized (
       (select id, recipient_seq as seq from message
         where app_id = ${appId} and recipient_id = ${fromId} order by recipient_seq limit ${PORTION})
@@ -131,15 +131,15 @@ async function movePortion(trx: Executor, appId: AppId, fromId: number): Promise
       from numbered n where m.app_id = ${appId} and m.id = n.id
       returning n.standing_seq
     )
-    select count(*) as moved, count(*) filter (where standing_seq is null) as numbered from moved`.execute(
-    trx,
-  );
-  const { moved, numbered } = rows[0]!;
-  if (isListed) await listJoined(trx, { appId, id: intoId });
+    -- one that is deleted under way was taken, too: there may be more behind it
+    select (select count(*) from entry) as taken, count(*) filter (where standing_seq is null) as numbered
+    from moved`.execute(trx);
+  const { taken, numbered } = rows[0]!;
+  if (isListed) await listJoined(trx, { appId, id: intoId }, fromId);
   await sql`
-    update merger set messages = messages + ${numbered}, finished_at = case when ${moved < PORTION} then now() end
+    update merger set messages = messages + ${numbered}, finished_at = case when ${taken < PORTION} then now() end
     where app_id = ${appId} and from_id = ${fromId}`.execute(trx);
-  if (moved === PORTION) return true;
+  if (taken === PORTION) return true;
   await sql`
     update identity set is_merging = exists (
       select from merger where app_id = ${appId} and into_id = ${intoId} and finished_at is null

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { sql, type Insertable } from 'kysely';
 import { uuidToRegisteredId, type AppId, type Name } from '../ids.ts';
 import { CLOCK_ERROR_MS } from './clock.ts';
+import { deleteWithheld } from './blocks.ts';
 import type { Executor } from './database.ts';
 import type { Hashes } from './former_names.ts';
 import { isCalled, toDatedUser, toUser, type DatedUser, type DatedUserRow, type User } from './identities.ts';
@@ -101,6 +102,7 @@ export async function eraseUser(
     .insertInto('erasure')
     .values(erasedIds.map((each) => ({ app_id: appId, identity_id: each, blanks_content: blanksContent })))
     .execute();
+  await deleteWithheld(trx, appId, erasedIds);
   await sql`delete from identity where app_id = ${appId} and id = any (${erasedIds}::bigint[])`.execute(trx);
   const subjectHashes = locked.map((row) => hashes.ofName(appId, row.name as Name));
   return { users: [], identityIds: [], nameHashes, provisional, erasedIds, subjectHashes };

@@ -3,6 +3,7 @@
 
 import { sql } from 'kysely';
 import { makeUuid, type AppId } from '../ids.ts';
+import { WITHHELD } from './blocks.ts';
 import type { Executor } from './database.ts';
 import { transact } from './transact.ts';
 
@@ -36,7 +37,7 @@ export async function recallMessage(
   return transact(db, async (trx) => {
     const message = await trx
       .selectFrom('message')
-      .select(['sender_id', 'recipient_id', 'recipient_seq', 'at', 'recalled_at', 'recalls'])
+      .select(['sender_id', 'recipient_id', 'recipient_seq', 'at', 'is_imported', 'recalls'])
       .where('app_id', '=', appId)
       .where('id', '=', messageId)
       .executeTakeFirst();
@@ -72,12 +73,13 @@ export async function recallMessage(
       .execute();
     // One that is recalled is not unread any more.
     await sql`
-      update conversation c set unread = c.unread - 1 from identity i
+      update conversation c set unread = c.unread - 1
+      from identity o, identity i, (select ${message.recipient_seq}::bigint as seq) m
       where c.app_id = ${appId} and c.owner_id = ${message.recipient_id} and c.peer_id = ${senderId} and c.owner_id <> c.peer_id
-        and c.read_seq < ${message.recipient_seq} and c.unread > 0
-        and i.app_id = c.app_id and i.id = c.owner_id and i.listed_seq >= ${message.recipient_seq}`.execute(
-      trx,
-    );
+        and c.read_seq < m.seq and c.unread > 0
+        and o.app_id = c.app_id and o.id = c.owner_id and o.listed_seq >= m.seq
+        and i.app_id = c.app_id and i.id = c.peer_id and not ${message.is_imported}
+        and not ${sql.raw(WITHHELD('c.app_id', 'c.owner_id', 'm.seq'))}`.execute(trx);
     const seqs = new Map(inboxes.map((inbox) => [inbox.id, inbox.last_seq + 1]));
     await sql`
       update identity set last_seq = last_seq + 1 where app_id = ${appId} and id = any (${[...seqs.keys()]}::bigint[])`.execute(

@@ -2,8 +2,9 @@
 
 import { sql } from 'kysely';
 import { firstUuidAt, type AppId } from '../ids.ts';
+import { WITHHELD } from './blocks.ts';
 import type { Executor } from './database.ts';
-import { rerun } from './transact.ts';
+import { transact } from './transact.ts';
 
 const PORTION = 1_000;
 
@@ -19,18 +20,29 @@ export async function findRetentions(db: Executor): Promise<{ appId: AppId; days
 
 /** Deletes some of what an app has from before a time; false when nothing is left. A message's id begins with its time. */
 export async function deleteExpired(db: Executor, appId: AppId, before: Date): Promise<boolean> {
-  const { rows } = await rerun(() =>
-    sql<{ count: number }>`
+  return transact(db, async (trx) => {
+    const oldest = sql`
+      select id from message where app_id = ${appId} and id < ${firstUuidAt(before)}::uuid order by id limit ${PORTION}`;
+    // Nobody reads, or counts, meanwhile what is unread of it.
+    await sql`
+      select from identity where app_id = ${appId} and id in (
+        select m.recipient_id from message m join identity s on s.app_id = m.app_id and s.id = m.sender_id
+        where m.app_id = ${appId} and m.id in (${oldest}) and not exists (
+          select from conversation c where c.app_id = m.app_id and c.owner_id = m.recipient_id
+            and c.peer_id = coalesce(s.merged_into, s.id) and c.read_seq >= m.recipient_seq
+        )
+      ) order by id for no key update`.execute(trx);
+    const { rows } = await sql<{ count: number }>`
     with gone as (
       delete from message where app_id = ${appId} and id in (
-        select id from message where app_id = ${appId} and id < ${firstUuidAt(before)}::uuid order by id limit ${PORTION}
-        for update skip locked
+        ${oldest} for update skip locked
       )
-      returning sender_id, sender_seq, recipient_id, recipient_seq, is_imported, recalled_at, recalls
+      returning app_id, sender_id, recipient_id, recipient_seq, is_imported, recalled_at, recalls
     ), unread as (
       select g.recipient_id as owner_id, coalesce(i.merged_into, i.id) as peer_id, g.recipient_seq
       from gone g join identity i on i.app_id = ${appId} and i.id = g.sender_id
       where g.sender_id <> g.recipient_id and not g.is_imported and g.recalled_at is null and g.recalls is null
+        and not ${sql.raw(WITHHELD('g.app_id', 'g.recipient_id', 'g.recipient_seq'))}
     ), counted as (
       select u.owner_id, u.peer_id, count(*) as count
       from unread u
@@ -42,7 +54,7 @@ export async function deleteExpired(db: Executor, appId: AppId, before: Date): P
       update conversation c set unread = greatest(0, c.unread - n.count) from counted n
       where c.app_id = ${appId} and c.owner_id = n.owner_id and c.peer_id = n.peer_id
     )
-    select count(*) from gone`.execute(db),
-  );
-  return rows[0]!.count === PORTION;
+    select count(*) from gone`.execute(trx);
+    return rows[0]!.count === PORTION;
+  });
 }

@@ -140,6 +140,7 @@ export interface Tables {
     identity_id: number;
     id: string;
     acked_seq: number;
+    whole_seq: Generated<number>;
     last_seen_at: Generated<Date>;
     created_at: Generated<Date>;
     tokens_from: Date | null;

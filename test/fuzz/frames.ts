@@ -28,7 +28,11 @@ const CLIENT_FRAMES = [
   frameOf('ack', { seq: { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER } }, ['seq']),
   frameOf('state', { state: { enum: ['foreground', 'background'] } }, ['state']),
   frameOf('token', { token: { type: 'string', maxLength: 100 } }, ['token']),
-  frameOf('read', { with: address, messageId }, ['with', 'messageId']),
+  frameOf(
+    'read',
+    { with: { ...address, properties: { ...address.properties, system: { const: true } } }, messageId },
+    ['with', 'messageId'],
+  ),
   frameOf('recall', { id: text, messageId }, ['id', 'messageId']),
   frameOf('typing', { to: address }, ['to']),
   frameOf('watch', { users: { type: 'array', items: address, maxItems: 5 } }, ['users']),
