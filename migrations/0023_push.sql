@@ -20,11 +20,11 @@ alter table device add column push_retry_at timestamptz;
 alter table identity add column has_push boolean not null default false;
 
 -- Inboxes that have something to be pushed: written by the statement that stores the message, so that nothing is lost in
--- between. A row per inbox, however much is in it; `seq` says whether more has come since somebody looked.
+-- between. A row per inbox, however much is in it; `version` says whether more has come since somebody looked.
 create table push_due (
   app_id bigint not null,
   identity_id bigint not null,
-  seq bigint not null,
+  version bigint not null default 1,
   due_at timestamptz not null,
   -- until then a worker is at it
   leased_until timestamptz,
@@ -32,6 +32,52 @@ create table push_due (
   foreign key (app_id, identity_id) references identity (app_id, id) on delete cascade
 ) with (fillfactor = 70);
 create index push_due__due on push_due (due_at);
+
+-- What a device may be showing of a conversation.
+create table push_shown (
+  app_id bigint not null,
+  identity_id bigint not null,
+  device_id text collate "C" not null,
+  -- with whom; 0: somebody who is gone
+  peer_id bigint not null,
+  seq bigint not null,
+  at timestamptz not null default clock_timestamp(),
+  primary key (app_id, identity_id, device_id, peer_id),
+  foreign key (app_id, identity_id, device_id) references device (app_id, identity_id, id) on delete cascade
+) with (fillfactor = 80);
+
+-- What a user wants to be told of by push; a user without a row: everything, at any time.
+create table notification_setting (
+  app_id bigint not null,
+  identity_id bigint not null,
+  quiet_from text,
+  quiet_to text,
+  quiet_zone text,
+  paused_until timestamptz,
+  shows_text boolean not null default true,
+  primary key (app_id, identity_id),
+  foreign key (app_id, identity_id) references identity (app_id, id) on delete cascade
+);
+
+-- Whose messages a user gets no push for; `until` null: until it says otherwise.
+create table muted_peer (
+  app_id bigint not null,
+  owner_id bigint not null,
+  peer_id bigint not null,
+  position integer not null,
+  until timestamptz,
+  primary key (app_id, owner_id, peer_id),
+  foreign key (app_id, owner_id) references identity (app_id, id) on delete cascade,
+  foreign key (app_id, peer_id) references identity (app_id, id) on delete cascade
+);
+create index muted_peer__peer on muted_peer (app_id, peer_id);
+
+-- What processes that share a key have agreed on: the one that came first holds for all. Sealed.
+create table shared_token (
+  name text primary key,
+  sealed text not null,
+  at timestamptz not null default clock_timestamp()
+);
 
 -- What an app proves itself to a provider with: JSON as a JWE under IMID_SECRET.
 create table push_credential (
@@ -59,3 +105,7 @@ create table push_failure (
   foreign key (app_id, identity_id) references identity (app_id, id) on delete cascade
 );
 alter table app add column push_when text not null default 'device' check (push_when in ('device', 'user'));
+-- whether pushes may show what a message says
+alter table app add column push_shows_text boolean not null default true;
+-- by language: what a push says; JSON
+alter table app add column push_templates jsonb not null default '{}';

@@ -25,6 +25,7 @@ import { createApps } from './identity/apps.ts';
 import { createAudit } from './identity/audit.ts';
 import { createContactBook } from './identity/contacts.ts';
 import { createDevices } from './identity/devices.ts';
+import { createNotificationSettings } from './identity/notification_settings.ts';
 import { createDirectory } from './identity/directory.ts';
 import { finishActs } from './identity/finishing.ts';
 import { createHashes } from './identity/hashes.ts';
@@ -40,6 +41,7 @@ import { completeLimits } from './routing/limits.ts';
 import { createBell } from './routing/bell.ts';
 import { pollGoneFeeds } from './routing/gone_feeds.ts';
 import { createPushAccounts } from './routing/push_accounts.ts';
+import type { PushTiming } from './routing/push_decision.ts';
 import type { PushEndpoints } from './routing/push_providers.ts';
 import { createPushing } from './routing/pushing.ts';
 import { createHistory } from './routing/history.ts';
@@ -107,6 +109,7 @@ export interface AppOptions {
   idempotencyLeaseMs?: number | undefined;
   /** URLs of customers may be http, and at private addresses. */
   allowPrivateUrls?: boolean | undefined;
+  pushTiming?: Partial<PushTiming> | undefined;
   /** In milliseconds: how often it is looked what is to be pushed. */
   pushIntervalMs?: number | undefined;
   /** In milliseconds: how often it is looked which providers are to be asked for dead tokens. */
@@ -260,7 +263,9 @@ export async function createApp(options: AppOptions) {
     database,
     apps,
     accounts: pushAccounts,
+    meters,
     log,
+    timing: options.pushTiming,
     intervalMs: options.pushIntervalMs,
   });
   const goneFeeds = pollGoneFeeds({
@@ -368,6 +373,7 @@ export async function createApp(options: AppOptions) {
     beginRehearsal,
     contactBook,
     devices,
+    notificationSettings: createNotificationSettings(database),
     directory,
     drainTimeoutMs,
     exchange,

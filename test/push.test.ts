@@ -3,7 +3,6 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { decide, GRACE_MS } from '../src/routing/push_decision.ts';
 import { eventually, startService, type Json, type Service, type Tenant } from './harness.ts';
 import { credentials, publicKey } from './push/apns_stage.ts';
 import { refuseWith, startApns, type ApnsStandIn } from './push/apns_stand_in.ts';
@@ -14,9 +13,10 @@ let second: Service;
 let app: Tenant;
 before(async () => {
   apns = await startApns({ ...credentials, publicKey }, { now: () => new Date(), streamsAtFirst: 1 });
+  const pushTiming = { windowMs: 300, graceMs: 600 };
   const pushEndpoints = { apns: { production: apns.origin, sandbox: apns.origin } };
-  service = await startService({ app: { pushEndpoints, pushIntervalMs: 50 } });
-  second = await startService({ on: service, app: { pushEndpoints, pushIntervalMs: 50 } });
+  service = await startService({ app: { pushEndpoints, pushTiming, pushIntervalMs: 50 } });
+  second = await startService({ on: service, app: { pushEndpoints, pushTiming, pushIntervalMs: 50 } });
   app = await service.createApp();
   const put = await app.call('PUT', '/push/apns', credentials);
   assert.equal(put.status, 201, put.text);
@@ -124,46 +124,213 @@ test('credentials are checked, listed without themselves, sealed, and deleted; w
   );
 });
 
-test('the table of who gets a push when', () => {
-  const now = new Date('2026-01-01T00:00:00Z');
-  const ago = (ms: number): Date => new Date(now.getTime() - ms);
-  const old = [{ seq: 5, at: ago(GRACE_MS) }];
-  const fresh = [{ seq: 5, at: ago(GRACE_MS - 1) }];
-  for (const isForeground of [undefined, false, true])
-    for (const hasForeground of isForeground ? [true] : [false, true])
-      for (const pushWhen of ['device', 'user'] as const)
-        for (const messages of [old, fresh])
-          for (const behindSeq of [4, 5])
-            for (const maxAcked of [4, 5]) {
-              const decision = decide(
-                { isForeground, hasForeground, pushWhen, messages, behindSeq, maxAcked, retryAt: undefined },
-                now,
-              );
-              const isLenient = pushWhen === 'user' && hasForeground;
-              const expected =
-                behindSeq === 5
-                  ? 'nothing'
-                  : isLenient && maxAcked === 5
-                    ? 'drop'
-                    : (isForeground || isLenient) && messages === fresh
-                      ? 'wait'
-                      : 'push';
-              assert.equal(
-                decision.do,
-                expected,
-                JSON.stringify({ isForeground, hasForeground, pushWhen, behindSeq, maxAcked }),
-              );
-              if (decision.do === 'wait') assert.deepEqual(decision.until, new Date(now.getTime() + 1));
-            }
-  const retryAt = new Date(now.getTime() + 5);
-  const base = {
-    isForeground: undefined,
-    hasForeground: false,
-    pushWhen: 'device',
-    messages: old,
-    behindSeq: 4,
-    maxAcked: 4,
-  } as const;
-  assert.deepEqual(decide({ ...base, retryAt }, now), { do: 'wait', until: retryAt });
-  assert.deepEqual(decide({ ...base, retryAt: now }, now), { do: 'push', seq: 5 });
+const alerts = (token: string): Json[] =>
+  taken(token)
+    .map((each) => each.payload.aps.alert)
+    .filter((alert) => alert !== undefined);
+const silent = (token: string): Json[] => taken(token).filter((each) => each.payload.aps.alert === undefined);
+const settled = (): Promise<boolean> =>
+  eventually(
+    async () => (await service.database.pool.query('select from push_due')).rowCount === 0,
+    'nothing to be due',
+  );
+const notifications = (uid: string, body: object) => app.as({ uid }, 'PUT', '/notifications', body);
+
+test('a burst is one push per conversation and window: the newest text, how many, and what is unread in all', async () => {
+  const token = await bind('eve');
+  for (let n = 1; n <= 10; n++) await send('eve', { push: { body: `x ${n}` } });
+  await send('eve', { from: { uid: 'y' }, push: { body: 'from y' } });
+  await eventually(() => alerts(token).some(({ body }) => body === 'x 10'), 'the newest');
+  await settled();
+  const pushes = taken(token);
+  assert.ok(pushes.length <= 4, `${pushes.length} pushes`);
+  const last = pushes.findLast(({ payload }) => payload.aps.alert.body === 'x 10')!;
+  assert.deepEqual([last.payload.count, last.payload.aps.badge], ['10', 11]);
+  assert.equal(last.payload.sender, `${app.appId}:x`);
+  const ids = new Set(pushes.map(({ headers }) => headers['apns-collapse-id']));
+  assert.equal(ids.size, 2, 'one for each conversation');
+});
+
+test('a foreground device that does not ack in time gets its push after all', async () => {
+  const token = await bind('flo');
+  const phone = await connect('flo', { device: 'phone', state: 'foreground' });
+  await send('flo', { push: { body: 'not acked' } });
+  await phone.messages(1);
+  assert.deepEqual(alerts(token), []);
+  await eventually(() => alerts(token).length === 1, 'the push');
+});
+
+test('while one device is in the foreground the others wait for it, where the app says so', async () => {
+  const tenant = await service.createApp();
+  await tenant.call('PUT', '/push/apns', credentials);
+  await tenant.call('PATCH', '', { pushWhen: 'user' });
+  const pushToken = 'a'.repeat(64);
+  await tenant.as({ uid: 'gus' }, 'PUT', '/devices/tablet', { platform: 'ios', provider: 'apns', pushToken });
+  const phone = await tenant.connect({ uid: 'gus' }, { device: 'phone' });
+  const to = { from: { uid: 'x' }, to: { uid: 'gus' }, content: 1 };
+  const { body } = await tenant.call('POST', '/messages', to);
+  await phone.messages(1);
+  phone.send({ type: 'ack', seq: body.seq });
+  await settled();
+  assert.deepEqual(taken(pushToken), []);
+  // This one isn't acked.
+  await tenant.call('POST', '/messages', to);
+  await eventually(() => taken(pushToken).length === 1, 'the push to the tablet');
+});
+
+test('read on one device clears what the others show, and says what is left; so does a recall', async () => {
+  const token = await bind('hal');
+  const x = await connect('x-hal', {});
+  const first = await x.say({ uid: 'hal' }, 1);
+  await send('hal', { from: { uid: 'y' } });
+  await eventually(() => alerts(token).length === 2, 'both pushes');
+  const tablet = await connect('hal', { device: 'tablet' });
+  tablet.send({ type: 'read', with: { uid: 'x-hal' }, messageId: first.messageId });
+  const [cleared] = await eventually(() => silent(token).length > 0 && silent(token), 'the clearing');
+  const shown = taken(token).find(({ payload }) => payload.sender === `${app.appId}:x-hal`)!;
+  assert.equal(
+    cleared!.payload.collapseId ?? cleared!.payload.conversation,
+    shown.payload.collapseId ?? shown.payload.conversation,
+  );
+  assert.deepEqual([cleared!.payload.cleared, cleared!.payload.aps.badge], ['true', 1]);
+  const second = await x.say({ uid: 'hal' }, 'oops');
+  await eventually(() => alerts(token).length === 3, 'the third push');
+  x.send({ type: 'recall', id: 'r', messageId: second.messageId });
+  await eventually(() => silent(token).length === 2, 'the second clearing');
+});
+
+test('a message says what its push is, or that there is none; what was read before it could be pushed is not', async () => {
+  const token = await bind('ida');
+  await send('ida', { push: false });
+  const push = { title: 'T', body: 'B', data: { screen: 'chat' }, priority: 'normal', ttlSeconds: 60 };
+  await send('ida', { push });
+  const [only] = await eventually(() => taken(token).length > 0 && taken(token), 'the push');
+  await settled();
+  assert.deepEqual(alerts(token), [{ title: 'T', body: 'B' }]);
+  assert.equal(only!.payload.screen, 'chat');
+  assert.equal(only!.headers['apns-priority'], '5');
+  const bad = await app.call('POST', '/messages', {
+    to: { uid: 'ida' },
+    content: 1,
+    push: { data: { from: 'x' } },
+  });
+  assert.equal(bad.status, 400);
+  assert.match(bad.body.errors[0].pointer, /^#\/push/);
+});
+
+test('pushes say what the template of the device’s language makes of a message, or nothing of it', async () => {
+  const tenant = await service.createApp();
+  await tenant.call('PUT', '/push/apns', credentials);
+  const pushTemplates = {
+    default: { title: '{sender}', body: '{text}', hidden: 'Something new' },
+    de: { title: '{sender} schreibt', body: '{text} ({count})', hidden: 'Neue Nachricht' },
+  };
+  assert.equal(
+    (await tenant.call('PATCH', '', { pushTemplates: { default: { body: '{name}' } } })).status,
+    400,
+  );
+  assert.deepEqual((await tenant.call('PATCH', '', { pushTemplates })).body.pushTemplates, pushTemplates);
+  const devices = [
+    ['phone', 'de-AT', 'b'.repeat(64)],
+    ['tablet', 'fr', 'c'.repeat(64)],
+  ] as const;
+  for (const [id, locale, pushToken] of devices)
+    await tenant.as({ uid: 'jo' }, 'PUT', `/devices/${id}`, {
+      platform: 'ios',
+      provider: 'apns',
+      pushToken,
+      locale,
+    });
+  await tenant.call('PUT', `/contacts/${tenant.appId}:jo`, {
+    items: [{ uid: 'x', displayName: 'Xenia' }],
+  });
+  const say = (content: unknown) =>
+    tenant.call('POST', '/messages', { from: { uid: 'x' }, to: { uid: 'jo' }, content });
+  await say({ text: 'hallo' });
+  await eventually(() => devices.every(([, , token]) => alerts(token).length === 1), 'both');
+  assert.deepEqual(alerts(devices[0][2]), [{ title: 'Xenia schreibt', body: 'hallo (1)' }]);
+  assert.deepEqual(alerts(devices[1][2]), [{ title: 'Xenia', body: 'hallo' }]);
+  await tenant.call('PATCH', '', { pushShowsText: false });
+  await eventually(async () => (await tenant.call('GET', '')).body.pushShowsText === false);
+  await say('secret');
+  await eventually(() => devices.every(([, , token]) => alerts(token).length === 2), 'both again');
+  assert.deepEqual(alerts(devices[0][2])[1], { title: 'Xenia schreibt', body: 'Neue Nachricht' });
+});
+
+test('what comes while nobody is to be disturbed is pushed after that; from who is muted, nothing is', async () => {
+  const token = await bind('kim');
+  const until = new Date(Date.now() + 1_500).toISOString();
+  const put = await notifications('kim', { doNotDisturbUntil: until, muted: [{ user: { uid: 'pest' } }] });
+  assert.deepEqual(put.body, {
+    quietHours: null,
+    doNotDisturbUntil: until,
+    showText: true,
+    muted: [{ user: { uid: 'pest' } }],
+  });
+  await send('kim', { from: { uid: 'pest' } });
+  await send('kim', { push: { body: 'held back' } });
+  await eventually(() => alerts(token).length === 1, 'the push');
+  assert.ok(Date.now() >= Date.parse(until));
+  assert.equal(alerts(token)[0]!.body, 'held back');
+  const all = { from: '00:00', to: '00:00', timeZone: 'UTC' };
+  assert.deepEqual((await notifications('kim', { quietHours: all })).body.quietHours, all);
+  assert.deepEqual((await app.as({ uid: 'kim' }, 'GET', '/notifications')).body.muted, []);
+  const bad = await notifications('kim', { quietHours: { ...all, timeZone: 'Mars/Olympus' } });
+  assert.deepEqual([bad.status, bad.body.errors[0].pointer], [400, '#/quietHours/timeZone']);
+  await send('kim');
+  await notifications('kim', {});
+  await eventually(() => alerts(token).length === 2, 'what was held back, once it is wanted');
+  await settled();
+});
+
+test('what nobody took is tried again, and given up in the end; a worker that is gone leaves it to others', async () => {
+  const token = await bind('lea');
+  apns.act(refuseWith(429, 'TooManyRequests'));
+  await send('lea');
+  const { pool } = service.database;
+  await eventually(async () => {
+    const { rows } = await pool.query('select push_attempts from device where push_token = $1', [token]);
+    return rows[0].push_attempts > 0;
+  }, 'a try');
+  apns.act(undefined);
+  await eventually(() => taken(token).length === 1, 'another try');
+  // As a worker leaves it that is killed right after it has taken it.
+  await pool.query("update push_due set leased_until = now() + interval '1 second'");
+  await pool.query(
+    `insert into push_due (app_id, identity_id, due_at, leased_until)
+     select app_id, id, now(), now() + interval '1 second' from identity where app_id = $1 and name = 'lea'
+     on conflict do nothing`,
+    [app.appId],
+  );
+  await send('lea', { push: { body: 'taken over' } });
+  await eventually(() => alerts(token).some(({ body }) => body === 'taken over'), 'the other one');
+  await settled();
+});
+
+test('a merger pushes nothing again, and loses nothing that was still to be pushed', async () => {
+  const tenant = await service.createApp(['composed']);
+  await tenant.call('PUT', '/push/apns', credentials);
+  const [guest, account] = ['d'.repeat(64), 'e'.repeat(64)];
+  const put = (uid: string, pushToken: string) =>
+    tenant.as({ uid }, 'PUT', `/devices/${uid}`, { platform: 'ios', provider: 'apns', pushToken });
+  await put('guest', guest);
+  await put('account', account);
+  const say = (uid: string, body: string) =>
+    tenant.call('POST', '/messages', { from: { uid: 'x' }, to: { uid }, content: 1, push: { body } });
+  await say('guest', 'old');
+  await eventually(() => taken(guest).length === 1);
+  await settled();
+  await tenant.as({ uid: 'guest' }, 'PUT', '/notifications', { doNotDisturbUntil: '2099-01-01T00:00:00Z' });
+  await say('guest', 'held back');
+  await tenant.call('POST', `/identities/${tenant.appId}:account/merge`, { from: { uid: 'guest' } });
+  assert.ok((await tenant.as({ uid: 'account' }, 'GET', '/notifications')).body.doNotDisturbUntil);
+  await tenant.as({ uid: 'account' }, 'PUT', '/notifications', {});
+  await eventually(() => alerts(account).length > 0 && alerts(guest).length > 1, 'both devices');
+  await settled();
+  assert.equal(alerts(account).at(-1)!.body, 'held back');
+  await say('account', 'new');
+  await eventually(
+    () => alerts(account).at(-1)!.body === 'new' && alerts(guest).at(-1)!.body === 'new',
+    'the next',
+  );
 });

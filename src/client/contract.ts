@@ -14,11 +14,18 @@ export type Party = { uid: string } | { imId: string } | { erased: true } | { sy
 /** Who the token acts for. */
 export type Me = { scheme: 'composed'; uid: string } | { scheme: 'registered'; imId: string };
 
-/** What a push shows instead of the content. */
-export interface PushText {
-  title?: string;
-  body?: string;
-}
+/** What a message brings along for its push; false: there is to be none. */
+export type PushText =
+  | false
+  | {
+      title?: string;
+      body?: string;
+      /** For the app. */
+      data?: Record<string, string>;
+      priority?: 'high' | 'normal';
+      /** For how long the provider keeps it for a device that is out of reach. */
+      ttlSeconds?: number;
+    };
 
 /** A message that is on disk, in the inboxes of both. */
 export interface Sent {

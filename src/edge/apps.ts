@@ -2,7 +2,7 @@
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
-import type { App, Apps } from '../identity/apps.ts';
+import type { App, Apps, PushTemplates } from '../identity/apps.ts';
 import type { Router } from '../routing/router.ts';
 import { scopes, type ApiKeys } from '../tokens/api_keys.ts';
 import { readPrecondition, sendTagged } from './etags.ts';
@@ -41,6 +41,10 @@ const AllowedOrigins = Type.Array(Type.String({ format: 'origin', maxLength: 300
 const RECALL_MAX_SECONDS = 30 * 86_400;
 const RETENTION_MAX_DAYS = 36_500;
 
+const TEMPLATES_MAX = 100;
+const template = (maxLength: number) =>
+  Type.String({ format: 'lines', maxLength, pattern: '^([^{}]|\\{(sender|text|count)\\})*$' });
+
 const settings = {
   recallSeconds: Type.Integer({
     minimum: 0,
@@ -62,9 +66,38 @@ const settings = {
         'the others wait some seconds, and get none for what it has acked by then.',
     }),
   ),
+  pushShowsText: Type.Boolean({
+    description:
+      'Whether pushes may say what a message says; without it they are the `hidden` of the template.',
+  }),
+  pushTemplates: Type.Unsafe<PushTemplates>({
+    type: 'object',
+    maxProperties: TEMPLATES_MAX,
+    propertyNames: { pattern: '^(default|[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3})$' },
+    additionalProperties: Type.Object(
+      {
+        title: Type.Optional(template(200)),
+        body: Type.Optional(template(1_000)),
+        hidden: Type.Optional(template(1_000)),
+      },
+      { additionalProperties: false },
+    ),
+    description:
+      'What pushes say, by the language tag of the device; `default` for all others. `{sender}` is what the recipient calls the ' +
+      'sender in its contacts, `{text}` the content, where that is a string or has one as `text`, `{count}` how many are unread. A ' +
+      'message’s own `push` goes before it. `hidden` is what it says instead where the text is not to be shown.',
+    examples: [{ default: { title: '{sender}', body: '{text}', hidden: 'New message' } }],
+  }),
 };
 
-const DEFAULTS = { recallSeconds: 120, retentionDays: null, presence: true, pushWhen: 'device' as const };
+const DEFAULTS = {
+  recallSeconds: 120,
+  retentionDays: null,
+  presence: true,
+  pushWhen: 'device' as const,
+  pushShowsText: true,
+  pushTemplates: {},
+};
 
 const appFields = {
   appId: Type.String(),
@@ -93,6 +126,8 @@ const toAnswer = (app: App) => ({
   retentionDays: app.retentionDays ?? null,
   presence: app.presence,
   pushWhen: app.pushWhen,
+  pushShowsText: app.pushShowsText,
+  pushTemplates: app.pushTemplates,
   createdAt: app.createdAt.toISOString(),
 });
 

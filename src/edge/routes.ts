@@ -7,6 +7,7 @@ import type { Apps } from '../identity/apps.ts';
 import type { Audit } from '../identity/audit.ts';
 import type { ContactBook } from '../identity/contacts.ts';
 import type { Devices } from '../identity/devices.ts';
+import type { NotificationSettings } from '../identity/notification_settings.ts';
 import type { Directory } from '../identity/directory.ts';
 import type { Mergers } from '../identity/mergers.ts';
 import type { Registry } from '../identity/registry.ts';
@@ -45,6 +46,7 @@ import { messages } from './messages.ts';
 import { myBlocked } from './my_blocked.ts';
 import { myConversations } from './my_conversations.ts';
 import { myDevices } from './my_devices.ts';
+import { myNotifications } from './my_notifications.ts';
 import { oauth } from './oauth.ts';
 import { playground } from './playground.ts';
 import { presence } from './presence.ts';
@@ -69,6 +71,7 @@ export interface Stages {
   beginRehearsal: BeginRehearsal;
   contactBook: ContactBook;
   devices: Devices;
+  notificationSettings: NotificationSettings;
   directory: Directory;
   drainTimeoutMs: number | undefined;
   exchange: Exchange;
@@ -103,6 +106,7 @@ export async function registerRoutes(app: FastifyInstance, stages: Stages): Prom
     beginRehearsal,
     contactBook,
     devices,
+    notificationSettings,
     directory,
     exchange,
     history,
@@ -185,6 +189,7 @@ export async function registerRoutes(app: FastifyInstance, stages: Stages): Prom
       await client.register(myConversations, { router });
       await client.register(myBlocked, { directory, router });
       await client.register(myDevices, { devices });
+      await client.register(myNotifications, { directory, notificationSettings });
     },
     { prefix: '/v1/me' },
   );

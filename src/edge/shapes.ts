@@ -150,15 +150,42 @@ export const Message = Type.Object(
   },
 );
 
-export const PushText = Type.Object(
-  {
-    title: Type.Optional(text({ format: 'text', maxLength: 200 })),
-    body: Type.Optional(text({ format: 'lines', maxLength: 1000 })),
-  },
+const PUSH_TTL_MAX_SECONDS = 28 * 86_400;
+
+export const PushText = Type.Union(
+  [
+    Type.Literal(false, { description: 'No push.' }),
+    Type.Object(
+      {
+        title: Type.Optional(text({ format: 'text', maxLength: 200 })),
+        body: Type.Optional(text({ format: 'lines', maxLength: 1000 })),
+        data: Type.Optional(
+          Type.Unsafe<Record<string, string>>({
+            type: 'object',
+            maxProperties: 20,
+            // What providers keep for themselves.
+            propertyNames: {
+              pattern: '^(?!(from|notification|message_type)$|google|gcm)[A-Za-z][A-Za-z0-9_]{0,49}$',
+            },
+            additionalProperties: text({ format: 'lines', maxLength: 500 }),
+            description: 'For the app, beside `messageId`, `seq`, `count` and `sender`.',
+          }),
+        ),
+        priority: Type.Optional(Type.Unsafe<'high' | 'normal'>(text({ enum: ['high', 'normal'] }))),
+        ttlSeconds: Type.Optional(
+          Type.Integer({
+            minimum: 0,
+            maximum: PUSH_TTL_MAX_SECONDS,
+            description: 'For how long the provider keeps it for a device that is out of reach.',
+          }),
+        ),
+      },
+      { additionalProperties: false },
+    ),
+  ],
   {
     $id: 'PushText',
-    additionalProperties: false,
-    description: 'What a push shows.',
+    description: 'What a push shows, or that there is to be none.',
     examples: [{ title: 'alice', body: 'hello' }],
   },
 );

@@ -26,14 +26,14 @@ const SLOT_SECONDS = 1_800;
 const LAG_SECONDS = 300;
 const SHARED_MAX = 10_000;
 
-/** Among the providers of one process. */
-export function createSharedTokens(): SharedTokens {
+/** Among the providers of one process; `agree`: among processes, too. */
+export function createSharedTokens(agree: SharedTokens['get'] = (_name, sign) => sign()): SharedTokens {
   const texts = new LRUCache<string, Promise<string>>({ max: SHARED_MAX });
   return {
     get(name, sign) {
       const known = texts.get(name);
       if (known) return known;
-      const text = sign();
+      const text = agree(name, sign);
       texts.set(name, text);
       text.catch(() => texts.delete(name));
       return text;

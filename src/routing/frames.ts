@@ -10,10 +10,18 @@ import type { InboxEntry } from '../store/messages.ts';
 export type ConnectionState = 'foreground' | 'background';
 
 /** What a push shows instead of the content. */
-export interface PushText {
-  title?: string | undefined;
-  body?: string | undefined;
-}
+/** What a message brings along for its push; false: there is to be none. */
+export type PushText =
+  | false
+  | {
+      title?: string;
+      body?: string;
+      /** For the app. */
+      data?: Record<string, string>;
+      priority?: 'high' | 'normal';
+      /** For how long the provider keeps it for a device that is out of reach. */
+      ttlSeconds?: number;
+    };
 
 export type ClientFrame =
   /** `content` is JSON text here. */

@@ -116,7 +116,7 @@ export function createLocator({ directory, database: { pool } }: LocatorOptions)
           isList,
           known: [],
           content: letter.content,
-          push: letter.push && JSON.stringify(letter.push),
+          push: letter.push === undefined ? undefined : JSON.stringify(letter.push),
           origin,
           trail,
           async relocate() {

@@ -51,6 +51,12 @@ export function createMeters(registry: Registry) {
     labelNames: ['outcome'],
     registers,
   });
+  const pushes = new Counter({
+    name: 'imid_pushes_total',
+    help: 'What providers of push have answered, by the code that a reason begins with.',
+    labelNames: ['provider', 'outcome', 'reason'],
+    registers,
+  });
   const errors = new Counter({
     name: 'imid_frame_errors_total',
     help: 'Errors that clients were told on the socket, by code.',
@@ -117,6 +123,8 @@ export function createMeters(registry: Registry) {
     /** A connection was welcomed: its device resumed, is new, or has to start over. */
     welcomed: (outcome: 'resumed' | 'new' | 'over'): void => resumes.inc({ outcome }),
     failed: (code: ErrorCode): void => errors.inc({ code }),
+    pushed: (provider: string, outcome: string, reason: string): void =>
+      pushes.inc({ provider, outcome, reason }),
     rang: (kind: string): void => ringsSent.inc({ kind }),
     /** A ring was heard, so many seconds after what it tells of. */
     heard(kind: string, seconds: number): void {

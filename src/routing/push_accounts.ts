@@ -13,9 +13,11 @@ import {
   findPushProviders,
   putPushCredential,
 } from '../store/push_credentials.ts';
-import { findPushFailures, type PushFailure } from '../store/push_due.ts';
+import { findPushFailures, type PushFailure } from '../store/push_results.ts';
+import { agreeOnToken, findSharedToken } from '../store/shared_tokens.ts';
 import type { Box } from '../tokens/box.ts';
 import {
+  createSharedTokens,
   pushProviders,
   type AnyProvider,
   type Outbound,
@@ -26,6 +28,7 @@ import {
 const MAX_AGE_MS = 1_000;
 const MAX_PROVIDERS = 1_000;
 const PURPOSE = 'push-credential';
+const SHARED_PURPOSE = 'shared-token';
 
 export interface PushAccountsOptions {
   database: Database;
@@ -46,6 +49,13 @@ export function createPushAccounts({ database, box, outbound, endpoints = {} }: 
   const made = new LRUCache<string, { changedAt: number; provider: AnyProvider }>({
     max: MAX_PROVIDERS,
     dispose: ({ provider }) => void provider.close(),
+  });
+
+  // Each process asks once for each.
+  const sharedTokens = createSharedTokens(async (name, sign) => {
+    let sealed = await findSharedToken(kysely, name);
+    sealed ??= await agreeOnToken(kysely, name, await box.seal(SHARED_PURPOSE, Buffer.from(await sign())));
+    return (await box.open(SHARED_PURPOSE, sealed)).toString();
   });
 
   return {
@@ -91,6 +101,7 @@ export function createPushAccounts({ database, box, outbound, endpoints = {} }: 
         now: () => clock.now(),
         outbound,
         endpoints,
+        sharedTokens,
       });
       made.set(key, { changedAt, provider });
       return provider;

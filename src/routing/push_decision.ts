@@ -1,44 +1,49 @@
-// Whether a device gets a push, and when. Pure: the table of DESIGN's socket or push, looked at for one device at a time.
+// Whether a device gets a push for a conversation, and when. Pure: the table of DESIGN's socket or push, looked at for one
+// device and one conversation at a time.
 
-/** How a device stands, and what its inbox has that others have sent. */
+/** How a device stands, and what a conversation has that it wasn't told of. */
 export interface Standing {
-  /** Undefined: not connected. */
-  isForeground: boolean | undefined;
-  /** Handled, or pushed, up to here. */
-  behindSeq: number;
-  retryAt: Date | undefined;
+  isForeground: boolean;
   /** A device of the same user is in the foreground. */
   hasForeground: boolean;
   /** What any device of the user has handled. */
   maxAcked: number;
   pushWhen: 'device' | 'user';
-  /** In the order of their seqs. */
-  messages: readonly { seq: number; at: Date }[];
+  /** After a push that failed, or while the provider is out of order. */
+  notBefore: Date | undefined;
+  /** The user's quiet hours, or its do-not-disturb, last until then. */
+  quietUntil: Date | undefined;
+  /** When the device was shown something of the conversation last. */
+  shownAt: Date | undefined;
+  /** The oldest of what it wasn't told of, and the newest. */
+  first: { at: Date };
+  last: { seq: number };
+}
+
+export interface PushTiming {
+  /** A device in the foreground, or another one of its user, gets so long to ack. */
+  graceMs: number;
+  /** A conversation is pushed once in so long: then the newest, for all that came meanwhile. */
+  windowMs: number;
 }
 
 export type Decision =
-  | { do: 'nothing' }
-  /** Nothing but note that all up to here is not to be pushed any more. */
-  | { do: 'drop'; seq: number }
-  | { do: 'wait'; until: Date }
-  | { do: 'push'; seq: number };
+  | { do: 'push' }
+  /** Another device has handled it. */
+  | { do: 'drop' }
+  | { do: 'wait'; until: Date };
 
-/** A device in the foreground, or another one of its user, gets so long to ack. */
-export const GRACE_MS = 10_000;
+export function decide(standing: Standing, { graceMs, windowMs }: PushTiming, now: Date): Decision {
+  const isLenient = standing.pushWhen === 'user' && standing.hasForeground;
+  if (isLenient && standing.maxAcked >= standing.last.seq) return { do: 'drop' };
+  const reasons = [standing.notBefore, standing.quietUntil];
+  // Said to be there, but nothing is acked in time: the push comes after all.
+  if (standing.isForeground || isLenient) reasons.push(later(standing.first.at, graceMs));
+  if (standing.shownAt) reasons.push(later(standing.shownAt, windowMs));
+  const until = Math.max(...reasons.map((reason) => reason?.getTime() ?? 0));
+  return until > now.getTime() ? { do: 'wait', until: new Date(until) } : { do: 'push' };
+}
 
-export function decide(standing: Standing, now: Date): Decision {
-  const { isForeground, behindSeq, retryAt, hasForeground, maxAcked, pushWhen } = standing;
-  const pending = standing.messages.filter(({ seq }) => seq > behindSeq);
-  const [first] = pending;
-  const last = pending.at(-1);
-  if (!first || !last) return { do: 'nothing' };
-  if (retryAt && retryAt > now) return { do: 'wait', until: retryAt };
-  const isLenient = pushWhen === 'user' && hasForeground;
-  if (isLenient && maxAcked >= last.seq) return { do: 'drop', seq: last.seq };
-  if (isForeground || isLenient) {
-    // Said to be there, but nothing is acked in time: the push comes after all.
-    const until = new Date(first.at.getTime() + GRACE_MS);
-    if (until > now) return { do: 'wait', until };
-  }
-  return { do: 'push', seq: last.seq };
+function later(at: Date, ms: number): Date {
+  return new Date(at.getTime() + ms);
 }

@@ -3,7 +3,7 @@
 import type { TSchema } from 'typebox';
 import { createApns, type ApnsOptions } from '../push/apns.ts';
 import { ApnsCredentials, faultsOfApns } from '../push/apns_credentials.ts';
-import { createSharedTokens } from '../push/apns_tokens.ts';
+import { createSharedTokens, type SharedTokens } from '../push/apns_tokens.ts';
 import type { AskingOptions } from '../push/asking.ts';
 import type { Provider } from '../push/contract.ts';
 import { createFcm, FcmCredentials, type FcmOptions } from '../push/fcm.ts';
@@ -19,7 +19,8 @@ import { createWebPush } from '../push/webpush.ts';
 import { XiaomiCredentials } from '../push/xiaomi_form.ts';
 import { createXiaomi, type XiaomiOptions } from '../push/xiaomi.ts';
 
-export type { Outcome, Provider } from '../push/contract.ts';
+export { createSharedTokens };
+export type { Notification, Outcome, Provider } from '../push/contract.ts';
 export type Outbound = AskingOptions['outbound'];
 
 /** Other addresses than the real ones, in tests. */
@@ -37,6 +38,7 @@ export interface ProviderContext {
   now(): Date;
   outbound: Outbound;
   endpoints: PushEndpoints;
+  sharedTokens: SharedTokens;
 }
 
 /** Some tell of dead tokens on a feed as well. */
@@ -55,7 +57,6 @@ export interface ProviderEntry {
   create(credentials: unknown, context: ProviderContext): AnyProvider;
 }
 
-const sharedTokens = createSharedTokens();
 const none = (): never[] => [];
 
 const entry = <C>(
@@ -71,7 +72,7 @@ const entry = <C>(
 export const pushProviders = {
   apns: entry<ApnsCredentials>(
     ApnsCredentials,
-    (credentials, { now, endpoints }) =>
+    (credentials, { now, endpoints, sharedTokens }) =>
       createApns(credentials, { now, sharedTokens, origins: endpoints.apns }),
     faultsOfApns,
   ),
@@ -112,3 +113,14 @@ export type PushProviderName = keyof typeof pushProviders;
 export const pushProviderNames = Object.keys(pushProviders) as PushProviderName[];
 /** Those that have a feed of dead tokens. */
 export const feedProviderNames: readonly PushProviderName[] = ['xiaomi', 'oppo'];
+/** A browser has to show something for whatever it is sent, and these take nothing that isn't shown. */
+const ALWAYS_SHOWN = new Set(['webpush', 'oppo', 'vivo']);
+
+export function takesSilent(provider: string): boolean {
+  return !ALWAYS_SHOWN.has(provider);
+}
+
+/** A reason begins with a code, which never changes. */
+export function codeOf(reason: string): string {
+  return /^[a-z_]+/.exec(reason)?.[0] ?? 'other';
+}

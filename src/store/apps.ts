@@ -7,6 +7,17 @@ import type { Executor } from './database.ts';
 import type { Tables } from './tables.ts';
 import { transact } from './transact.ts';
 
+/** What pushes say in one language, with `{sender}`, `{text}` and `{count}` in it. */
+export interface PushTemplate {
+  title?: string;
+  body?: string;
+  /** Instead of the body, where what the message says is not to be shown. */
+  hidden?: string;
+}
+
+/** By language tag, such as `de` or `pt-BR`; `default` for all others. */
+export type PushTemplates = Readonly<Record<string, PushTemplate>>;
+
 export interface App {
   id: AppId;
   name: string;
@@ -23,6 +34,9 @@ export interface App {
   presence: boolean;
   /** `user`: while a device of a user is in the foreground, the others wait for it to ack. */
   pushWhen: 'device' | 'user';
+  /** Whether pushes may show what a message says. */
+  pushShowsText: boolean;
+  pushTemplates: PushTemplates;
   /** Tokens that were issued before are revoked; undefined: none are. */
   tokensFrom: Date | undefined;
   createdAt: Date;
@@ -37,6 +51,8 @@ export interface AppSettings {
   retentionDays: number | undefined;
   presence: boolean;
   pushWhen: 'device' | 'user';
+  pushShowsText: boolean;
+  pushTemplates: PushTemplates;
 }
 
 export async function insertApp(db: Executor, app: AppSettings): Promise<App> {
@@ -146,13 +162,16 @@ export async function deleteApp(db: Executor, id: AppId): Promise<boolean> {
 }
 
 function columnsOf(change: Partial<AppSettings>) {
-  const { allowedOrigins, recallSeconds, retentionDays, presence, pushWhen } = change;
+  const { allowedOrigins, recallSeconds, retentionDays, presence, pushWhen, pushShowsText, pushTemplates } =
+    change;
   return {
     ...(allowedOrigins && { allowed_origins: [...allowedOrigins] }),
     ...(recallSeconds !== undefined && { recall_seconds: recallSeconds }),
     ...('retentionDays' in change && { retention_days: retentionDays ?? null }),
     ...(presence !== undefined && { shows_presence: presence }),
     ...(pushWhen && { push_when: pushWhen }),
+    ...(pushShowsText !== undefined && { push_shows_text: pushShowsText }),
+    ...(pushTemplates && { push_templates: pushTemplates }),
   };
 }
 
@@ -174,6 +193,8 @@ function toApp(row: Selectable<Tables['app']>): App {
     retentionDays: row.retention_days ?? undefined,
     presence: row.shows_presence,
     pushWhen: row.push_when,
+    pushShowsText: row.push_shows_text,
+    pushTemplates: row.push_templates,
     tokensFrom: row.tokens_from ?? undefined,
     createdAt: row.created_at,
   };

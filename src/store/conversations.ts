@@ -6,6 +6,7 @@ import { sql } from 'kysely';
 import type { AppId } from '../ids.ts';
 import { WITHHELD } from './blocks.ts';
 import type { Executor } from './database.ts';
+import { makeDue } from './push_due.ts';
 import { toUser, type User } from './identities.ts';
 import { COLUMNS, PARTIES, toInboxEntry, type EntryRow, type InboxEntry } from './messages.ts';
 import { transact } from './transact.ts';
@@ -220,6 +221,7 @@ export async function markRead(
       select f.seq, (select read_at from marked) as at from found f`.execute(trx);
     const [found] = rows;
     if (!found) return 'unknown';
+    if (found.at !== null) await makeDue(trx, owner);
     return found.at === null ? 'before' : { messageId, at: found.at };
   });
 }

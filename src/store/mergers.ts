@@ -10,6 +10,8 @@ import { mergeContacts } from './contacts.ts';
 import { beginJoining, mergeConversations, listJoined } from './conversations.ts';
 import type { Executor } from './database.ts';
 import { mergeDevices } from './devices.ts';
+import { mergeNotificationSettings } from './notification_settings.ts';
+import { mergeDue, settleJoined } from './push_due.ts';
 import type { Hashes } from './former_names.ts';
 import { insertFormerNames, lockNames, toFormerName } from './name_changes.ts';
 import { transact } from './transact.ts';
@@ -53,7 +55,9 @@ export async function mergeUsers(
     where i.app_id = ${appId} and i.id = ${intoId}`.execute(trx);
   await sql`update app set has_aliases = true where id = ${appId} and not has_aliases`.execute(trx);
   await mergeDevices(trx, appId, fromId, intoId);
+  await mergeDue(trx, appId, fromId, intoId);
   await mergeContacts(trx, appId, fromId, intoId);
+  await mergeNotificationSettings(trx, appId, fromId, intoId);
   await sql`update merger set into_id = ${intoId} where app_id = ${appId} and into_id = ${fromId}`.execute(
     trx,
   );
@@ -135,6 +139,7 @@ async function movePortion(trx: Executor, appId: AppId, fromId: number): Promise
     select (select count(*) from entry) as taken, count(*) filter (where standing_seq is null) as numbered
     from moved`.execute(trx);
   const { taken, numbered } = rows[0]!;
+  await settleJoined(trx, { appId, id: intoId });
   if (isListed) await listJoined(trx, { appId, id: intoId }, fromId);
   await sql`
     update merger set messages = messages + ${numbered}, finished_at = case when ${taken < PORTION} then now() end

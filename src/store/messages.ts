@@ -89,7 +89,7 @@ with inbox as materialized (
   update identity i set last_seq = i.last_seq + l.messages from locked l
   where i.app_id = l.app_id and i.id = l.id and (select count(*) from locked) = cardinality($1::bigint[])
   returning i.app_id, i.id, i.last_seq - l.messages as base, i.name, i.im_id, i.blocks_version,
-    i.last_seq, l.receives and i.has_push as is_due
+    l.receives and i.has_push as is_due
 ), base as materialized (
   select array_agg(base order by app_id, id) as of_inbox from moved
 ), stored as (
@@ -104,10 +104,10 @@ with inbox as materialized (
     as m (id, sender, sender_step, recipient, recipient_step, client_id, part, content, push)
   where b.of_inbox is not null
 ), due as (
-  insert into push_due as d (app_id, identity_id, seq, due_at)
   -- a moment later, when what connected devices ack at once is known
-  select app_id, id, last_seq, now() + interval '100 milliseconds' from moved where is_due
-  on conflict (app_id, identity_id) do update set seq = excluded.seq, due_at = least(d.due_at, excluded.due_at)
+  insert into push_due as d (app_id, identity_id, due_at)
+  select app_id, id, now() + interval '100 milliseconds' from moved where is_due
+  on conflict (app_id, identity_id) do update set version = d.version + 1, due_at = least(d.due_at, excluded.due_at)
 )
 select id, base, name, im_id, blocks_version, is_due from moved
 union all select id, null, null, null, null, null from locked where (select of_inbox from base) is null`;

@@ -5,6 +5,7 @@ import { sql } from 'kysely';
 import { makeUuid, type AppId } from '../ids.ts';
 import { WITHHELD } from './blocks.ts';
 import type { Executor } from './database.ts';
+import { makeDue } from './push_due.ts';
 import { transact } from './transact.ts';
 
 export interface Recall {
@@ -105,6 +106,7 @@ export async function recallMessage(
         recalls: messageId,
       })
       .execute();
+    if (message.recipient_id !== null && !isToSelf) await makeDue(trx, { appId, id: message.recipient_id });
     return { messageId, clientId, senderSeq: seqs.get(senderId)!, at, inboxes: touched };
   });
 }

@@ -1,6 +1,7 @@
 // The tables as Kysely sees them; a test holds this file against the migrated database.
 
 import type { Generated } from 'kysely';
+import type { PushTemplates } from './apps.ts';
 
 export interface Tables {
   service: {
@@ -33,6 +34,8 @@ export interface Tables {
     retention_days: number | null;
     shows_presence: Generated<boolean>;
     push_when: Generated<'device' | 'user'>;
+    push_shows_text: Generated<boolean>;
+    push_templates: Generated<PushTemplates>;
   };
   api_key: {
     id: string;
@@ -186,10 +189,35 @@ export interface Tables {
   push_due: {
     app_id: number;
     identity_id: number;
-    seq: number;
+    version: Generated<number>;
     due_at: Date;
     leased_until: Date | null;
   };
+  push_shown: {
+    app_id: number;
+    identity_id: number;
+    device_id: string;
+    peer_id: number;
+    seq: number;
+    at: Generated<Date>;
+  };
+  notification_setting: {
+    app_id: number;
+    identity_id: number;
+    quiet_from: string | null;
+    quiet_to: string | null;
+    quiet_zone: string | null;
+    paused_until: Date | null;
+    shows_text: Generated<boolean>;
+  };
+  muted_peer: {
+    app_id: number;
+    owner_id: number;
+    peer_id: number;
+    position: number;
+    until: Date | null;
+  };
+  shared_token: { name: string; sealed: string; at: Generated<Date> };
   push_credential: {
     app_id: number;
     provider: string;

@@ -1,0 +1,59 @@
+// Keeps an account at a provider that is out of order from being asked again and again, and from taking up what the others
+// need. An account is one app's at one provider.
+
+import { LRUCache } from 'lru-cache';
+
+interface Circuit {
+  /** Since one went well. */
+  failures: number;
+  openUntilMs: number;
+  inFlight: number;
+}
+
+/** So many failures in a row open it. */
+const FAILURES_MAX = 5;
+const FIRST_OPEN_MS = 2_000;
+const MAX_OPEN_MS = 300_000;
+/** Pushes of one account that are under way on this process. */
+const IN_FLIGHT_MAX = 250;
+const BUSY_MS = 500;
+const MAX_CIRCUITS = 10_000;
+
+export type Circuits = ReturnType<typeof createCircuits>;
+
+export function createCircuits(now: () => number = () => performance.now()) {
+  const circuits = new LRUCache<string, Circuit>({
+    max: MAX_CIRCUITS,
+    memoMethod: () => ({ failures: 0, openUntilMs: 0, inFlight: 0 }),
+  });
+
+  return {
+    /** For how long nothing may be sent by an account; 0: it may now, and counts as under way. */
+    enter(account: string): number {
+      const circuit = circuits.memo(account);
+      const closedInMs = circuit.openUntilMs - now();
+      if (closedInMs > 0) return closedInMs;
+      // After a time-out one tries whether it goes again.
+      const isProbing = circuit.failures >= FAILURES_MAX;
+      if (circuit.inFlight >= (isProbing ? 1 : IN_FLIGHT_MAX)) return BUSY_MS;
+      circuit.inFlight += 1;
+      return 0;
+    },
+
+    leave(account: string, isOutOfOrder: boolean): void {
+      const circuit = circuits.memo(account);
+      circuit.inFlight -= 1;
+      if (!isOutOfOrder) {
+        circuit.failures = 0;
+        return;
+      }
+      circuit.failures += 1;
+      if (circuit.failures < FAILURES_MAX || circuit.openUntilMs > now()) return;
+      const openMs = Math.min(MAX_OPEN_MS, FIRST_OPEN_MS * 2 ** (circuit.failures - FAILURES_MAX));
+      circuit.openUntilMs = now() + openMs * (0.5 + Math.random() / 2);
+    },
+
+    /** How many are open now. */
+    countOpen: (): number => [...circuits.values()].filter(({ openUntilMs }) => openUntilMs > now()).length,
+  };
+}
