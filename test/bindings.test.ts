@@ -1,6 +1,7 @@
 // Which device is reached by push how: binding, moving to another user, and what unbinds.
 
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { before, test } from 'node:test';
 import { decodeJwt } from 'jose';
 import { startService, type Answer, type Json, type Service, type Tenant } from './harness.ts';
@@ -152,11 +153,15 @@ test('a token for one device binds no other, and what is wrong is named', async 
     'forbidden',
   );
   assert.equal((await put(body.token, 'phone', { pushToken: 'kim' })).status, 200);
+  // More would be too much for the index, however little it can be packed.
+  const longest = randomBytes(1_500).toString('base64');
+  assert.equal((await put(body.token, 'phone', { pushToken: longest })).status, 200);
   for (const [more, pointer] of [
     [{ provider: 'pigeon' }, '#/provider'],
     [{ pushToken: '' }, '#/pushToken'],
     [{ pushToken: 'x'.repeat(2_001) }, '#/pushToken'],
     [{ pushToken: 'a\u0000' }, '#/pushToken'],
+    [{ pushToken: '漢' }, '#/pushToken'],
     [{ environment: 'test' }, '#/environment'],
     [{ platform: undefined }, '#/platform'],
     [{ color: 'red' }, '#/color'],

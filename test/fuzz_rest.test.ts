@@ -13,7 +13,7 @@ const CONNECTIONS = 100;
 
 let service: Service;
 before(async () => {
-  service = await startService();
+  service = await startService({ app: { allowPrivateUrls: true } });
 });
 
 test('whatever is asked, the answer is one that the OpenAPI document declares', async (t) => {

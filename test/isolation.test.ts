@@ -29,7 +29,7 @@ const REFERENCES = new Set<Form>(['appId', 'composedId', 'registeredId', 'userId
 const NOTHING = ['not_found', 'unknown_recipient'];
 const FIRST_PAGE = Buffer.from('after:0').toString('base64url');
 
-const service = await startService();
+const service = await startService({ app: { allowPrivateUrls: true } });
 const operations = readOperations((await service.call('GET', '/openapi.yaml', { key: '' })).text);
 const worlds = createWorlds(service);
 

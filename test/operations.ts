@@ -23,12 +23,16 @@ const FORMS: Record<string, Form[]> = {
   id: ['clientId'],
   device: ['deviceId'],
   deviceId: ['deviceId'],
+  pushToken: ['pushToken'],
   jti: ['jti'],
   epoch: ['epoch'],
 };
-/** Texts for people, times, and what is said of somebody else's service, which name nothing here. */
+/** Texts for people, times, and what is said of devices and of somebody else's service, which name nothing here. */
 const PLAIN = new Set(
-  'name displayName title body text at allowedOrigins issuer audience subjectClaim jwksUrl'.split(' '),
+  (
+    'name displayName title body text at allowedOrigins issuer audience subjectClaim jwksUrl ' +
+    'platform provider environment locale appVersion'
+  ).split(' '),
 );
 const PLAIN_VALUES: Record<string, unknown> = { boolean: true, integer: 1, number: 1, any: 'anything' };
 const ADDRESS = ['uid', 'userId', 'imId'] as const;
@@ -93,6 +97,8 @@ function createExpander(document: Schema) {
     const schema = resolve(unresolved);
     const example = spot.example ?? schema.examples?.[0];
     const types = new Set([schema.type].flat());
+    // Of several things that name nothing here, one.
+    if (schema.anyOf && spot.pointer === '/body' && example !== undefined) return [example];
     if (schema.anyOf) return schema.anyOf.flatMap((each: Schema) => expand(each, spot));
     if (schema.enum) return [example ?? schema.enum[0]];
     if (schema.properties) return expandObject(schema, { ...spot, example });

@@ -16,6 +16,7 @@ export type Form =
   | 'messageId'
   | 'clientId'
   | 'deviceId'
+  | 'pushToken'
   | 'jti'
   | 'epoch'
   | 'text';

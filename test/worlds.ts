@@ -29,6 +29,8 @@ export interface Victim extends World {
 const fresh = (): string => randomBytes(8).toString('hex');
 const makeImId = (): string => uuidToRegisteredId(randomUUID());
 const [BOB, DAVE] = [makeImId(), makeImId()];
+/** Nobody listens there. */
+const WEBHOOK = { url: 'http://127.0.0.1:9/', secrets: [`whsec_${randomBytes(32).toString('base64')}`] };
 
 async function done(asked: Promise<Answer>): Promise<Json> {
   const { status, body, text } = await asked;
@@ -36,7 +38,10 @@ async function done(asked: Promise<Answer>): Promise<Json> {
   return body;
 }
 
-/** An app with alice and carol (uids), bob and dave (registered), their messages, contacts and tokens, two keys, two issuers, and two events. */
+/**
+ * An app with alice and carol (uids), bob and dave (registered), their messages, contacts, phones and tokens, two keys, two
+ * issuers, two events, and a webhook for pushes, of which two were given up.
+ */
 export async function createWorld(service: Service, schemes?: string[], mark = ''): Promise<World> {
   const app = await service.createApp();
   const call = (method: string, path: string, body?: unknown) => done(app.call(method, path, body));
@@ -80,6 +85,23 @@ export async function createWorld(service: Service, schemes?: string[], mark = '
     composed: await app.token({ uid: 'alice' }),
     registered: await app.token({ userId: 'bob' }),
   };
+  const bind = (role: 'composed' | 'registered') =>
+    done(
+      service.call('PUT', '/v1/me/devices/phone', {
+        key: credentials[role],
+        body: { platform: 'android', provider: 'webhook', pushToken: `phone of ${role}${mark}` },
+      }),
+    );
+  await Promise.all([
+    bind('composed'),
+    bind('registered'),
+    call('PUT', '/push/webhook', { ...WEBHOOK, url: `${WEBHOOK.url}${mark}` }),
+  ]);
+  await service.database.pool.query(
+    `insert into push_failure (app_id, identity_id, device_id, provider, message_id, reason)
+     select app_id, id, 'phone', 'webhook', $2, 'refused: ' || $3 from identity where app_id = $1 and name in ('alice', 'bob')`,
+    [app.appId, messageId, `for no reason${mark}`],
+  );
   if (schemes) await call('PATCH', '', { schemes });
   return { app, credentials, keyId, messageId };
 }
@@ -125,6 +147,7 @@ export async function createVictim(service: Service): Promise<Victim> {
     messageId,
     clientId: `id${mark}`,
     deviceId,
+    pushToken: `phone of composed${mark}`,
     jti: decodeJwt(credentials.composed).jti!,
     epoch: alice.welcome.epoch as string,
   };
@@ -144,6 +167,7 @@ export function ownId({ app, keyId, messageId }: World, { form, part, pointer, e
   if (form === 'userId') return registered;
   if (form === 'keyId') return keyId;
   if (form === 'messageId') return messageId;
+  if (form === 'deviceId' && part === 'path') return 'phone';
   if (form === 'text') return example ?? 'text';
   return nobodysId(form, `new ${pointer}`);
 }

@@ -10,9 +10,12 @@ import { deviceFields, exampleDevice, toDevice } from './devices.ts';
 import { clientProblems } from './me.ts';
 import { DeviceId } from './shapes.ts';
 
+/** An index takes no longer ones. */
 const PUSH_TOKEN_MAX_LENGTH = 2_000;
 
-const DevicePath = Type.Object({ deviceId: DeviceId });
+const DevicePath = Type.Object({
+  deviceId: { ...DeviceId, description: 'Which installation it is, as it says when it connects.' },
+});
 const text = (maxLength: number, description: string) =>
   Type.String({ format: 'text', minLength: 1, maxLength, description });
 const Device = Type.Object(deviceFields, { examples: [exampleDevice] });
@@ -34,7 +37,11 @@ export const myDevices: FastifyPluginAsyncTypebox<{ devices: Devices }> = async 
           {
             platform: text(50, 'Such as `ios`, `android` or `web`.'),
             provider: Type.String({ enum: pushProviderNames }),
-            pushToken: text(PUSH_TOKEN_MAX_LENGTH, 'Of Web Push the subscription, as JSON.'),
+            pushToken: Type.String({
+              pattern: '^[\\x20-\\x7e]+$',
+              maxLength: PUSH_TOKEN_MAX_LENGTH,
+              description: 'Of Web Push the subscription, as JSON.',
+            }),
             environment: Type.Optional(
               Type.String({ enum: ['production', 'sandbox'], default: 'production' }),
             ),

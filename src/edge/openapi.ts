@@ -28,6 +28,11 @@ const tags = [
   { name: 'Signing keys', description: 'What tokens are signed with.' },
   { name: 'Messages', description: 'Sending as a user, reading inboxes.' },
   { name: 'Presence', description: 'Who is online.' },
+  { name: 'Devices', description: 'How a user’s devices are reached by push.' },
+  {
+    name: 'Push',
+    description: 'What an app proves itself to providers of push with, and which pushes failed.',
+  },
   { name: 'Contacts', description: 'Contact lists.' },
   { name: 'Me', description: 'What a client asks with its token.' },
   { name: 'Socket', description: 'Where clients talk.' },

@@ -22,7 +22,13 @@ import { compileSchema, faultsOf, invalid } from './validation.ts';
 
 const ProviderPath = Type.Object({
   appId: AppIdText,
-  provider: Type.Unsafe<PushProviderName>(Type.String({ enum: pushProviderNames, examples: ['webhook'] })),
+  provider: Type.Unsafe<PushProviderName>(
+    Type.String({
+      enum: pushProviderNames,
+      description: 'Through which devices are reached.',
+      examples: ['webhook'],
+    }),
+  ),
 });
 const Account = Type.Object(
   { provider: Type.String(), changedAt: Timestamp },

@@ -2,7 +2,7 @@
 // where it must not count, and one that nobody has any business with.
 
 import assert from 'node:assert/strict';
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { SignJWT } from 'jose';
 import { ADMIN_KEY, type Json, type Service, type Tenant } from '../harness.ts';
 import type { Known } from './values.ts';
@@ -28,6 +28,8 @@ export interface World {
 
 const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 const ISSUER = { issuer: 'https://login.customer.example', audience: 'chat-client' };
+/** Nobody listens there. */
+const WEBHOOK = { url: 'http://127.0.0.1:9/', secrets: [`whsec_${randomBytes(32).toString('base64')}`] };
 const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 
 const subjectToken = (): Promise<string> =>
@@ -69,6 +71,11 @@ export async function createWorlds(service: Service) {
     await app.call('PUT', `/contacts/${encodeURIComponent(composed)}`, { contacts: [{ userId: 'bob' }] });
     const jwks = { keys: [publicKey.export({ format: 'jwk' })] };
     assert.equal((await app.call('PUT', '/issuers/customer-1', { ...ISSUER, jwks })).status, 201);
+    assert.equal((await app.call('PUT', '/push/webhook', WEBHOOK)).status, 201);
+    for (const key of tokens.slice(0, 2)) {
+      const body = { platform: 'android', provider: 'webhook', pushToken: key.slice(-10) };
+      assert.equal((await service.call('PUT', '/v1/me/devices/phone', { key, body })).status, 200);
+    }
     const keys = await app.call('GET', '/keys');
     const page = await app.call('GET', '/identities?limit=1');
     return {
@@ -95,6 +102,9 @@ export async function createWorlds(service: Service) {
         device: ['phone', 'tablet'],
         deviceId: ['phone', 'tablet'],
         name: ['customer-1'],
+        provider: ['webhook'],
+        url: [WEBHOOK.url],
+        secrets: WEBHOOK.secrets,
         jwksUrl: [`${ISSUER.issuer}/jwks.json`],
         grant_type: [TOKEN_EXCHANGE],
         subject_token: [await subjectToken()],
@@ -110,8 +120,14 @@ export async function createWorlds(service: Service) {
       service.call('GET', '/v1/me', { key: credentials.composedToken }),
       service.call('GET', '/v1/me', { key: credentials.registeredToken }),
       service.call('GET', `${app.path}/issuers/customer-1`, { key: credentials.key }),
+      service.call('GET', `${app.path}/push`, { key: credentials.key }),
     ]);
-    return asked.every((answer) => answer.status === 200) && asked[0].body.items?.length === 1;
+    const [named, , , , push] = asked;
+    return (
+      asked.every((answer) => answer.status === 200) &&
+      named.body.items?.length === 1 &&
+      push.body.items?.length === 1
+    );
   }
 
   return {
