@@ -9,6 +9,7 @@ import { AppIdText, Cursor, EXAMPLE_AT, Limit, list, Name, problems, Timestamp }
 import { invalid } from './validation.ts';
 
 const Actor = Type.String({
+  format: 'text',
   minLength: 1,
   maxLength: 100,
   description:
@@ -16,6 +17,7 @@ const Actor = Type.String({
   examples: ['admin'],
 });
 const Action = Type.String({
+  format: 'text',
   minLength: 1,
   maxLength: 100,
   description: 'What was done, `<thing>.<verb>`.',
