@@ -193,9 +193,9 @@ test('read on one device clears what the others show, and says what is left; so 
     shown.payload.collapseId ?? shown.payload.conversation,
   );
   assert.deepEqual([cleared!.payload.cleared, cleared!.payload.aps.badge], ['true', 1]);
-  const second = await x.say({ uid: 'hal' }, 'oops');
+  const wrong = await x.say({ uid: 'hal' }, 'oops');
   await eventually(() => alerts(token).length === 3, 'the third push');
-  x.send({ type: 'recall', id: 'r', messageId: second.messageId });
+  x.send({ type: 'recall', id: 'r', messageId: wrong.messageId });
   await eventually(() => silent(token).length === 2, 'the second clearing');
 });
 

@@ -22,7 +22,13 @@ function* all(): Generator<Standing> {
               for (const notBefore of [undefined, NOW, later(15_000)])
                 for (const shownAt of [undefined, ago(5_000), ago(2_000)])
                   yield {
-                    ...{ isForeground, hasForeground, pushWhen, maxAcked, quietUntil, notBefore, shownAt },
+                    isForeground,
+                    hasForeground,
+                    pushWhen,
+                    maxAcked,
+                    quietUntil,
+                    notBefore,
+                    shownAt,
                     first: { at: ago(ageMs) },
                     last: { seq: 5 },
                   };

@@ -8,7 +8,8 @@ import type { App, AppSettings } from '../store/apps.ts';
 import type { Database } from '../store/database.ts';
 import { createFresh } from '../store/fresh.ts';
 
-export type { App, PushTemplates } from '../store/apps.ts';
+export type { App } from '../store/apps.ts';
+export type { PushTemplates } from '../store/push_templates.ts';
 
 const MAX_AGE_MS = 1_000;
 

@@ -1,14 +1,17 @@
 // What a push says: what the message's sender wrote for it, else what the app's template makes of the message.
 
+import { hash, randomUUID } from 'node:crypto';
+import type { AppId } from '../ids.ts';
 import type { App } from '../identity/apps.ts';
 import { describe } from '../identity/schemes.ts';
 import type { PushText } from './frames.ts';
 import type { Notification } from './push_providers.ts';
-import type { PushTemplate, PushTemplates } from '../store/apps.ts';
+import type { PushTemplate, PushTemplates } from '../store/push_templates.ts';
 import type { Pushable, PushDevice, PushStanding } from '../store/push_standings.ts';
 
 export const TTL_MAX_SECONDS = 28 * 86_400;
 const DEFAULT_TEMPLATE = { title: '{sender}', body: 'New message', hidden: 'New message' };
+const COLLAPSE_ID_LENGTH = 22;
 /** A push has room for no more. */
 const TEXT_MAX_LENGTH = 300;
 
@@ -41,7 +44,7 @@ export function compose(
       ...senderOf(app, last),
     },
     badge: standing.unread,
-    collapseId: collapseIdOf(last),
+    collapseId: collapseIdOf(app.id, last.sender?.id ?? 0),
     ttlSeconds,
     priority,
     isSilent: false,
@@ -50,14 +53,14 @@ export function compose(
 
 /** Takes away what a device shows of a conversation. */
 export function composeClearing(
-  standing: Pick<PushStanding, 'unread'>,
+  standing: Pick<PushStanding, 'appId' | 'unread'>,
   { peerId, seq }: { peerId: number; seq: number },
 ): Notification {
   return {
-    id: `read-${peerId}-${seq}`,
+    id: randomUUID(),
     data: { seq: String(seq), cleared: 'true' },
     badge: standing.unread,
-    collapseId: `from-${peerId}`,
+    collapseId: collapseIdOf(standing.appId, peerId),
     ttlSeconds: TTL_MAX_SECONDS,
     priority: 'normal',
     isSilent: true,
@@ -74,8 +77,9 @@ function senderOf(app: Parameters<typeof describe>[0], { sender }: Pushable): { 
   return sender && sender.name !== '' ? { sender: describe(app, sender).imId } : {};
 }
 
-function collapseIdOf({ sender }: Pushable): string {
-  return `from-${sender?.id ?? 0}`;
+/** Of a conversation; says nothing to whoever sees it. */
+function collapseIdOf(appId: AppId, peerId: number): string {
+  return hash('sha256', `${appId} ${peerId}`, 'base64url').slice(0, COLLAPSE_ID_LENGTH);
 }
 
 /** That of the language, or of what it is a variety of: `pt-BR`, `pt`, `default`. */
@@ -96,5 +100,5 @@ function findTemplate(templates: PushTemplates, locale = ''): PushTemplate | und
 function textOf(content: string | undefined): string {
   const parsed: unknown = content === undefined ? undefined : JSON.parse(content);
   const text = typeof parsed === 'object' && parsed !== null && 'text' in parsed ? parsed.text : parsed;
-  return typeof text === 'string' ? [...text].slice(0, TEXT_MAX_LENGTH).join('') : '';
+  return typeof text === 'string' ? text.slice(0, TEXT_MAX_LENGTH).toWellFormed() : '';
 }

@@ -4,19 +4,9 @@ import { sql, type Selectable } from 'kysely';
 import { ImidError } from '../errors.ts';
 import type { AppId, Scheme } from '../ids.ts';
 import type { Executor } from './database.ts';
+import type { PushTemplates } from './push_templates.ts';
 import type { Tables } from './tables.ts';
 import { transact } from './transact.ts';
-
-/** What pushes say in one language, with `{sender}`, `{text}` and `{count}` in it. */
-export interface PushTemplate {
-  title?: string;
-  body?: string;
-  /** Instead of the body, where what the message says is not to be shown. */
-  hidden?: string;
-}
-
-/** By language tag, such as `de` or `pt-BR`; `default` for all others. */
-export type PushTemplates = Readonly<Record<string, PushTemplate>>;
 
 export interface App {
   id: AppId;

@@ -1,7 +1,7 @@
 // The tables as Kysely sees them; a test holds this file against the migrated database.
 
 import type { Generated } from 'kysely';
-import type { PushTemplates } from './apps.ts';
+import type { PushTemplates } from './push_templates.ts';
 
 export interface Tables {
   service: {

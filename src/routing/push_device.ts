@@ -1,0 +1,195 @@
+// Pushes what one device has not been shown, conversation by conversation, and takes away what it needn't show any more.
+
+import type { App } from '../identity/apps.ts';
+import { unbindGone } from '../store/bindings.ts';
+import type { Database } from '../store/database.ts';
+import type { PushResult } from '../store/push_results.ts';
+import type { Pushable, PushDevice, PushStanding, Shown } from '../store/push_standings.ts';
+import type { PushAccounts } from './push_accounts.ts';
+import type { Meters } from './meters.ts';
+import type { Circuits } from './push_circuits.ts';
+import { decide, type PushTiming } from './push_decision.ts';
+import { codeOf, takesSilent, type Notification, type Outcome } from './push_providers.ts';
+import { compose, composeClearing, wordsOf } from './push_text.ts';
+import { endOfQuietHours } from './quiet_hours.ts';
+
+const MAX_ATTEMPTS = 10;
+const FIRST_RETRY_MS = 2_000;
+const MAX_RETRY_MS = 3_600_000;
+
+export interface DevicePushingOptions {
+  database: Database;
+  accounts: PushAccounts;
+  circuits: Circuits;
+  meters: Pick<Meters, 'pushed'>;
+  timing: PushTiming;
+}
+
+/** What is to be written down of a device, and when it is to be looked at again. */
+interface Handled {
+  /** Undefined: it has no push token any more. */
+  result: PushResult | undefined;
+  again: Date | undefined;
+}
+
+/** What came of a push: it has ended, one way or the other, or something is to be done later. */
+type Came = { failure?: string } | { waitMs: number; isRetry: boolean } | 'gone';
+
+export function createDevicePushing(options: DevicePushingOptions) {
+  const { accounts, circuits, meters, timing } = options;
+  const { kysely, clock } = options.database;
+
+  /** `waitMs`: nothing can be sent now. */
+  async function send(
+    app: App,
+    { provider: name, token, environment }: PushDevice,
+    notification: Notification,
+  ): Promise<Outcome | { waitMs: number }> {
+    const account = `${app.id} ${name}`;
+    const waitMs = circuits.enter(account);
+    if (waitMs > 0) return { waitMs };
+    let outcome: Outcome | undefined;
+    try {
+      const provider = await accounts.find(app.id, name);
+      outcome = provider
+        ? await provider.send(notification, { token, environment })
+        : { kind: 'failed', reason: 'credential: the app has none for this provider', isCredential: true };
+    } finally {
+      circuits.leave(account, outcome === undefined || isOutOfOrder(outcome));
+    }
+    meters.pushed(name, outcome.kind, 'reason' in outcome ? codeOf(outcome.reason) : '');
+    return outcome;
+  }
+
+  async function push(
+    app: App,
+    standing: PushStanding,
+    device: PushDevice,
+    messages: readonly Pushable[],
+  ): Promise<Came> {
+    const outcome = await send(app, device, compose(app, standing, device, messages));
+    if ('waitMs' in outcome) return { waitMs: outcome.waitMs, isRetry: false };
+    if (outcome.kind === 'sent') return {};
+    if (outcome.kind === 'gone') {
+      await unbindGone(kysely, { appId: app.id, identityId: standing.id, device }, outcome.since);
+      return 'gone';
+    }
+    if (outcome.kind === 'failed') return { failure: outcome.reason };
+    if (device.attempts + 1 >= MAX_ATTEMPTS) return { failure: `given up: ${outcome.reason}` };
+    const backoffMs = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** device.attempts);
+    return {
+      waitMs: Math.max(outcome.afterMs ?? 0, backoffMs * (0.5 + Math.random() / 2)),
+      isRetry: true,
+    };
+  }
+
+  return async (app: App, standing: PushStanding, device: PushDevice): Promise<Handled> => {
+    const now = clock.now();
+    const quietUntil = findQuietEnd(standing, now);
+    const shown = standing.shown.filter(({ deviceId }) => deviceId === device.id);
+    const conversations = findConversations(standing, device, shown, now);
+    const result: PushResult = {
+      appId: app.id,
+      identityId: standing.id,
+      deviceId: device.id,
+      token: device.token,
+      settledSeq: standing.untilSeq,
+      attempts: device.attempts,
+      retryAt: device.retryAt,
+      shown: [],
+      hidden: shown.filter(({ isOver, peerId }) => isOver && !conversations.has(peerId)),
+      failures: [],
+    };
+    let againMs = Infinity;
+    let isGone = false;
+
+    /** What is behind this is looked at again. */
+    function leave({ seq }: Pushable, untilMs: number): void {
+      result.settledSeq = Math.min(result.settledSeq, seq - 1);
+      againMs = Math.min(againMs, untilMs);
+    }
+
+    async function handle([peerId, { before, messages }]: [number, Conversation]): Promise<void> {
+      const [first, last] = [messages[0]!, messages.at(-1)!];
+      const decision = decide(
+        {
+          isForeground: device.isForeground,
+          hasForeground: standing.hasForeground,
+          maxAcked: standing.maxAcked,
+          pushWhen: app.pushWhen,
+          notBefore: device.retryAt,
+          quietUntil,
+          shownAt: before?.at,
+          first,
+          last,
+        },
+        timing,
+        now,
+      );
+      if (decision.do === 'wait') return leave(first, decision.until.getTime());
+      if (decision.do === 'drop') return;
+      const came = await push(app, standing, device, messages);
+      if (came === 'gone') isGone = true;
+      else if ('waitMs' in came) {
+        leave(first, now.getTime() + came.waitMs);
+        if (!came.isRetry) return;
+        result.attempts = device.attempts + 1;
+        result.retryAt = new Date(Math.max(result.retryAt?.getTime() ?? 0, now.getTime() + came.waitMs));
+      } else if (came.failure === undefined) {
+        result.shown = [...result.shown, { peerId, seq: last.seq }];
+        if (result.attempts === device.attempts) result.attempts = 0;
+      } else {
+        const failure = { provider: device.provider, messageId: last.messageId, reason: came.failure };
+        result.failures = [...result.failures, failure];
+      }
+    }
+
+    // Whoever looks at it takes it away by itself. It is tried once: the next push says what is unread as well.
+    const clearing = device.isForeground || !takesSilent(device.provider) ? [] : result.hidden;
+    await Promise.all([
+      ...Array.from(conversations, handle),
+      ...clearing.map((place) => send(app, device, composeClearing(standing, place))),
+    ]);
+    if (isGone) return { result: undefined, again: undefined };
+    return { result, again: againMs === Infinity ? undefined : new Date(againMs) };
+  };
+}
+
+interface Conversation {
+  /** What the device was shown of it last. */
+  before: Shown | undefined;
+  /** What it wasn't told of; at least one. */
+  messages: Pushable[];
+}
+
+/** By the peer's row; 0: of those who are gone. */
+function findConversations(
+  standing: PushStanding,
+  { ackedSeq, pushedSeq }: PushDevice,
+  shown: readonly Shown[],
+  now: Date,
+): Map<number, Conversation> {
+  const found = new Map<number, Conversation>();
+  for (const message of standing.messages) {
+    const peerId = message.sender?.id ?? 0;
+    const before = found.get(peerId)?.before ?? shown.find((each) => each.peerId === peerId);
+    const isMuted = (message.mutedUntil ?? 0) > now.getTime();
+    if (message.seq <= Math.max(ackedSeq, pushedSeq, before?.seq ?? 0) || isMuted) continue;
+    if (wordsOf(message) === false) continue;
+    const conversation = found.get(peerId);
+    if (conversation) conversation.messages.push(message);
+    else found.set(peerId, { before, messages: [message] });
+  }
+  return found;
+}
+
+function findQuietEnd({ quietHours, pausedUntil }: PushStanding, now: Date): Date | undefined {
+  const end = quietHours && endOfQuietHours(quietHours, now);
+  return end && pausedUntil ? new Date(Math.max(end.getTime(), pausedUntil.getTime())) : (end ?? pausedUntil);
+}
+
+/** Whether it says that the next one will go no better; being throttled concerns a device alone, mostly. */
+function isOutOfOrder(outcome: Outcome): boolean {
+  if (outcome.kind === 'failed') return outcome.isCredential;
+  return outcome.kind === 'retry' && codeOf(outcome.reason) !== 'throttled';
+}
