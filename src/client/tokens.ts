@@ -27,7 +27,11 @@ export function createTokens({
     const given = Promise.withResolvers<never>();
     signal.addEventListener('abort', () => given.reject(signal.reason as ImidError));
     const text = await Promise.race([getToken({ reason, signal }), given.promise]);
-    return text === null ? undefined : readToken(text);
+    if (text === null) return undefined;
+    // The page of an error, say, which no socket can be opened with.
+    if (typeof text !== 'string' || !/^[\w.-]+$/.test(text))
+      throw new ImidError('no_token', 'What getToken gave is no token.');
+    return readToken(text);
   }
 
   function begin(reason: TokenReason): Promise<Token | undefined> {
