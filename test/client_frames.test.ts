@@ -134,6 +134,21 @@ test('a connection on which nothing is said is asked whether it lives, and kept 
   assert.equal(seen.state.at(-1)!.state, 'open');
 });
 
+test('a client that is closed waits for no token', async () => {
+  const asked = Promise.withResolvers<AbortSignal>();
+  const { client } = watchScripted({
+    getToken({ signal }) {
+      asked.resolve(signal);
+      return new Promise(() => {});
+    },
+  });
+  const connecting = client.connect();
+  const signal = await asked.promise;
+  await client.close();
+  await assert.rejects(connecting, { code: 'cancelled' });
+  assert.equal(signal.aborted, true);
+});
+
 test('an app that goes to the background while it connects is in the background', async () => {
   const { client } = watchScripted();
   const place = service.scenes.length;

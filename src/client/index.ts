@@ -243,6 +243,7 @@ export function createClient(options: ClientOptions): Client {
     unfollowPage?.();
     unfollowPage = undefined;
     acks.flush();
+    tokens.cancel(error);
     await session.close(error);
   }
 

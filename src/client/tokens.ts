@@ -59,7 +59,14 @@ export function createTokens({
     return done;
   }
 
+  /** Nobody waits for it any more. */
+  function cancel(error: ImidError): void {
+    asking?.aborter.abort(error);
+    asking = undefined;
+  }
+
   return {
+    cancel,
     /** A fresher one than `former`. Undefined: nobody is logged in. Throws an ImidError. */
     async renew(reason: TokenReason, former: Token | undefined): Promise<Token | undefined> {
       if (asking) return asking.token;
@@ -74,8 +81,7 @@ export function createTokens({
     /** Nobody is logged in any more. */
     forget(): void {
       token = undefined;
-      asking?.aborter.abort(new ImidError('logged_out', 'The user has logged out.'));
-      asking = undefined;
+      cancel(new ImidError('logged_out', 'The user has logged out.'));
     },
   };
 }
