@@ -102,6 +102,27 @@ test('what is said without an answer goes out when it can: reads and watches wai
   assert.deepEqual((await (await meetAgain(place + 1, {})).heard('watch')).users, [BOB]);
 });
 
+test('what was read just before a connection was lost is said again, and what surely arrived isn’t', async (t) => {
+  let now = performance.now();
+  t.mock.method(performance, 'now', () => now);
+  const place = service.scenes.length + 1;
+  const { client, scene, seen } = await meet({ timeoutMs: 1_000 });
+  client.watch([BOB]);
+  client.markRead(BOB, 'm-1');
+  now += 1_001;
+  scene.say({ type: 'typing', from: BOB });
+  await eventually(() => seen.typing.length === 1);
+  client.markRead(ALICE, 'm-2'); // on a connection that may be gone already
+  now += 60_000;
+  scene.close(1001);
+  const next = await meetAgain(place, { resumed: true });
+  await next.heard('watch');
+  assert.deepEqual(
+    next.frames.filter(({ type }) => type === 'read'),
+    [{ type: 'read', with: ALICE, messageId: 'm-2' }],
+  );
+});
+
 test('a connection on which nothing is said is asked whether it lives, and kept while it does', async () => {
   const { scene, seen } = await meet({ silenceMs: 20, timeoutMs: 400 });
   for (let count = 1; count <= 3; count++) {
@@ -111,6 +132,45 @@ test('a connection on which nothing is said is asked whether it lives, and kept 
   await eventually(() => scene.frames.length === 4);
   assert.deepEqual(scene.frames[3], { type: 'ping' });
   assert.equal(seen.state.at(-1)!.state, 'open');
+});
+
+test('a client that is closed waits for no token', async () => {
+  const asked = Promise.withResolvers<AbortSignal>();
+  const { client } = watchScripted({
+    getToken({ signal }) {
+      asked.resolve(signal);
+      return new Promise(() => {});
+    },
+  });
+  const connecting = client.connect();
+  const signal = await asked.promise;
+  await client.close();
+  await assert.rejects(connecting, { code: 'cancelled' });
+  assert.equal(signal.aborted, true);
+});
+
+test('an app that goes to the background while it connects is in the background', async () => {
+  const { client } = watchScripted();
+  const place = service.scenes.length;
+  void client.connect();
+  const scene = await service.scene(place);
+  assert.equal(scene.query['state'], 'foreground');
+  client.setForeground(false);
+  scene.welcome();
+  assert.equal((await scene.heard('state')).state, 'background');
+});
+
+test('what could not be sent is told at a logout, also to an app that is busy', async () => {
+  const { client, scene, seen, wait } = await meet();
+  const busy = Promise.withResolvers<void>();
+  client.on('message', () => busy.promise);
+  for (const seq of [1, 2]) scene.say(message(seq));
+  await wait('message');
+  for (const id of ['l-1', 'l-2']) client.send(BOB, 'x', { id }).catch(() => {});
+  await client.logout();
+  busy.resolve();
+  await wait('failed', ({ outgoing }) => outgoing.id === 'l-2');
+  assert.deepEqual([seen.failed.length, seen.message.length, client.acked], [2, 1, 0]);
 });
 
 test('a recall is sent until it is answered, and takes a place in the inbox', async () => {
@@ -314,7 +374,7 @@ for (const [status, code, isFinal] of [
     );
     if (isFinal) await assert.rejects(connecting, { code });
     else {
-      assert.equal(retryInMs, 1_000);
+      assert.ok(retryInMs! > 1_000, 'all of those who are told to wait would come back at once');
       const place = service.scenes.length;
       service.isOpen = true;
       void client.connect();
@@ -364,16 +424,11 @@ test('what is asked by HTTP has its path, and an error its code', async () => {
   );
   service.answer = (_request, response) => response.writeHead(502).end('<html>');
   await assert.rejects(client.profile(), { name: 'ImidError', code: 'unavailable' });
+  service.answer = (_request, response) => response.end('<html>of a hotel');
+  await assert.rejects(client.contacts(), { code: 'unavailable' });
+  service.answer = (_request, response) => {
+    response.writeHead(200, { 'content-length': 100 }).write('{"items":[', () => response.destroy());
+  };
+  await assert.rejects(client.contacts(), { code: 'no_network' });
   service.answer = (_request, response) => response.end('{}');
-});
-
-test('a store that fails is told, and nothing else fails with it', async () => {
-  const broken = () => Promise.reject(new Error('quota'));
-  const { client, scene, wait } = await meet({ store: { entries: () => [], set: broken, delete: broken } });
-  const sending = client.send(BOB, 'x', { id: 'q-1' });
-  await scene.heard('send');
-  scene.say({ type: 'sent', id: 'q-1', messageId: 'm-1', seq: 1, at: AT });
-  await sending;
-  const { code, cause } = await wait('error');
-  assert.deepEqual([code, (cause as Error).message], ['store_failed', 'quota']);
 });

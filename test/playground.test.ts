@@ -64,9 +64,14 @@ testInBrowser('two phones talk, while one is adopted, renamed, and the other put
   assert.match(await b.locator('.frames').innerText(), /by hand/);
 
   await press(page, 'Close the tour');
+  for (const letter of ['v', 'w']) {
+    await page.getByLabel('userId', { exact: true }).first().fill(letter.repeat(64));
+    await page.keyboard.press('Enter');
+    await row(page, 'registered', letter.repeat(64)).waitFor();
+  }
   for (const width of [390, 900, 1280]) {
     await page.setViewportSize({ width, height: 800 });
-    assert.equal(await page.evaluate('document.documentElement.scrollWidth'), width);
+    assert.deepEqual(await page.evaluate(findSpilt), [], `${width} pixels wide`);
   }
   assert.deepEqual(complaints, []);
   await page.goto('about:blank');
@@ -124,6 +129,15 @@ test('without IMID_PLAYGROUND=true there is none', async () => {
   }
   assert.equal((await service.call('GET', '/playground/page/tsconfig.json', { key: '' })).status, 404);
 });
+
+/** What is wider than it may be, or lower than the page. */
+const findSpilt = `(() => {
+  const { scrollWidth, scrollHeight, clientWidth } = document.documentElement;
+  const wide = [...document.querySelectorAll('.backend, .log')].filter((each) => each.scrollWidth > each.clientWidth);
+  const bottom = Math.max(innerHeight, stage.getBoundingClientRect().bottom + scrollY + 24);
+  return [scrollWidth > clientWidth && 'the page', ...wide.map((each) => each.className), scrollHeight > bottom && 'low']
+    .filter(Boolean);
+})()`;
 
 interface HTMLElementOf {
   labels?: { length: number };

@@ -191,7 +191,8 @@ export interface ClientOptions {
   url: string;
   /**
    * Gets a token for the user who is logged in, from the customer's own server. Never asked twice at once; what comes after
-   * `logout()`, or after `timeoutMs`, is dropped. A rejection is tried again, later; `null` says that nobody is logged in.
+   * `logout()`, or after `timeoutMs`, is dropped. A rejection, or what is no token, is tried again, later;
+   * `null` says that nobody is logged in.
    */
   getToken: (ask: { reason: TokenReason; signal: AbortSignal }) => Promise<string | null>;
   /**
@@ -200,7 +201,7 @@ export interface ClientOptions {
    * `replaced`.
    */
   deviceId?: string | undefined;
-  /** Where the outbox, and how far the inbox was handled, outlive a reload. */
+  /** Where the outbox, and how far the inbox was handled, outlive a reload. What takes longer than `timeoutMs` has failed. */
   store?: Store | undefined;
   /**
    * Where an inbox begins that this client knows nothing of: behind what the device has acked, which for a new one is the
@@ -256,7 +257,10 @@ export interface Client {
    * back makes no sense. Once more: tries at once.
    */
   connect(): Promise<Welcome>;
-  /** Disconnects, and keeps everything: what is not sent yet waits for the next `connect()`. */
+  /**
+   * Disconnects, and keeps everything: what is not sent yet waits for the next `connect()`. Nothing runs any more; but where
+   * nobody is at the other end, Node itself keeps the socket for a while, so end a program by `process.exit()`.
+   */
   close(): Promise<void>;
   /** Disconnects, and forgets everything, in the store too; what is not sent yet is rejected with `logged_out`. */
   logout(): Promise<void>;
@@ -277,7 +281,7 @@ export interface Client {
   /** Takes something out of the outbox; false where it isn't there any more. It may have arrived all the same. */
   cancel(id: string): Promise<boolean>;
 
-  /** All of the conversation up to this message is read. */
+  /** All of the conversation up to this message is read: said now, or with the next connection. */
   markRead(who: Address | Party, messageId: string): void;
   /** Shows that one is typing, every two seconds at most; nothing comes of it when not connected. */
   typing(to: Address | Party): void;

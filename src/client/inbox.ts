@@ -4,12 +4,21 @@
 
 import type { Events, Welcome } from './contract.ts';
 import type { Listeners } from './listeners.ts';
+import { readJson } from './shelf.ts';
 
 /** How far an inbox was handled, in the count of which epoch, and whom the token of then was for. */
 export interface Place {
   seq: number;
   epoch: string;
   sub?: string | undefined;
+}
+
+/** Undefined: it is none, and would be refused. */
+export function readPlace(text: string | undefined): Place | undefined {
+  const place = (readJson(text) ?? {}) as Partial<Place>;
+  return Number.isSafeInteger(place.seq) && place.seq! >= 0 && typeof place.epoch === 'string'
+    ? (place as Place)
+    : undefined;
 }
 
 interface Item {
@@ -154,7 +163,7 @@ export function createInbox({ hand, onHandled }: InboxOptions) {
       run += 1;
       place = undefined;
       cursor = 0;
-      queue = [];
+      queue = queue.filter(({ name }) => name === 'failed');
       answered.clear();
     },
   };

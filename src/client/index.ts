@@ -6,8 +6,9 @@
 # The client library
 
 `imid/client` keeps one user of an app connected: it gets tokens, comes back after whatever cut it off, hands over what
-comes once and in order, and sends what is to be sent until it is on disk. It runs in browsers and in Node from 22 on, with
-nothing but their own `WebSocket` and `fetch`; both schemes go through the same calls.
+comes once and in order, and sends what is to be sent until it is on disk. It runs in browsers (Chrome and Edge from 119 on,
+Firefox from 121, Safari from 17.4) and in Node from 22 on, with nothing but their own `WebSocket` and `fetch`; both schemes
+go through the same calls.
 
 ```ts
 import { createClient, webStore } from 'imid/client';
@@ -73,8 +74,8 @@ library asks `GET /v1/me`, and so tells a refused token from a lost network.
 ## Tokens
 
 `getToken` is asked for the first token, again before that is over, when the service says that it is over or not good, and
-by one at a time. Its clock doesn't matter: how long a token lives is counted from when it comes. Nobody logged in is `null`;
-a rejection is tried again later. After `logout()`, a token that comes late is dropped, and nothing of the user is left.
+by one at a time. The clock of the device doesn't matter: how long a token lives is counted from when it comes. Nobody
+logged in is `null`; a rejection, or what is no token, is tried again later. After `logout()`, a token that comes late is dropped, and nothing of the user is left.
 
 ## Tabs and devices
 
@@ -90,14 +91,15 @@ import { createAcks } from './acks.ts';
 import { createBackoff } from './backoff.ts';
 import type { Address, Client, ClientOptions, Me, Outgoing, Sent, StateChange, Welcome } from './contract.ts';
 import { ImidError } from './errors.ts';
-import { createInbox, type Place } from './inbox.ts';
+import { createInbox, readPlace } from './inbox.ts';
 import { createListeners } from './listeners.ts';
+import { readOptions } from './options.ts';
 import { createOutbox } from './outbox.ts';
 import { followPage, hasPage, isPageVisible } from './page.ts';
 import { createQueries } from './queries.ts';
 import { createRest } from './rest.ts';
 import { createSession, type Frame } from './session.ts';
-import { createShelf, readKept } from './shelf.ts';
+import { createShelf } from './shelf.ts';
 import { createSignals } from './signals.ts';
 import { createTokens } from './tokens.ts';
 
@@ -134,17 +136,17 @@ export { webStore, type WebStorage } from './web_store.ts';
 
 /** A client of one user; of another user, after `logout()`. Does nothing until `connect()`. */
 export function createClient(options: ClientOptions): Client {
-  const { getToken, from, sendsPerSecond = 900, timeoutMs = 10_000, silenceMs = 25_000 } = options;
-  const url = options.url.replace(/\/+$/, '');
+  const checked = readOptions(options);
+  const { url, getToken, from, backoff, sendsPerSecond, timeoutMs } = checked;
   const listeners = createListeners();
   const { fail } = listeners;
   const nextId = createIds();
   const tokens = createTokens({ getToken, timeoutMs });
   const rest = createRest({ url, tokens, timeoutMs });
-  const shelf = createShelf(options.store, fail);
+  const shelf = createShelf(options.store, timeoutMs, fail);
   const outbox = createOutbox({
     shelf,
-    backoff: createBackoff(options.backoff),
+    backoff: createBackoff(backoff),
     sendsPerSecond,
     write: (text) => session.send(text),
     onFailed: (failed) => inbox.pass('failed', failed),
@@ -152,24 +154,25 @@ export function createClient(options: ClientOptions): Client {
   const inbox = createInbox({ hand: listeners.hand, onHandled: () => acks.plan() });
   const acks = createAcks({ inbox, shelf, write: (text) => session.send(text) });
   const write = (frame: object): void => session.send(JSON.stringify(frame));
-  const signals = createSignals({ write, isOpen: () => session.state === 'open' });
+  const signals = createSignals({ write, isOpen: () => session.state === 'open', timeoutMs });
   let isForeground = isPageVisible();
+  /** What the service has been told of that. */
+  let told = isForeground;
   let me: Me | undefined;
   let restoring: Promise<void> | undefined;
+  /** Counts those who have logged out. */
+  let users = 0;
   let unfollowPage: (() => void) | undefined;
 
   const session = createSession({
-    ...options,
-    url,
-    timeoutMs,
-    silenceMs,
+    ...checked,
     tokens,
     rest,
     fail,
     tell: changed,
-    prepare: () => Promise.all([(restoring ??= restore()), inbox.hasRoom()]),
+    prepare: () => Promise.all([(restoring ??= restore(users)), inbox.hasRoom()]),
     findPlace: () => inbox.place ?? (from === 'beginning' ? { seq: 0 } : {}),
-    isForeground: () => isForeground,
+    isForeground: () => (told = isForeground),
     onWelcome: welcomed,
     onFrame: receive,
     onEnd() {
@@ -178,9 +181,10 @@ export function createClient(options: ClientOptions): Client {
     },
   });
 
-  async function restore(): Promise<void> {
+  async function restore(forUser: number): Promise<void> {
     const kept = await shelf.load();
-    inbox.restore(readKept(kept.find(([key]) => key === 'place')?.[1]) as Place | undefined);
+    if (forUser !== users) return; // who has logged out meanwhile
+    inbox.restore(readPlace(kept.find(([key]) => key === 'place')?.[1]));
     outbox.restore(kept);
   }
 
@@ -188,6 +192,7 @@ export function createClient(options: ClientOptions): Client {
     if (change.state === 'open') {
       outbox.open();
       signals.open();
+      tellForeground(); // it may have changed on the way
     }
     void listeners.hand('state', change);
   }
@@ -204,6 +209,7 @@ export function createClient(options: ClientOptions): Client {
 
   function receive({ type, ...event }: Frame): void {
     const seq = event['seq'] as number;
+    signals.hear();
     let fault: string | undefined;
     if (type === 'sent') {
       outbox.settle(event as unknown as Sent);
@@ -218,10 +224,16 @@ export function createClient(options: ClientOptions): Client {
     if (fault !== undefined) session.renew(fault);
   }
 
+  function tellForeground(): void {
+    if (session.state !== 'open' || told === isForeground) return;
+    told = isForeground;
+    write({ type: 'state', state: told ? 'foreground' : 'background' });
+  }
+
   function setForeground(to: boolean): void {
     if (to === isForeground) return;
     isForeground = to;
-    write({ type: 'state', state: to ? 'foreground' : 'background' });
+    tellForeground();
     if (to) session.nudge();
     else acks.flush(); // the page may be gone at any moment
   }
@@ -236,6 +248,7 @@ export function createClient(options: ClientOptions): Client {
     unfollowPage?.();
     unfollowPage = undefined;
     acks.flush();
+    tokens.cancel(error);
     await session.close(error);
   }
 
@@ -272,6 +285,7 @@ export function createClient(options: ClientOptions): Client {
       session.forget();
       me = undefined;
       restoring = undefined;
+      users += 1;
       await Promise.all([closing, shelf.clear()]);
     },
 

@@ -4,7 +4,8 @@
 import type { Failed, Outgoing, Sent } from './contract.ts';
 import type { Backoff } from './backoff.ts';
 import { ImidError, isPassing } from './errors.ts';
-import { readKept, type Shelf } from './shelf.ts';
+import { isId } from './options.ts';
+import { readJson, type Shelf } from './shelf.ts';
 
 interface Entry {
   id: string;
@@ -36,7 +37,8 @@ export function createOutbox({ shelf, backoff, sendsPerSecond, write, onFailed }
   const entries = new Map<string, Entry>();
   let isOpen = false;
   let unanswered = 0;
-  let count = 0;
+  /** Of the keys, whose order is that of sending, also where the clock is put back. */
+  let latest = 0;
   let pause: ReturnType<typeof setTimeout> | undefined;
   /** How many may leave right now; up to those of a second. */
   let allowance = sendsPerSecond;
@@ -106,8 +108,9 @@ export function createOutbox({ shelf, backoff, sendsPerSecond, write, onFailed }
       const fresh = new Map(entries);
       entries.clear();
       for (const [key, text] of kept.filter(([each]) => each.startsWith(KEY))) {
-        const id = (readKept(text) as Outgoing | undefined)?.id;
-        if (id === undefined || fresh.has(id)) void shelf.delete(key);
+        latest = Math.max(latest, parseInt(key.slice(KEY.length), 10) || 0);
+        const id = (readJson(text) as Outgoing | undefined)?.id;
+        if (id === undefined || !isId(id) || fresh.has(id)) void shelf.delete(key);
         else keep(id, key, text);
       }
       for (const [id, entry] of fresh) entries.set(id, entry);
@@ -116,10 +119,13 @@ export function createOutbox({ shelf, backoff, sendsPerSecond, write, onFailed }
     add(outgoing: Outgoing): Promise<Sent> {
       const known = entries.get(outgoing.id);
       if (known) return known.answer.promise;
+      if (!isId(outgoing.id))
+        throw new ImidError('invalid_request', 'id must be a text of 1 to 128 characters.');
       const text = JSON.stringify(outgoing);
       if (text.length * 3 > FRAME_MAX_BYTES && new TextEncoder().encode(text).length > FRAME_MAX_BYTES)
         throw new ImidError('payload_too_large', `A frame may have ${FRAME_MAX_BYTES} bytes.`);
-      const key = `${KEY}${String(Date.now()).padStart(15, '0')}:${String((count += 1)).padStart(9, '0')}:${outgoing.id}`;
+      latest = Math.max(latest + 1, Date.now());
+      const key = `${KEY}${String(latest).padStart(15, '0')}:${outgoing.id}`;
       const { answer } = keep(outgoing.id, key, text);
       void shelf.set(key, text);
       flush();

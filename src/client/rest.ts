@@ -1,6 +1,7 @@
 // What is asked by HTTP: all below /v1/me. What isn't a success is an ImidError.
 
 import { ImidError } from './errors.ts';
+import { readJson } from './shelf.ts';
 import type { Token, Tokens } from './tokens.ts';
 
 export type Rest = ReturnType<typeof createRest>;
@@ -17,11 +18,10 @@ export function createRest({ url, tokens, timeoutMs }: { url: string; tokens: To
       },
       signal: AbortSignal.timeout(timeoutMs),
       ...(body && { body: JSON.stringify(body) }),
-    }).catch((cause: unknown) => {
-      throw new ImidError('no_network', 'Nobody answers.', { cause });
-    });
-    const answer = (await response.json().catch(() => undefined)) as unknown;
-    if (response.ok) return answer;
+    }).catch(lose);
+    const text = await response.text().catch(lose);
+    const answer = readJson(text);
+    if (response.ok && (answer !== undefined || text === '')) return answer;
     const { code, detail } = (answer ?? {}) as { code?: string; detail?: string };
     throw new ImidError(code ?? 'unavailable', detail ?? `Answered with ${response.status}.`, {
       retryAfterMs: Number(response.headers.get('retry-after')) * 1000 || undefined,
@@ -52,6 +52,10 @@ export function createRest({ url, tokens, timeoutMs }: { url: string; tokens: To
         (error: ImidError) => error,
       ),
   };
+}
+
+function lose(cause: unknown): never {
+  throw new ImidError('no_network', 'Nobody answers.', { cause });
 }
 
 /** Where a token was not taken: what to ask for the next one with. */

@@ -75,7 +75,8 @@ export function createSession(options: SessionOptions) {
     } catch (error) {
       if (mine !== run) return;
       if (error instanceof ImidError) wait(error);
-      else stop(new ImidError('invalid_request', 'The url or the token is none.', { cause: error }));
+      else
+        stop(new ImidError('invalid_request', `No socket can be opened: ${String(error)}`, { cause: error }));
     }
   }
 
@@ -135,7 +136,7 @@ export function createSession(options: SessionOptions) {
   }
 
   function wait(error: ImidError): void {
-    const retryInMs = Math.max(backoff.nextMs(), error.retryAfterMs ?? 0);
+    const retryInMs = (error.retryAfterMs ?? 0) + backoff.nextMs(); // nor do those who are all told the same come back together
     retry = setTimeout(() => void attempt(), retryInMs);
     change({ state: 'waiting', error, retryInMs });
   }

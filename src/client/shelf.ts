@@ -3,8 +3,8 @@
 import type { Store } from './contract.ts';
 import { ImidError } from './errors.ts';
 
-/** Undefined: it isn't what was put there. */
-export function readKept(text = ''): unknown {
+/** Undefined: it is none. */
+export function readJson(text = ''): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch {
@@ -14,18 +14,16 @@ export function readKept(text = ''): unknown {
 
 export type Shelf = ReturnType<typeof createShelf>;
 
-export function createShelf(store: Store | undefined, fail: (error: ImidError) => void) {
+export function createShelf(store: Store | undefined, timeoutMs: number, fail: (error: ImidError) => void) {
   let last: Promise<unknown> = Promise.resolve();
   const act = <T>(what: (store: Store) => T | Promise<T>): Promise<T | undefined> => {
     if (!store) return Promise.resolve(undefined);
-    const done = last
-      .then(() => what(store))
-      .catch((cause: unknown) => {
-        fail(new ImidError('store_failed', 'The store failed.', { cause }));
-        return undefined;
-      });
-    last = done;
-    return done;
+    const done = last.then(() => what(store));
+    last = done.catch(() => {});
+    return within(timeoutMs, done).catch((cause: unknown) => {
+      fail(new ImidError('store_failed', 'The store failed.', { cause }));
+      return undefined;
+    });
   };
 
   return {
@@ -33,10 +31,19 @@ export function createShelf(store: Store | undefined, fail: (error: ImidError) =
     delete: (key: string) => act((each) => each.delete(key)),
     /** All there is, by key. */
     load: async (): Promise<[string, string][]> =>
-      [...((await act((each) => each.entries())) ?? [])].toSorted(([a], [b]) => (a < b ? -1 : 1)),
+      ((await act(async (each) => [...(await each.entries())])) ?? []).toSorted(([a], [b]) =>
+        a < b ? -1 : 1,
+      ),
     clear: () =>
       act(async (each) => {
         for (const [key] of await each.entries()) await each.delete(key);
       }),
   };
+}
+
+/** Nobody waits for ever for a store that doesn't answer. */
+function within<T>(ms: number, done: Promise<T>): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error(`It hasn't answered for ${ms} ms.`)), ms);
+  return Promise.race([done, late.promise]).finally(() => clearTimeout(timer));
 }

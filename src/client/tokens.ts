@@ -27,7 +27,11 @@ export function createTokens({
     const given = Promise.withResolvers<never>();
     signal.addEventListener('abort', () => given.reject(signal.reason as ImidError));
     const text = await Promise.race([getToken({ reason, signal }), given.promise]);
-    return text === null ? undefined : readToken(text);
+    if (text === null) return undefined;
+    // The page of an error, say, which no socket can be opened with.
+    if (typeof text !== 'string' || !/^[\w.-]+$/.test(text))
+      throw new ImidError('no_token', 'What getToken gave is no token.');
+    return readToken(text);
   }
 
   function begin(reason: TokenReason): Promise<Token | undefined> {
@@ -55,7 +59,14 @@ export function createTokens({
     return done;
   }
 
+  /** Nobody waits for it any more. */
+  function cancel(error: ImidError): void {
+    asking?.aborter.abort(error);
+    asking = undefined;
+  }
+
   return {
+    cancel,
     /** A fresher one than `former`. Undefined: nobody is logged in. Throws an ImidError. */
     async renew(reason: TokenReason, former: Token | undefined): Promise<Token | undefined> {
       if (asking) return asking.token;
@@ -70,8 +81,7 @@ export function createTokens({
     /** Nobody is logged in any more. */
     forget(): void {
       token = undefined;
-      asking?.aborter.abort(new ImidError('logged_out', 'The user has logged out.'));
-      asking = undefined;
+      cancel(new ImidError('logged_out', 'The user has logged out.'));
     },
   };
 }
