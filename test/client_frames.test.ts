@@ -160,6 +160,29 @@ test('an app that goes to the background while it connects is in the background'
   assert.equal((await scene.heard('state')).state, 'background');
 });
 
+test('what comes while nobody is looking is acked once somebody is', async () => {
+  const kept = new Map<string, string>();
+  const { client, scene } = await meet({ store: kept });
+  client.on('message', () => {});
+  scene.say(message(1));
+  await scene.heard('ack');
+  client.setForeground(false);
+  scene.say(message(2));
+  // Written down along with the ack that would have been sent.
+  await eventually(() => [...kept.values()].some((value) => value.includes('"seq":2')), 'the place');
+  client.setForeground(true);
+  await eventually(() => scene.frames.filter(({ type }) => type === 'ack').length === 2, 'the second ack');
+  assert.deepEqual(
+    scene.frames.filter(({ type }) => type !== 'ping').map(({ type, seq }) => [type, seq]),
+    [
+      ['ack', 1],
+      ['state', undefined],
+      ['state', undefined],
+      ['ack', 2],
+    ],
+  );
+});
+
 test('what could not be sent is told at a logout, also to an app that is busy', async () => {
   const { client, scene, seen, wait } = await meet();
   const busy = Promise.withResolvers<void>();
@@ -245,6 +268,7 @@ test('what a reset is for is done before anything is handed over, or acked, that
   await next.heard('state');
   assert.deepEqual([seen.message, seen.reset.length, client.acked], [[], 1, 5]);
   assert.deepEqual([next.frames.length, JSON.parse(store.get('place')!).epoch], [1, 'e-1']);
+  client.setForeground(true);
   dropped.resolve();
   assert.equal((await next.heard('ack')).seq, 1);
   await eventually(() => store.get('place')!.includes('"seq":1,"epoch":"e-2"'));

@@ -1,4 +1,5 @@
-// Tells the service, and the store, how far the inbox was handled: a moment later, so that many are one.
+// Tells the service, and the store, how far the inbox was handled: a moment later, so that many are one. In the background
+// the service isn't told, so that it pushes what the user hasn't seen.
 
 import type { Inbox } from './inbox.ts';
 import type { Shelf } from './shelf.ts';
@@ -8,10 +9,12 @@ const DELAY_MS = 100;
 export function createAcks({
   inbox,
   shelf,
+  isForeground,
   write,
 }: {
   inbox: Inbox;
   shelf: Shelf;
+  isForeground: () => boolean;
   write: (text: string) => void;
 }) {
   /** What the service knows. */
@@ -23,7 +26,7 @@ export function createAcks({
     clearTimeout(timer);
     timer = undefined;
     const { acked, place } = inbox;
-    if (acked > known) {
+    if (acked > known && isForeground()) {
       known = acked;
       write(JSON.stringify({ type: 'ack', seq: acked }));
     }

@@ -49,6 +49,9 @@ device. Since a message can so come twice, keep them by `messageId`. The user's 
 as well; those of this client do only where it can't know that it sent them, after a reload or where their answer was lost.
 A listener that is slower than what comes holds up no more than 5000: the rest waits at the service.
 
+While the app is in the background (`setForeground`, which follows the page's visibility), messages come as ever, but nothing is
+acked: so the service pushes them to the device, if it is bound to a provider of push. They are acked when the user comes back.
+
 At `reset`, drop everything: the inbox is another one than before, and comes anew.
 
 ## Coming back
@@ -152,7 +155,12 @@ export function createClient(options: ClientOptions): Client {
     onFailed: (failed) => inbox.pass('failed', failed),
   });
   const inbox = createInbox({ hand: listeners.hand, onHandled: () => acks.plan() });
-  const acks = createAcks({ inbox, shelf, write: (text) => session.send(text) });
+  const acks = createAcks({
+    inbox,
+    shelf,
+    isForeground: () => isForeground,
+    write: (text) => session.send(text),
+  });
   const write = (frame: object): void => session.send(JSON.stringify(frame));
   const signals = createSignals({ write, isOpen: () => session.state === 'open', timeoutMs });
   let isForeground = isPageVisible();
@@ -232,10 +240,12 @@ export function createClient(options: ClientOptions): Client {
 
   function setForeground(to: boolean): void {
     if (to === isForeground) return;
+    if (!to) acks.flush(); // the page may be gone at any moment
     isForeground = to;
     tellForeground();
-    if (to) session.nudge();
-    else acks.flush(); // the page may be gone at any moment
+    if (!to) return;
+    acks.plan();
+    session.nudge();
   }
 
   function add(outgoing: Outgoing): Promise<Sent> {
