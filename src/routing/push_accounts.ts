@@ -49,9 +49,9 @@ export function createPushAccounts({ database, box, outbound, endpoints = {} }: 
     const [appId, name] = key.split(' ') as [string, string];
     return findPushCredential(kysely, Number(appId) as AppId, name);
   });
-  const made = new LRUCache<string, { changedAt: number; provider: AnyProvider }>({
+  const made = new LRUCache<string, { changedAt: number; provider: Promise<AnyProvider> }>({
     max: MAX_PROVIDERS,
-    dispose: ({ provider }) => void provider.close(),
+    dispose: ({ provider }) => void provider.then((each) => each.close()).catch(() => {}),
   });
 
   // Each process asks once for each.
@@ -73,15 +73,21 @@ export function createPushAccounts({ database, box, outbound, endpoints = {} }: 
     const changedAt = credential.changedAt.getTime();
     const known = made.get(key);
     if (known?.changedAt === changedAt) return known.provider;
-    const credentials: unknown = JSON.parse((await box.open(PURPOSE, credential.sealed)).toString());
-    const provider = pushProviders[name as PushProviderName].create(credentials, {
+    // Once for all who ask meanwhile, as the one before is closed.
+    const provider = create(name as PushProviderName, credential.sealed);
+    made.set(key, { changedAt, provider });
+    provider.catch(() => made.delete(key));
+    return provider;
+  }
+
+  async function create(name: PushProviderName, sealed: string): Promise<AnyProvider> {
+    const credentials: unknown = JSON.parse((await box.open(PURPOSE, sealed)).toString());
+    return pushProviders[name].create(credentials, {
       now: () => clock.now(),
       outbound,
       endpoints,
       sharedTokens,
     });
-    made.set(key, { changedAt, provider });
-    return provider;
   }
 
   async function findGiven(appId: AppId, name: PushProviderName): Promise<AnyProvider> {
