@@ -2,6 +2,14 @@
 
 const PATIENCE_MS = 10_000;
 
+export class Refusal extends Error {
+  readonly status: number;
+  constructor(what: string, status: number, text: string) {
+    super(`${what} is answered with ${status}: ${text}`);
+    this.status = status;
+  }
+}
+
 /** Throws an Error that says who was asked for what, and what came of it. */
 export async function ask(
   method: string,
@@ -23,6 +31,6 @@ export async function ask(
     );
   });
   const text = await response.text();
-  if (!response.ok) throw new Error(`${what} is answered with ${response.status}: ${text}`);
+  if (!response.ok) throw new Refusal(what, response.status, text);
   return { status: response.status, body: text === '' ? undefined : JSON.parse(text) };
 }

@@ -23,6 +23,7 @@ interface ClientOptions {
   scheme: Scheme;
   /** What the transcript calls it. */
   label: string;
+  device: string;
   imidUrl: string;
   backendUrl: string;
   tell: Tell;
@@ -31,6 +32,9 @@ interface ClientOptions {
 export class Client {
   readonly #options: ClientOptions;
   readonly #arrived: Message[] = [];
+  #reads = 0;
+  /** What outlives the program. */
+  readonly #disk = new Map<string, string>();
   readonly #bell = new EventEmitter();
   readonly #fault = new AbortController();
   #imid: Imid | undefined;
@@ -52,6 +56,10 @@ export class Client {
     return this.name.toLowerCase();
   }
 
+  get device(): string {
+    return this.#options.device;
+  }
+
   /** How far it has its inbox. */
   get seq(): number {
     return this.#imid?.acked ?? 0;
@@ -70,7 +78,7 @@ export class Client {
   /** Gets a token, and gives back whom it says it is for. */
   async fetchToken(): Promise<{ sub: string; scheme: string }> {
     this.#tell('→ backend: a token, please');
-    const body = { deviceId: this.#device };
+    const body = { deviceId: this.device };
     this.#token = ((await this.#askBackend('POST', '/token', body)) as { token: string }).token;
     const [, claims = ''] = this.#token.split('.');
     const { sub, scheme } = JSON.parse(Buffer.from(claims, 'base64url').toString()) as {
@@ -97,13 +105,13 @@ export class Client {
     return address;
   }
 
-  /** Asks imid about itself: '', '/contacts', '/messages'. */
   /** Who imid takes it for. */
   async askWho(): Promise<object> {
     const { scheme, uid, imId } = (await this.askImid('')) as Record<string, unknown>;
     return { scheme, ...(uid === undefined ? { imId } : { uid }) };
   }
 
+  /** Asks imid about itself: '', '/contacts', '/messages'. */
   async askImid(path: string): Promise<unknown> {
     return (await ask('GET', `${this.#options.imidUrl}/v1/me${path}`, { bearer: this.#token })).body;
   }
@@ -123,6 +131,51 @@ export class Client {
     this.#fault.signal.throwIfAborted();
     if (this.#arrived.length > 0) throw new Error(`Too much came: ${JSON.stringify(this.#arrived)}`);
     this.#tell('is offline');
+  }
+
+  /** Says how its device is reached while nobody looks. */
+  async bindPush(pushToken: string): Promise<void> {
+    this.#tell('→ imid: my phone is reached by push');
+    const body = { platform: 'demo', provider: 'webhook', pushToken };
+    await ask('PUT', this.#deviceUrl, { bearer: this.#token, body });
+  }
+
+  /** Nobody looks at it any more. */
+  leave(): void {
+    this.#tell('→ background');
+    this.#online.setForeground(false);
+  }
+
+  /** Nothing is left but what is on its disk. */
+  async die(): Promise<void> {
+    await this.#online.close();
+    this.#imid = undefined;
+    this.#tell('is killed');
+  }
+
+  /** Nothing is left of the user on the device, and no push comes for it. */
+  async logOut(): Promise<void> {
+    this.#tell('→ imid: forget my phone');
+    await ask('DELETE', this.#deviceUrl, { bearer: this.#token });
+    await this.#online.logout();
+    this.#tell('is logged out');
+  }
+
+  /** Has read all of the conversation, up to the message. */
+  async read({ from, messageId }: Pick<Heard, 'from' | 'messageId'>): Promise<void> {
+    this.#tell(`→ ${idIn(from)}: read`);
+    this.#online.markRead(from, messageId);
+  }
+
+  /** Hears that somebody has read what it wrote. */
+  async hearRead(): Promise<void> {
+    while (this.#reads === 0) await this.#inTime(once(this.#bell, 'ring'), 'word that it is read');
+    this.#reads -= 1;
+    this.#tell('← it is read');
+  }
+
+  async countUnread(): Promise<number> {
+    return ((await this.askImid('')) as { unread: number }).unread;
   }
 
   [Symbol.dispose](): void {
@@ -150,7 +203,8 @@ export class Client {
   #create(from: 'acked' | 'beginning'): Imid {
     const imid = createClient({
       url: this.#options.imidUrl,
-      deviceId: this.#device,
+      deviceId: this.device,
+      store: this.#disk,
       from,
       getToken: async ({ reason }) => {
         if (reason !== 'first') await this.fetchToken();
@@ -159,6 +213,10 @@ export class Client {
     });
     imid.on('message', (message) => {
       this.#arrived.push(message);
+      this.#bell.emit('ring');
+    });
+    imid.on('read', () => {
+      this.#reads += 1;
       this.#bell.emit('ring');
     });
     imid.on('error', (error) => this.#fail(error.message));
@@ -187,8 +245,8 @@ export class Client {
     return this.#imid;
   }
 
-  get #device(): string {
-    return `device of ${this.#options.label}`;
+  get #deviceUrl(): string {
+    return `${this.#options.imidUrl}/v1/me/devices/${encodeURIComponent(this.device)}`;
   }
 
   #tell(text: string): void {

@@ -1,6 +1,6 @@
 // What the customer's server calls at imid, with its app's API key.
 
-import { ask } from './ask.ts';
+import { ask, Refusal } from './ask.ts';
 import type { Scheme } from './transcript.ts';
 
 export type Address = { uid: string } | { userId: string } | { imId: string };
@@ -49,6 +49,32 @@ export function openImid({ url, appId, apiKey }: { url: string; appId: string; a
     async readInbox(imId: string): Promise<Kept[]> {
       const { body } = await call('GET', `/messages?imId=${encodeURIComponent(imId)}`);
       return (body as { items: Kept[] }).items;
+    },
+
+    /** Says whom pushes go to. False: the service refuses the URL, which is one of this machine. */
+    async putSender(sender: { url: string; secret: string }): Promise<boolean> {
+      try {
+        await call('PUT', '/push/webhook', { url: sender.url, secrets: [sender.secret] });
+        return true;
+      } catch (error) {
+        if (error instanceof Refusal && error.status === 400) return false;
+        throw error;
+      }
+    },
+
+    /** Asks the sender whether it takes what is signed. */
+    async trySender(): Promise<unknown> {
+      return (await call('POST', '/push/webhook/test')).body;
+    },
+
+    async findPresence(imId: string): Promise<{ online: boolean; foreground: boolean }> {
+      const { body } = await call('GET', `/presence?imId=${encodeURIComponent(imId)}`);
+      return (body as { items: [{ online: boolean; foreground: boolean }] }).items[0];
+    },
+
+    async listDevices(imId: string): Promise<unknown[]> {
+      const { body } = await call('GET', `/devices?imId=${encodeURIComponent(imId)}`);
+      return (body as { items: unknown[] }).items;
     },
 
     /** How many users of either scheme have a row. */

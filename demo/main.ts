@@ -1,14 +1,18 @@
 // The seed flow in both schemes, side by side, against a real service; exits with 1 when anything isn't as it should be.
-// `npm run demo` starts a service of its own; `npm run demo -- <url>` plays on a running one, with its IMID_ADMIN_KEY.
+// `npm run demo` starts a service of its own; `npm run demo -- <url>` plays on a running one, with its IMID_ADMIN_KEY. Pushes are
+// played where that has IMID_ALLOW_PRIVATE_URLS=true.
 
 import type { Client } from './client.ts';
 import type { Address } from './imid.ts';
 import { perform, type Stage } from './stage.ts';
+import { playThirdAct } from './third_act.ts';
 import type { Scheme } from './transcript.ts';
 
 const MEANWHILE = ['Then we sail on Sunday.', 'Bring a rope.', 'And the dog.'];
 
-await perform(async ({ backend, enter, transcript: { check, sideBySide, across } }: Stage) => {
+await perform(async (stage: Stage) => {
+  const { backend, enter } = stage;
+  const { check, sideBySide, across } = stage.transcript;
   const [alice, anna] = [enter('Alice', 'composed'), enter('Anna', 'composed')];
   const [bob, ben] = [enter('Bob', 'registered'), enter('Ben', 'registered')];
   const pairs = { composed: [alice, anna], registered: [bob, ben] } as const;
@@ -143,6 +147,8 @@ await perform(async ({ backend, enter, transcript: { check, sideBySide, across }
     const rows = await backend.imid.countRows();
     check('composed', 'one of four is still composed: Anna', rows, { composed: 1, registered: 3 });
   });
+
+  await playThirdAct(stage, { pairs, shown });
 });
 
 /** The next messages, without what differs from run to run. */

@@ -34,6 +34,8 @@ export async function startService(): Promise<Service> {
       IMID_DATA_DIR: directory,
       IMID_ADMIN_KEY: adminKey,
       LOG_LEVEL: 'error',
+      // Pushes go to a sender on this machine.
+      IMID_ALLOW_PRIVATE_URLS: 'true',
     },
     stdio: ['ignore', 'pipe', 'pipe'],
     // A Ctrl-C is for the demo, which then stops the service itself.

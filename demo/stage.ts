@@ -11,8 +11,8 @@ import { createTranscript, type Scheme, type Transcript } from './transcript.ts'
 export interface Stage {
   readonly backend: Backend;
   readonly transcript: Transcript;
-  /** Somebody with a program of the scheme, known to nobody yet. */
-  enter(name: string, scheme: Scheme, label?: string): Client;
+  /** Somebody with a program of the scheme, known to nobody yet, on a device of its own unless one is given. */
+  enter(name: string, scheme: Scheme, label?: string, device?: string): Client;
 }
 
 type Play = (stage: Stage) => Promise<void>;
@@ -43,8 +43,8 @@ async function playOn(transcript: Transcript, play: Play): Promise<void> {
   await play({
     backend,
     transcript,
-    enter: (name, scheme, label = name) =>
-      clients.use(new Client({ ...place, name, scheme, label, backendUrl: backend.url })),
+    enter: (name, scheme, label = name, device = `device of ${label}`) =>
+      clients.use(new Client({ ...place, name, scheme, label, device, backendUrl: backend.url })),
   });
 }
 

@@ -40,6 +40,9 @@ test('the demo starts a service, plays both schemes side by side, and leaves wit
     /^ +✓ all of it, in order, without a gap +│ +✓ all of it, in order, without a gap$/m,
     /^Alice +← #8 from bob: “You are on\.” +│$/m,
     /│ +✓ four addresses, one user$/m,
+    /^phone +← push “Alice: New message”, badge 2 +│ phone +← push “Bob: New message”, badge 2$/m,
+    /^ +✓ the badge is back to zero +│ +✓ the badge is back to zero$/m,
+    /✓ the push is for the new one +│/,
     /^All as it should be: \d+ checks in [\d.]+ s\. Nothing is left behind\.$/m,
   ])
     assert.match(stdout, line);
@@ -62,6 +65,17 @@ test('the demo leaves with 1 and says what differs when a service garbles what i
   );
   const { body } = await service.call('GET', '/v1/apps');
   assert.deepEqual(body.items, []);
+});
+
+test('the demo says in one line why it leaves the pushes out, where a service takes no URL of its machine', async () => {
+  const service = await startService();
+  const { code, stdout, stderr } = await runDemo(service.url);
+  assert.equal(stderr, '');
+  assert.equal(code, 0);
+  assert.match(
+    stdout,
+    /^The third act, .*, is left out: .* IMID_ALLOW_PRIVATE_URLS=true\.\n\nAll as it should be/m,
+  );
 });
 
 test('the demo leaves with 1 when nobody answers', async () => {
