@@ -137,6 +137,7 @@ test('a limit in the environment is a whole number in its range, and named where
     IMID_MAX_FRAME_BURST: '4',
     IMID_MAX_API_KEYS_PER_APP: '9',
     IMID_MAX_ISSUERS_PER_APP: '10',
+    IMID_MAX_WEBHOOK_EVENTS_PER_APP: '11',
     IMID_MAX_QUEUED_MESSAGES: '5000',
     IMID_PING_SECONDS: '6',
     IMID_READ_TIMEOUT_SECONDS: '7',
@@ -149,6 +150,7 @@ test('a limit in the environment is a whole number in its range, and named where
     frameBurst: 4,
     apiKeysPerApp: 9,
     issuersPerApp: 10,
+    webhookEventsPerApp: 11,
   });
   assert.deepEqual(
     [maxQueuedMessages, pingMs, drainTimeoutMs, idempotencyMs],

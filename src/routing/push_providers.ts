@@ -20,6 +20,7 @@ import { XiaomiCredentials } from '../push/xiaomi_form.ts';
 import { createXiaomi, type XiaomiOptions } from '../push/xiaomi.ts';
 
 export type { Outcome, Provider } from '../push/contract.ts';
+export { WebhookSecrets } from '../push/webhook.ts';
 export type Outbound = AskingOptions['outbound'];
 
 /** Other addresses than the real ones, in tests. */

@@ -8,6 +8,7 @@ const SEALED = [
   { table: 'sealed_secret', column: 'sealed' },
   { table: 'signing_key', column: 'sealed_private_jwk' },
   { table: 'push_credential', column: 'sealed' },
+  { table: 'webhook', column: 'sealed' },
 ] as const;
 
 /** Seals all of it anew, or nothing; gives back how many there were. */
