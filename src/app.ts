@@ -113,6 +113,8 @@ export interface AppOptions {
   pushIntervalMs?: number | undefined;
   /** In milliseconds: how often it is looked which providers are to be asked for dead tokens. */
   pushPollMs?: number | undefined;
+  /** In milliseconds: how often it is looked what webhooks are to be told. */
+  webhookIntervalMs?: number | undefined;
   /** In milliseconds: the longest that an event waits for the second try to tell a webhook of it. */
   webhookRetryMs?: number | undefined;
   /** Where providers of push are, instead of where they really are. */
@@ -275,6 +277,7 @@ export async function createApp(options: AppOptions) {
     meters,
     maxPerApp: limits.webhookEventsPerApp,
     log,
+    intervalMs: options.webhookIntervalMs,
     retryMs: options.webhookRetryMs,
   });
   const goneFeeds = pollGoneFeeds({

@@ -2,14 +2,20 @@
 // takes no body but those of docs/webhooks.md, and verifies by the text of Standard Webhooks, without the library that signs.
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
 import {
   deleteOldEvents,
   deleteSurplusEvents,
   insertEvents,
   leaseEvents,
+  returnEvent,
   type NewWebhookEvent,
 } from '../src/store/webhook_events.ts';
+import type { Executor } from '../src/store/database.ts';
 import type { AppId } from '../src/ids.ts';
 import { eventually, startService, type Json, type Service, type Tenant } from './harness.ts';
 import { startReceiver, type Receiver } from './webhook_receiver.ts';
@@ -19,7 +25,9 @@ const MESSAGE_ID = '019af3c2-5c1e-7000-8a2b-3c4d5e6f7a8b';
 const running = { after };
 let service: Service;
 before(async () => {
-  service = await startService({ app: { allowPrivateUrls: true, webhookRetryMs: 50 } });
+  service = await startService({
+    app: { allowPrivateUrls: true, webhookIntervalMs: 50, webhookRetryMs: 50 },
+  });
 });
 
 /** An app with alice, and bob who is registered, whose backend is told of events. */
@@ -38,18 +46,21 @@ async function createTold(events = EVENTS): Promise<{ app: Tenant; receiver: Rec
 async function happen(
   app: Tenant,
   events: (rowOf: (name: string) => number) => NewWebhookEvent[],
+  db: Executor = service.database.kysely,
 ): Promise<void> {
-  const { kysely, pool, clock } = service.database;
+  const { pool, clock } = service.database;
+  // A little ago, so that it is due by every clock.
+  const now = new Date(clock.now().getTime() - 1_000);
   const { rows } = await pool.query<{ name: string; id: number }>(
     'select name, id from identity where app_id = $1',
     [app.appId],
   );
   const ids = new Map(rows.map(({ name, id }) => [name, id]));
   await insertEvents(
-    kysely,
+    db,
     Number(app.appId) as AppId,
     events((name) => ids.get(name)!),
-    clock.now(),
+    now,
   );
 }
 
@@ -73,7 +84,7 @@ test('what happens is told once, signed, with users as backends are shown them',
   const { app, receiver } = await createTold();
   const at = new Date('2026-11-26T05:00:00.000Z');
   const series = 'imid_webhook_events_total{type="push.failed",outcome="delivered"}';
-  const before = await scrape(series);
+  const start = await scrape(series);
   await happen(app, (rowOf) => [
     {
       type: 'message.offline',
@@ -147,7 +158,7 @@ test('what happens is told once, signed, with users as backends are shown them',
   );
   await eventually(async () => (await waiting(app)).length === 0);
   assert.equal(receiver.ids.size, 4);
-  assert.equal((await scrape(series)) - before, 1);
+  assert.equal((await scrape(series)) - start, 1);
 });
 
 test('an app is told of the types that it has asked for, and of nothing once it has no webhook', async () => {
@@ -210,7 +221,7 @@ test('a Retry-After is waited for', async () => {
 test('who answers 410 is told nothing any more, until the webhook is put again', async () => {
   const { app, receiver } = await createTold();
   const dropped = 'imid_webhook_events_total{type="device.gone",outcome="disabled"}';
-  const before = await scrape(dropped);
+  const start = await scrape(dropped);
   receiver.answer({ status: 410 });
   await happen(app, (rowOf) => [goneOf(rowOf('bob'))]);
   const { body } = await eventually(async () => {
@@ -218,7 +229,7 @@ test('who answers 410 is told nothing any more, until the webhook is put again',
     return answer.body.disabledAt && answer;
   });
   assert.ok(Date.parse(body.disabledAt) >= Date.parse(body.changedAt));
-  await eventually(async () => (await scrape(dropped)) - before === 1);
+  await eventually(async () => (await scrape(dropped)) - start === 1);
   await happen(app, (rowOf) => [goneOf(rowOf('bob'))]);
   assert.deepEqual(await waiting(app), []);
   assert.match((await app.call('POST', '/webhook/test')).body.detail, /^gone: /);
@@ -242,24 +253,26 @@ test('an app that never answers holds up no other', async () => {
   assert.equal((await silent.app.call('DELETE', '/webhook')).status, 204);
 });
 
-test('what a worker has taken that was killed is told by another one', async () => {
+test('what a worker has taken that was killed is told by another one, and is not put off by who comes too late', async () => {
   const { app, receiver } = await createTold();
-  const { kysely } = service.database;
-  // Due in a moment, so that no other worker is quicker.
-  await service.database.pool.query(`create or replace function hold() returns trigger language plpgsql as
-    $$ begin new.due_at := now() + interval '1 hour'; return new; end $$`);
-  await service.database.pool.query(
-    'create trigger hold before insert on webhook_event for each row execute function hold()',
+  receiver.answer({ status: 500 });
+  const { kysely, pool, clock } = service.database;
+  const lease = { leaseMs: 25_000, perApp: 10, limit: 10, except: [] };
+  // Before any other worker sees it.
+  const [taken] = await kysely.transaction().execute(async (trx) => {
+    await happen(app, (rowOf) => [goneOf(rowOf('bob'))], trx);
+    return (await leaseEvents(trx, lease)).filter(({ appId }) => String(appId) === app.appId);
+  });
+  assert.deepEqual(
+    (await leaseEvents(kysely, lease)).filter(({ id }) => id === taken!.id),
+    [],
   );
-  await happen(app, (rowOf) => [goneOf(rowOf('bob'))]);
-  await service.database.pool.query('drop trigger hold on webhook_event');
-  const [{ id }] = (await waiting(app)) as [Json];
-  const lease = { perApp: 10, limit: 10, except: [] };
-  assert.deepEqual(await leaseEvents(kysely, { ...lease, leaseMs: 25_000 }), []);
-  await service.database.pool.query('begin; update webhook_event set due_at = now(); commit');
-  const [event] = await receiver.events(1);
-  assert.equal(event.type, 'device.gone');
-  assert.ok(receiver.ids.has(id));
+  await pool.query('update webhook_event set due_at = now() where id = $1', [taken!.id]); // the lease is over
+  await eventually(() => receiver.requests() > 0);
+  await returnEvent(kysely, taken!, new Date(clock.now().getTime() + 3_600_000));
+  receiver.answer(undefined);
+  await receiver.events(1);
+  assert.deepEqual([...receiver.ids], [taken!.id]);
 });
 
 test('what is too old, and what is too much, is dropped, the oldest first', async () => {
@@ -268,7 +281,10 @@ test('what is too old, and what is too much, is dropped, the oldest first', asyn
   const { kysely, clock } = service.database;
   for (const deviceId of ['first', 'second', 'third'])
     await happen(app, (rowOf) => [goneOf(rowOf('bob'), deviceId)]);
-  const kept = async () => (await waiting(app)).map(({ data }) => JSON.parse(data).deviceId).toSorted();
+  const kept = async (): Promise<string[]> =>
+    (await waiting(app))
+      .map(({ data }) => JSON.parse(data).deviceId as string)
+      .toSorted((a, b) => a.localeCompare(b));
   assert.deepEqual(await deleteSurplusEvents(kysely, 3), []);
   assert.ok((await deleteSurplusEvents(kysely, 2)).includes('device.gone'));
   assert.deepEqual(await kept(), ['second', 'third']);
@@ -297,7 +313,7 @@ test('a secret is shown once, where it was made here, and is changed without a g
   for (const { row } of rows) assert.ok(!row.includes(made) && !row.includes(given));
   receiver.secrets.splice(0, 1, `whsec_${Buffer.alloc(24, 8).toString('base64')}`);
   const { body } = await app.call('POST', '/webhook/test');
-  assert.deepEqual([body.ok, /^credential: the webhook answers 401/.test(body.detail)], [false, true]);
+  assert.deepEqual([body.ok, body.detail.startsWith('credential: the webhook answers 401')], [false, true]);
 });
 
 test('a webhook that can’t be told is refused, naming the field', async () => {
@@ -324,4 +340,28 @@ test('a webhook that can’t be told is refused, naming the field', async () => 
   });
   assert.deepEqual([refused.status, refused.body.errors[0].pointer], [400, '#/url']);
   assert.equal((await app.call('GET', '/webhook')).status, 404);
+});
+
+test('the backend of the guide takes what is signed for it, and nothing else', async (t) => {
+  const guide = await readFile(new URL('../docs/webhooks.md', import.meta.url), 'utf8');
+  const [, code = ''] = /```js\n([^`]+)```/.exec(guide)!;
+  const secrets = [`whsec_${Buffer.alloc(32, 1).toString('base64')}`];
+  process.env['IMID_WEBHOOK_SECRET'] = secrets[0];
+  const library = JSON.stringify(import.meta.resolve('standardwebhooks'));
+  const module = code.replace("'standardwebhooks'", library);
+  const { server } = (await import(`data:text/javascript,${encodeURIComponent(module)}`)) as {
+    server: Server;
+  };
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  const log = t.mock.method(console, 'log', () => {});
+  const app = await service.createApp();
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  await app.call('PUT', '/webhook', { url, events: EVENTS, secrets });
+  assert.deepEqual((await app.call('POST', '/webhook/test')).body, { ok: true });
+  assert.deepEqual(log.mock.calls[0]!.arguments.slice(1), ['webhook.test', {}]);
+  await app.call('PUT', '/webhook', { url, events: EVENTS, secrets: [`${secrets[0]!.slice(0, -4)}AAA=`] });
+  assert.match((await app.call('POST', '/webhook/test')).body.detail, /^credential: /);
+  assert.equal(log.mock.callCount(), 1);
 });

@@ -13,7 +13,9 @@ const THREE = '[A-Za-z0-9+/]{3}=';
 /** 24 to 64 bytes. */
 const SECRET = `^whsec_(?:(?:${QUAD}){8,20}(?:${TWO}|${THREE})?|(?:${QUAD}){21}(?:${TWO})?)$`;
 
-export const WebhookSecrets = Type.Array(Type.String({ pattern: SECRET }), {
+const EXAMPLE_SECRET = 'whsec_bm90IGEgc2VjcmV0LCBidXQgMzIgYnl0ZXMgbG9uZyE=';
+
+export const WebhookSecrets = Type.Array(Type.String({ pattern: SECRET, examples: [EXAMPLE_SECRET] }), {
   minItems: 1,
   maxItems: 2,
   description: 'Every one of them signs, so that one can take the place of another without a gap.',

@@ -21,6 +21,8 @@ const OUTSIDE_CODES = new Set([1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1
 
 /** What can become of an event for a webhook. */
 const EVENT_OUTCOMES = ['delivered', 'expired', 'surplus', 'disabled'] as const;
+/** The codes that reasons of a webhook begin with. */
+const EVENT_FAILURES = 'credential gone refused throttled too_large unavailable unreachable'.split(' ');
 
 export function createMeters(registry: Registry) {
   const registers = [registry];
@@ -106,8 +108,10 @@ export function createMeters(registry: Registry) {
   for (const code of Object.keys(errorCodes)) errors.inc({ code }, 0);
   for (const { code } of Object.values(closeCodes)) closes.inc({ code, who: 'service' }, 0);
 
-  for (const type of webhookEventTypes)
+  for (const type of webhookEventTypes) {
     for (const outcome of EVENT_OUTCOMES) events.inc({ type, outcome }, 0);
+    for (const reason of EVENT_FAILURES) eventFailures.inc({ type, reason }, 0);
+  }
 
   const sends: Record<Way, number> = { socket: 0, rest: 0 };
   let stored = 0;
@@ -145,8 +149,9 @@ export function createMeters(registry: Registry) {
     },
     /** A webhook was told of an event, or never will be. */
     told: (type: string, outcome: (typeof EVENT_OUTCOMES)[number]): void => events.inc({ type, outcome }),
-    /** `reason`: the code that the reasons of pushes begin with. */
-    tellingFailed: (type: string, reason: string): void => eventFailures.inc({ type, reason }),
+    /** `reason`: a code, and words. */
+    tellingFailed: (type: string, reason: string): void =>
+      eventFailures.inc({ type, reason: reason.split(':')[0]! }),
     closed: (code: number, who: Closer): void =>
       closes.inc({ code: who === 'service' || OUTSIDE_CODES.has(code) ? code : 'other', who }),
   };

@@ -76,7 +76,7 @@ export function tellEvents({
           });
         telling.set(appId, { count: ofApp.length, told });
       }
-    } while (mustLook && !isStopped);
+    } while (mustLook);
   }
 
   /** What fails here is taken again when its lease is over. */
@@ -97,7 +97,7 @@ export function tellEvents({
           const types = await webhooks.disable(appId, webhook.changedAt);
           return types.forEach((type) => meters.told(type, 'disabled'));
         }
-        meters.tellingFailed(event.type, outcome.reason.split(':')[0]!);
+        meters.tellingFailed(event.type, outcome.reason);
         const waitMs = Math.min(MAX_RETRY_MS, retryMs * 4 ** (event.attempts - 1)) * Math.random();
         const afterMs = 'afterMs' in outcome ? (outcome.afterMs ?? 0) : 0;
         return returnEvent(kysely, event, new Date(clock.now().getTime() + Math.max(waitMs, afterMs)));
@@ -136,6 +136,7 @@ export function tellEvents({
     /** Breaks off what is under way, for others to do again; resolves when nothing is. */
     async stop(): Promise<void> {
       isStopped = true;
+      mustLook = false;
       timers.forEach(clearInterval);
       await Promise.all([looking, trimming]);
       webhooks.close();

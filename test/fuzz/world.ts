@@ -123,6 +123,7 @@ export async function createWorlds(service: Service) {
       service.call('GET', '/v1/me', { key: credentials.registeredToken }),
       service.call('GET', `${app.path}/issuers/customer-1`, { key: credentials.key }),
       service.call('GET', `${app.path}/push`, { key: credentials.key }),
+      service.call('GET', `${app.path}/webhook`, { key: credentials.key }),
     ]);
     const [named, , , , push] = asked;
     return (
