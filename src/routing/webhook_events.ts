@@ -3,9 +3,7 @@
 
 import type { AppId } from '../ids.ts';
 import type { App, Apps } from '../identity/apps.ts';
-import { describe, SYSTEM_NAME } from '../identity/schemes.ts';
 import type { Database } from '../store/database.ts';
-import type { User } from '../store/identities.ts';
 import {
   deleteOldEvents,
   deleteSurplusEvents,
@@ -14,7 +12,8 @@ import {
   type WebhookEvent,
 } from '../store/webhook_events.ts';
 import type { Meters } from './meters.ts';
-import type { Webhooks } from './webhooks.ts';
+import { writeEvent } from './webhook_body.ts';
+import type { UsableWebhook, Webhooks } from './webhooks.ts';
 
 export interface EventTellingOptions {
   database: Database;
@@ -83,26 +82,27 @@ export function tellEvents({
   async function tellAll(appId: AppId, events: readonly WebhookEvent[]): Promise<void> {
     const [app, webhook] = await Promise.all([apps.find(appId), webhooks.find(appId)]);
     if (!app || !webhook || isStopped) return;
-    await Promise.all(
-      events.map(async (event) => {
-        const outcome = await webhook.post(event.id, () => write(app, event));
-        if (outcome.kind === 'sent') {
-          meters.told(event.type, 'delivered');
-          return returnEvent(kysely, event);
-        }
-        // It may have come; if so, it comes again.
-        if (isStopped) return returnEvent(kysely, event, clock.now());
-        if (outcome.kind === 'gone') {
-          meters.tellingFailed(event.type, 'gone');
-          const types = await webhooks.disable(appId, webhook.changedAt);
-          return types.forEach((type) => meters.told(type, 'disabled'));
-        }
-        meters.tellingFailed(event.type, outcome.reason);
-        const waitMs = Math.min(MAX_RETRY_MS, retryMs * 4 ** (event.attempts - 1)) * Math.random();
-        const afterMs = 'afterMs' in outcome ? (outcome.afterMs ?? 0) : 0;
-        return returnEvent(kysely, event, new Date(clock.now().getTime() + Math.max(waitMs, afterMs)));
-      }),
-    );
+    const all = await Promise.allSettled(events.map((event) => tell(app, webhook, event)));
+    for (const each of all) if (each.status === 'rejected') throw each.reason;
+  }
+
+  async function tell(app: App, { post, changedAt }: UsableWebhook, event: WebhookEvent): Promise<void> {
+    const outcome = await post(event.id, () => writeEvent(app, event));
+    if (outcome.kind === 'sent') {
+      meters.told(event.type, 'delivered');
+      await returnEvent(kysely, event);
+    } else if (isStopped) {
+      // It may have come; if so, it comes again.
+      await returnEvent(kysely, event, clock.now());
+    } else if (outcome.kind === 'gone') {
+      meters.tellingFailed(event.type, 'gone');
+      for (const type of await webhooks.disable(app.id, changedAt)) meters.told(type, 'disabled');
+    } else {
+      meters.tellingFailed(event.type, outcome.reason);
+      const waitMs = Math.min(MAX_RETRY_MS, retryMs * 4 ** (event.attempts - 1)) * Math.random();
+      const afterMs = 'afterMs' in outcome ? (outcome.afterMs ?? 0) : 0;
+      await returnEvent(kysely, event, new Date(clock.now().getTime() + Math.max(waitMs, afterMs)));
+    }
   }
 
   function look(): void {
@@ -143,20 +143,4 @@ export function tellEvents({
       await Promise.all([...telling.values()].map(({ told }) => told));
     },
   };
-}
-
-function write(app: App, { type, at, user, sender, data }: WebhookEvent): string {
-  const users =
-    type === 'message.offline'
-      ? { from: called(app, sender), to: called(app, user) }
-      : { user: called(app, user) };
-  return JSON.stringify({ type, timestamp: at, data: { ...users, ...(JSON.parse(data) as object) } });
-}
-
-/** As backends are shown users. */
-function called(app: App, user: User | undefined) {
-  if (!user) return { erased: true };
-  if (user.name === SYSTEM_NAME) return { system: true };
-  const { scheme: _scheme, ...forms } = describe(app, user);
-  return forms;
 }

@@ -27,6 +27,11 @@ const PURPOSE = 'webhook';
 export { webhookEventTypes } from '../store/webhook_events.ts';
 
 export type Webhook = Omit<StoredWebhook, 'sealed'>;
+/** One that is told; `changedAt` says which of those that the app had. */
+export interface UsableWebhook {
+  post: SignedPost['post'];
+  changedAt: Date;
+}
 export type Webhooks = ReturnType<typeof createWebhooks>;
 
 export interface WebhooksOptions {
@@ -113,7 +118,7 @@ export function createWebhooks({ database, box, outbound }: WebhooksOptions) {
     },
 
     /** How it is told; undefined: the app has none, or it is disabled. */
-    async find(appId: AppId): Promise<{ post: SignedPost['post']; changedAt: Date } | undefined> {
+    async find(appId: AppId): Promise<UsableWebhook | undefined> {
       const webhook = await fresh.get(appId);
       if (!webhook || webhook.disabledAt) return undefined;
       const { post } = await open(appId, webhook);

@@ -114,14 +114,14 @@ export async function leaseEvents(
     with due as (
       select t.app_id, t.id from webhook w cross join lateral (
         select e.app_id, e.id, e.due_at from webhook_event e
-        where e.app_id = w.app_id and e.due_at <= clock_timestamp()
+        where e.app_id = w.app_id and e.due_at <= now()
         order by e.due_at limit ${perApp} for update skip locked
       ) t
       where w.disabled_at is null and w.app_id <> all(${except}::bigint[])
       order by row_number() over (partition by t.app_id order by t.due_at), t.due_at limit ${limit}
     ), leased as (
       update webhook_event e
-      set attempts = e.attempts + 1, due_at = clock_timestamp() + ${leaseMs} * interval '1 millisecond'
+      set attempts = e.attempts + 1, due_at = now() + ${leaseMs} * interval '1 millisecond'
       from due d where e.app_id = d.app_id and e.id = d.id
       returning e.*
     )
