@@ -51,6 +51,8 @@ import { createRings } from './routing/rings.ts';
 import { createRouter } from './routing/router.ts';
 import { shareQuotas } from './routing/shared_quotas.ts';
 import { createLogTracing, type Tracing } from './routing/tracing.ts';
+import { tellEvents } from './routing/webhook_events.ts';
+import { createWebhooks } from './routing/webhooks.ts';
 import type { Database } from './store/database.ts';
 import { createApiKeys } from './tokens/api_keys.ts';
 import { createBox } from './tokens/box.ts';
@@ -114,6 +116,10 @@ export interface AppOptions {
   pushIntervalMs?: number | undefined;
   /** In milliseconds: how often it is looked which providers are to be asked for dead tokens. */
   pushPollMs?: number | undefined;
+  /** In milliseconds: how often it is looked what webhooks are to be told. */
+  webhookIntervalMs?: number | undefined;
+  /** In milliseconds: the longest that an event waits for the second try to tell a webhook of it. */
+  webhookRetryMs?: number | undefined;
   /** Where providers of push are, instead of where they really are. */
   pushEndpoints?: PushEndpoints | undefined;
   /** The playground is served. */
@@ -268,6 +274,17 @@ export async function createApp(options: AppOptions) {
     timing: options.pushTiming,
     intervalMs: options.pushIntervalMs,
   });
+  const webhooks = createWebhooks({ database, box, outbound: pushOutbound });
+  const events = tellEvents({
+    database,
+    apps,
+    webhooks,
+    meters,
+    maxPerApp: limits.webhookEventsPerApp,
+    log,
+    intervalMs: options.webhookIntervalMs,
+    retryMs: options.webhookRetryMs,
+  });
   const goneFeeds = pollGoneFeeds({
     database,
     accounts: pushAccounts,
@@ -393,6 +410,7 @@ export async function createApp(options: AppOptions) {
     timeouts,
     tokens,
     pushAccounts,
+    webhooks,
     playgroundHeaders: options.playground ? pageHeaders(publicUrl) : undefined,
     isDraining: () => isDraining,
     findFaults: createReadiness({ database, router, trust: revocations, isDraining: () => isDraining }),
@@ -402,7 +420,7 @@ export async function createApp(options: AppOptions) {
   async function close(): Promise<void> {
     isDraining = true;
     finishing.stop();
-    await Promise.all([pushing.stop(), goneFeeds.stop()]);
+    await Promise.all([pushing.stop(), goneFeeds.stop(), events.stop()]);
     pushOutbound.close();
     keptAnswers.stop();
     await sharing.stop();

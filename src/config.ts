@@ -34,7 +34,8 @@ export interface Config {
       | 'connectionsPerUser'
       | 'connectionsPerApp'
       | 'apiKeysPerApp'
-      | 'issuersPerApp',
+      | 'issuersPerApp'
+      | 'webhookEventsPerApp',
       number | undefined
     >
   >;
@@ -137,6 +138,7 @@ function readLimits(env: NodeJS.ProcessEnv): Config['limits'] {
     connectionsPerApp: read('IMID_MAX_CONNECTIONS_PER_APP', env.IMID_MAX_CONNECTIONS_PER_APP),
     apiKeysPerApp: read('IMID_MAX_API_KEYS_PER_APP', env.IMID_MAX_API_KEYS_PER_APP),
     issuersPerApp: read('IMID_MAX_ISSUERS_PER_APP', env.IMID_MAX_ISSUERS_PER_APP),
+    webhookEventsPerApp: read('IMID_MAX_WEBHOOK_EVENTS', env.IMID_MAX_WEBHOOK_EVENTS),
   };
 }
 

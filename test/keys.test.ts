@@ -51,6 +51,10 @@ const NEEDED: Record<string, string> = {
   'DELETE /push/{provider}': 'all',
   'POST /push/{provider}/test': 'all',
   'GET /push/failures': 'read',
+  'PUT /webhook': 'all',
+  'GET /webhook': 'read',
+  'DELETE /webhook': 'all',
+  'POST /webhook/test': 'read',
   'PUT /contacts/{imId}': 'identities',
   'GET /contacts/{imId}': 'read',
 };

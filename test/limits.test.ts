@@ -119,6 +119,7 @@ const VARIABLES = {
   IMID_PING_SECONDS: 12,
   IMID_READ_TIMEOUT_SECONDS: 10,
   IMID_IDEMPOTENCY_HOURS: 24,
+  IMID_MAX_WEBHOOK_EVENTS: 100_000,
 };
 
 test('a limit in the environment is a whole number in its range, and named where it isn’t', () => {
@@ -137,6 +138,7 @@ test('a limit in the environment is a whole number in its range, and named where
     IMID_MAX_FRAME_BURST: '4',
     IMID_MAX_API_KEYS_PER_APP: '9',
     IMID_MAX_ISSUERS_PER_APP: '10',
+    IMID_MAX_WEBHOOK_EVENTS: '11',
     IMID_MAX_QUEUED_MESSAGES: '5000',
     IMID_PING_SECONDS: '6',
     IMID_READ_TIMEOUT_SECONDS: '7',
@@ -149,6 +151,7 @@ test('a limit in the environment is a whole number in its range, and named where
     frameBurst: 4,
     apiKeysPerApp: 9,
     issuersPerApp: 10,
+    webhookEventsPerApp: 11,
   });
   assert.deepEqual(
     [maxQueuedMessages, pingMs, drainTimeoutMs, idempotencyMs],
@@ -210,6 +213,9 @@ const CONSTANTS = [
   ['frames that', 'routing/limits.ts', 'frameBurst'],
   ['connections of a user', 'routing/limits.ts', 'connectionsPerUser'],
   ['connections of an app', 'routing/limits.ts', 'connectionsPerApp'],
+  ['events that the webhook', 'routing/limits.ts', 'webhookEventsPerApp'],
+  ['requests to webhooks', 'routing/webhook_events.ts', 'PER_APP'],
+  ['requests to webhooks', 'routing/webhook_events.ts', 'AT_ONCE'],
   ['messages waiting', 'routing/writer.ts', 'maxQueuedMessages'],
   ['silence on the socket', 'edge/connect.ts', 'pingMs'],
   ['kept in memory', 'edge/connect.ts', 'drainTimeoutMs'],

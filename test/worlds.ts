@@ -40,7 +40,7 @@ async function done(asked: Promise<Answer>): Promise<Json> {
 
 /**
  * An app with alice and carol (uids), bob and dave (registered), their messages, contacts, phones and tokens, two keys, two
- * issuers, two events, and a webhook for pushes, of which two were given up.
+ * issuers, two events, a webhook, and one for pushes, of which two were given up.
  */
 export async function createWorld(service: Service, schemes?: string[], mark = ''): Promise<World> {
   const app = await service.createApp();
@@ -96,6 +96,7 @@ export async function createWorld(service: Service, schemes?: string[], mark = '
     bind('composed'),
     bind('registered'),
     call('PUT', '/push/webhook', { ...WEBHOOK, url: `${WEBHOOK.url}${mark}` }),
+    call('PUT', '/webhook', { ...WEBHOOK, url: `${WEBHOOK.url}${mark}`, events: ['push.failed'] }),
   ]);
   await service.database.pool.query(
     `insert into push_failure (app_id, identity_id, device_id, provider, message_id, reason)

@@ -33,6 +33,7 @@ const tags = [
     name: 'Push',
     description: 'What an app proves itself to providers of push with, and which pushes failed.',
   },
+  { name: 'Webhook', description: 'Where the backend of an app is told what happens.' },
   { name: 'Contacts', description: 'Contact lists.' },
   { name: 'Me', description: 'What a client asks with its token.' },
   { name: 'Socket', description: 'Where clients talk.' },

@@ -17,6 +17,7 @@ import type { History } from '../routing/history.ts';
 import type { Limits } from '../routing/limits.ts';
 import type { PushAccounts } from '../routing/push_accounts.ts';
 import type { Router } from '../routing/router.ts';
+import type { Webhooks } from '../routing/webhooks.ts';
 import type { ApiKeys } from '../tokens/api_keys.ts';
 import type { Exchange } from '../tokens/exchange.ts';
 import type { Issuers } from '../tokens/issuers.ts';
@@ -60,6 +61,7 @@ import { signingKeys } from './signing_keys.ts';
 import type { Timeouts } from './timeouts.ts';
 import { tokenIssue } from './tokens.ts';
 import { closeQuery } from './validation.ts';
+import { webhooks as webhookRoutes } from './webhooks.ts';
 import { wellKnown, type WellKnownOptions } from './wellknown.ts';
 
 /** The stages that routes hand on to. */
@@ -95,6 +97,7 @@ export interface Stages {
   router: Router;
   timeouts: Timeouts;
   tokens: Tokens;
+  webhooks: Webhooks;
 }
 
 export async function registerRoutes(app: FastifyInstance, stages: Stages): Promise<void> {
@@ -117,6 +120,7 @@ export async function registerRoutes(app: FastifyInstance, stages: Stages): Prom
   const {
     timeouts,
     tokens,
+    webhooks,
     playgroundHeaders,
     pushAccounts,
     findFaults,
@@ -172,6 +176,7 @@ export async function registerRoutes(app: FastifyInstance, stages: Stages): Prom
       await backend.register(presence, { directory, router });
       await backend.register(deviceList, { directory, devices });
       await backend.register(pushRoutes, { directory, pushAccounts });
+      await backend.register(webhookRoutes, { webhooks });
       await backend.register(contacts, { directory, contactBook });
     },
     { prefix: '/v1/apps/:appId' },

@@ -13,6 +13,8 @@ export interface AskingOptions {
   outbound: Outbound;
   /** How long an answer is waited for; shorter in tests. */
   timeoutMs?: number | undefined;
+  /** What is asked, in words. */
+  who?: string | undefined;
 }
 
 export interface Asking {
@@ -23,7 +25,11 @@ export interface Asking {
   close(): void;
 }
 
-export function createAsking({ outbound, timeoutMs = TIMEOUT_MS }: AskingOptions): Asking {
+export function createAsking({
+  outbound,
+  timeoutMs = TIMEOUT_MS,
+  who = 'the provider',
+}: AskingOptions): Asking {
   const closing = new AbortController();
   const { signal } = closing;
 
@@ -32,7 +38,7 @@ export function createAsking({ outbound, timeoutMs = TIMEOUT_MS }: AskingOptions
       return await outbound.fetch(url, { ...request, timeoutMs, signal });
     } catch (error) {
       if (!(error instanceof OutboundError)) throw error;
-      return { kind: 'retry', reason: `unreachable: the provider ${error.message}` };
+      return { kind: 'retry', reason: `unreachable: ${who} ${error.message}` };
     }
   }
 

@@ -16,12 +16,12 @@ export function postpone({ headers }: OutboundAnswer, now: Date, reason: string,
 }
 
 /** Of whatever answer is no success and means nothing special. */
-export function outcomeByStatus(answer: OutboundAnswer, now: Date): Outcome {
+export function outcomeByStatus(answer: OutboundAnswer, now: Date, who = 'the provider'): Outcome {
   const { status } = answer;
-  if (status === 429) return postpone(answer, now, 'throttled: the provider takes no more for now');
-  if (status >= 500) return postpone(answer, now, `unavailable: the provider answers ${status}`);
-  if (status === 413) return refuse('too_large: the provider takes nothing of this size');
-  return refuse(`refused: the provider answers ${status}`);
+  if (status === 429) return postpone(answer, now, `throttled: ${who} takes no more for now`);
+  if (status >= 500) return postpone(answer, now, `unavailable: ${who} answers ${status}`);
+  if (status === 413) return refuse(`too_large: ${who} takes nothing of this size`);
+  return refuse(`refused: ${who} answers ${status}`);
 }
 
 export function refuse(reason: string): Outcome {

@@ -2,12 +2,10 @@
 // docs/push-webhook.md says what it gets, and what its answers come to.
 
 import { hash, randomBytes } from 'node:crypto';
-import { Webhook } from 'standardwebhooks';
 import { Type, type Static } from 'typebox';
-import { createAsking, type AskingOptions } from './asking.ts';
-import type { Outcome, Provider } from './contract.ts';
+import type { Provider } from './contract.ts';
 import { writeWithin } from './fitting.ts';
-import { outcomeByStatus, refuseCredential } from './outcomes.ts';
+import { createSignedPost, type SignedPostOptions } from './signed_post.ts';
 
 const QUAD = '[A-Za-z0-9+/]{4}';
 const TWO = '[A-Za-z0-9+/]{2}==';
@@ -15,22 +13,22 @@ const THREE = '[A-Za-z0-9+/]{3}=';
 /** 24 to 64 bytes. */
 const SECRET = `^whsec_(?:(?:${QUAD}){8,20}(?:${TWO}|${THREE})?|(?:${QUAD}){21}(?:${TWO})?)$`;
 
+const EXAMPLE_SECRET = 'whsec_bm90IGEgc2VjcmV0LCBidXQgMzIgYnl0ZXMgbG9uZyE=';
+
+export const WebhookSecrets = Type.Array(Type.String({ pattern: SECRET, examples: [EXAMPLE_SECRET] }), {
+  minItems: 1,
+  maxItems: 2,
+  description: 'Every one of them signs, so that one can take the place of another without a gap.',
+});
+
 export const WebhookCredentials = Type.Object(
   {
     url: Type.String({ maxLength: 2_000 }),
-    secrets: Type.Array(Type.String({ pattern: SECRET }), {
-      minItems: 1,
-      maxItems: 2,
-      description: 'Every one of them signs, so that one can take the place of another without a gap.',
-    }),
+    secrets: WebhookSecrets,
   },
   { additionalProperties: false },
 );
 export type WebhookCredentials = Static<typeof WebhookCredentials>;
-
-export interface WebhookOptions extends AskingOptions {
-  now(): Date;
-}
 
 const SECRET_BYTES = 32;
 /** Standard Webhooks asks for less than 20 kB. */
@@ -40,33 +38,9 @@ export function createWebhookSecret(): string {
   return `whsec_${randomBytes(SECRET_BYTES).toString('base64')}`;
 }
 
-export function createWebhook(
-  { url, secrets }: WebhookCredentials,
-  { now, ...options }: WebhookOptions,
-): Provider {
-  const asking = createAsking(options);
-  const signers = secrets.map((secret) => new Webhook(secret));
-
-  async function post(id: string, write: (timestamp: Date) => string): Promise<Outcome> {
-    const fault = options.outbound.faultOf(url);
-    if (fault !== undefined) return refuseCredential(`the URL ${fault}`);
-    const at = now();
-    const body = write(at);
-    const headers = {
-      'content-type': 'application/json',
-      'webhook-id': id,
-      'webhook-timestamp': String(Math.floor(at.getTime() / 1_000)),
-      'webhook-signature': signers.map((signer) => signer.sign(id, at, body)).join(' '),
-    };
-    const answer = await asking.post(url, headers, body);
-    if ('kind' in answer) return answer;
-    const { status } = answer;
-    if (status >= 200 && status < 300) return { kind: 'sent' };
-    if (status === 410) return { kind: 'gone' };
-    if (status === 401 || status === 403)
-      return refuseCredential(`the webhook answers ${status}: does it know the secret?`);
-    return outcomeByStatus(answer, at);
-  }
+export function createWebhook(credentials: WebhookCredentials, options: SignedPostOptions): Provider {
+  const { now } = options;
+  const { post, close } = createSignedPost(credentials, options);
 
   return {
     send: (notification, { token, environment }) =>
@@ -88,7 +62,7 @@ export function createWebhook(
     },
 
     async close() {
-      asking.close();
+      close();
     },
   };
 }

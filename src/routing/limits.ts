@@ -9,6 +9,8 @@ export interface Limits {
   connectionsPerApp: number;
   apiKeysPerApp: number;
   issuersPerApp: number;
+  /** That its webhook has not been told yet. */
+  webhookEventsPerApp: number;
 }
 
 /** The limits that are given, and for each other one its default. */
@@ -19,6 +21,7 @@ export function completeLimits({
   connectionsPerApp = 100_000,
   apiKeysPerApp = 1_000,
   issuersPerApp = 100,
+  webhookEventsPerApp = 100_000,
 }: { [Name in keyof Limits]?: Limits[Name] | undefined } = {}): Limits {
   return {
     framesPerSecond,
@@ -27,6 +30,7 @@ export function completeLimits({
     connectionsPerApp,
     apiKeysPerApp,
     issuersPerApp,
+    webhookEventsPerApp,
   };
 }
 

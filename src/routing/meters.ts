@@ -5,6 +5,7 @@
 import { Counter, Histogram, type Registry } from 'prom-client';
 import { closeCodes, errorCodes, type ErrorCode } from '../errors.ts';
 import type { Uses } from '../store/fresh.ts';
+import { webhookEventTypes } from '../store/webhook_events.ts';
 
 export type Meters = ReturnType<typeof createMeters>;
 
@@ -17,6 +18,11 @@ export type Apart = 'moved' | 'repeat' | 'locked' | 'fault';
 
 /** Close codes of RFC 6455 that come from outside; a client may choose others, which are counted as one. */
 const OUTSIDE_CODES = new Set([1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011]);
+
+/** What can become of an event for a webhook. */
+const EVENT_OUTCOMES = ['delivered', 'expired', 'surplus', 'disabled'] as const;
+/** The codes that reasons of a webhook begin with. */
+const EVENT_FAILURES = 'credential gone refused throttled too_large unavailable unreachable'.split(' ');
 
 export function createMeters(registry: Registry) {
   const registers = [registry];
@@ -89,11 +95,29 @@ export function createMeters(registry: Registry) {
     registers,
   });
 
+  const events = new Counter({
+    name: 'imid_webhook_events_total',
+    help: 'Events for webhooks, by what became of them.',
+    labelNames: ['type', 'outcome'],
+    registers,
+  });
+  const eventFailures = new Counter({
+    name: 'imid_webhook_failures_total',
+    help: 'Times that a webhook did not take an event, by why.',
+    labelNames: ['type', 'reason'],
+    registers,
+  });
+
   // From the start, so that the first of each is a growth as well.
   for (const outcome of ['resumed', 'new', 'over']) resumes.inc({ outcome }, 0);
   for (const reason of ['moved', 'repeat', 'locked', 'fault']) flushesApart.inc({ reason }, 0);
   for (const code of Object.keys(errorCodes)) errors.inc({ code }, 0);
   for (const { code } of Object.values(closeCodes)) closes.inc({ code, who: 'service' }, 0);
+
+  for (const type of webhookEventTypes) {
+    for (const outcome of EVENT_OUTCOMES) events.inc({ type, outcome }, 0);
+    for (const reason of EVENT_FAILURES) eventFailures.inc({ type, reason }, 0);
+  }
 
   const sends: Record<Way, number> = { socket: 0, rest: 0 };
   let stored = 0;
@@ -131,6 +155,11 @@ export function createMeters(registry: Registry) {
       ringsHeard.inc({ kind });
       bellLag.observe(Math.max(seconds, 0));
     },
+    /** A webhook was told of an event, or never will be. */
+    told: (type: string, outcome: (typeof EVENT_OUTCOMES)[number]): void => events.inc({ type, outcome }),
+    /** `reason`: a code, and words. */
+    tellingFailed: (type: string, reason: string): void =>
+      eventFailures.inc({ type, reason: reason.split(':')[0]! }),
     closed: (code: number, who: Closer): void =>
       closes.inc({ code: who === 'service' || OUTSIDE_CODES.has(code) ? code : 'other', who }),
   };

@@ -21,6 +21,7 @@ import { createXiaomi, type XiaomiOptions } from '../push/xiaomi.ts';
 
 export { createSharedTokens };
 export type { Notification, Outcome, Provider } from '../push/contract.ts';
+export { WebhookSecrets } from '../push/webhook.ts';
 export type Outbound = AskingOptions['outbound'];
 
 /** Other addresses than the real ones, in tests. */

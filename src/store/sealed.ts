@@ -9,6 +9,7 @@ const SEALED = [
   { table: 'signing_key', column: 'sealed_private_jwk' },
   { table: 'push_credential', column: 'sealed' },
   { table: 'shared_token', column: 'sealed' },
+  { table: 'webhook', column: 'sealed' },
 ] as const;
 
 /** Seals all of it anew, or nothing; gives back how many there were. */

@@ -235,6 +235,25 @@ export interface Tables {
     message_id: string;
     reason: string;
   };
+  webhook: {
+    app_id: number;
+    url: string;
+    events: string[];
+    sealed: string;
+    changed_at: Generated<Date>;
+    disabled_at: Date | null;
+  };
+  webhook_event: {
+    app_id: number;
+    id: string;
+    type: string;
+    at: Date;
+    user_id: number;
+    sender_id: number | null;
+    data: string;
+    attempts: Generated<number>;
+    due_at: Date;
+  };
   process: { id: string; seen_at: Generated<Date> };
   connection: {
     app_id: number;

@@ -72,6 +72,7 @@ export async function createWorlds(service: Service) {
     const jwks = { keys: [publicKey.export({ format: 'jwk' })] };
     assert.equal((await app.call('PUT', '/issuers/customer-1', { ...ISSUER, jwks })).status, 201);
     assert.equal((await app.call('PUT', '/push/webhook', WEBHOOK)).status, 201);
+    assert.equal((await app.call('PUT', '/webhook', { ...WEBHOOK, events: ['push.failed'] })).status, 201);
     for (const key of tokens.slice(0, 2)) {
       const body = { platform: 'android', provider: 'webhook', pushToken: key.slice(-10) };
       assert.equal((await service.call('PUT', '/v1/me/devices/phone', { key, body })).status, 200);
@@ -105,6 +106,7 @@ export async function createWorlds(service: Service) {
         provider: ['webhook'],
         url: [WEBHOOK.url],
         secrets: WEBHOOK.secrets,
+        events: ['device.gone', 'push.failed'],
         jwksUrl: [`${ISSUER.issuer}/jwks.json`],
         grant_type: [TOKEN_EXCHANGE],
         subject_token: [await subjectToken()],
@@ -121,6 +123,7 @@ export async function createWorlds(service: Service) {
       service.call('GET', '/v1/me', { key: credentials.registeredToken }),
       service.call('GET', `${app.path}/issuers/customer-1`, { key: credentials.key }),
       service.call('GET', `${app.path}/push`, { key: credentials.key }),
+      service.call('GET', `${app.path}/webhook`, { key: credentials.key }),
     ]);
     const [named, , , , push] = asked;
     return (
