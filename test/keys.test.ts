@@ -49,7 +49,7 @@ const NEEDED: Record<string, string> = {
   'PUT /push/{provider}': 'all',
   'GET /push': 'read',
   'DELETE /push/{provider}': 'all',
-  'POST /push/{provider}/test': 'read',
+  'POST /push/{provider}/test': 'all',
   'GET /push/failures': 'read',
   'PUT /contacts/{imId}': 'identities',
   'GET /contacts/{imId}': 'read',

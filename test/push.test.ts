@@ -105,6 +105,19 @@ test('credentials are checked, listed without themselves, sealed, and deleted; w
   const { rows } = await service.database.pool.query('select sealed from push_credential');
   assert.ok(rows.every(({ sealed }) => !/BEGIN|ABC123/.test(sealed)));
   assert.deepEqual((await tenant.call('POST', '/push/apns/test')).body, { ok: true });
+  const pushToken = 'f'.repeat(64);
+  const binding = { platform: 'ios', provider: 'apns', pushToken };
+  await tenant.as({ uid: 'dot' }, 'PUT', '/devices/tablet', binding);
+  const testing = `/push/apns/test?imId=${tenant.appId}:dot`;
+  const tested = await tenant.call('POST', testing);
+  assert.deepEqual(tested.body, { ok: true, devices: [{ deviceId: 'tablet', ok: true }] });
+  assert.equal(taken(pushToken).length, 1);
+  apns.act(refuseWith(400, 'TopicDisallowed'));
+  const { body: faulty } = await tenant.call('POST', testing);
+  apns.act(undefined);
+  assert.deepEqual([faulty.ok, faulty.devices[0].ok], [false, false]);
+  assert.match(faulty.detail, /^credential: .*bundleId/);
+  assert.equal((await tenant.call('POST', `${testing}&deviceId=phone`)).status, 404);
   assert.equal((await tenant.call('DELETE', '/push/apns')).status, 204);
   assert.equal((await tenant.call('POST', '/push/apns/test')).status, 404);
   await service.call('PUT', '/v1/me/devices/phone', {

@@ -43,7 +43,9 @@ export const myDevices: FastifyPluginAsyncTypebox<{ devices: Devices }> = async 
               description: 'Of Web Push the subscription, as JSON.',
             }),
             environment: Type.Optional(
-              Type.String({ enum: ['production', 'sandbox'], default: 'production' }),
+              Type.Unsafe<'production' | 'sandbox'>(
+                Type.String({ enum: ['production', 'sandbox'], default: 'production' }),
+              ),
             ),
             locale: Type.Optional(text(35, 'A language tag of BCP 47.')),
             appVersion: Type.Optional(text(50, 'Of the app on the device.')),

@@ -3,6 +3,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
+import type { Directory } from '../identity/directory.ts';
 import { describe } from '../identity/schemes.ts';
 import type { PushAccounts } from '../routing/push_accounts.ts';
 import { pushProviderNames, pushProviders, type PushProviderName } from '../routing/push_providers.ts';
@@ -13,7 +14,9 @@ import {
   backendProblems,
   BOB,
   Cursor,
+  DeviceId,
   EXAMPLE_AT,
+  ImIdText,
   Limit,
   list,
   Timestamp,
@@ -65,11 +68,17 @@ const EXAMPLE_CREDENTIALS = {
   url: 'https://push.customer.example/imid',
   secrets: ['whsec_bm90IGEgc2VjcmV0LCBidXQgMzIgYnl0ZXMgbG9uZyE='],
 };
+const tested = {
+  ok: Type.Boolean(),
+  detail: Type.Optional(Type.String({ description: 'What is wrong, in words.' })),
+};
+const toTested = (detail: string | undefined) =>
+  detail === undefined ? { ok: true } : { ok: false, detail };
 const tags = ['Push'];
 
-export const push: FastifyPluginAsyncTypebox<{ pushAccounts: PushAccounts }> = async (
+export const push: FastifyPluginAsyncTypebox<{ directory: Directory; pushAccounts: PushAccounts }> = async (
   app,
-  { pushAccounts },
+  { directory, pushAccounts },
 ) => {
   app.put(
     '/push/:provider',
@@ -153,27 +162,40 @@ export const push: FastifyPluginAsyncTypebox<{ pushAccounts: PushAccounts }> = a
   app.post(
     '/push/:provider/test',
     {
-      config: { scope: 'read' },
       schema: {
-        operationId: 'testPushCredentials',
-        summary: 'Ask a provider whether the app’s credentials are good',
-        description: 'Without a device: nobody gets anything.',
+        operationId: 'testPush',
+        summary: 'Try whether pushes through a provider work',
+        description:
+          'With `imId` it sends a test push to the devices of that user that are bound to the provider, or to one of them. Without ' +
+          'it the provider is asked whether the credentials are good, as far as it tells, and nobody gets anything.',
         tags,
         params: ProviderPath,
+        querystring: Type.Object(
+          { imId: Type.Optional(ImIdText), deviceId: Type.Optional(DeviceId) },
+          { additionalProperties: false },
+        ),
         response: {
           200: Type.Object(
-            { ok: Type.Boolean(), detail: Type.Optional(Type.String({ description: 'What is wrong.' })) },
+            {
+              ...tested,
+              devices: Type.Optional(Type.Array(Type.Object({ deviceId: Type.String(), ...tested }))),
+            },
             { description: 'What the provider says.', examples: [{ ok: true }] },
           ),
           ...backendProblems('payload_too_large'),
         },
       },
     },
-    async ({ tenant, params }) => {
-      const provider = await pushAccounts.find(tenant.id, params.provider);
-      if (!provider) throw new ImidError('not_found', 'The app has no credentials for this provider.');
-      const detail = await provider.check();
-      return detail === undefined ? { ok: true } : { ok: false, detail };
+    async ({ tenant, params: { provider }, query: { imId, deviceId } }) => {
+      if (imId === undefined) return toTested(await pushAccounts.check(tenant.id, provider));
+      const user = await directory.find(tenant, { imId });
+      const sent = await pushAccounts.test(tenant.id, provider, user.id, deviceId);
+      if (sent.length === 0)
+        throw new ImidError('not_found', 'The user has no such device that is bound to this provider.');
+      return {
+        ...toTested(sent.find(({ fault }) => fault !== undefined)?.fault),
+        devices: sent.map((each) => ({ deviceId: each.deviceId, ...toTested(each.fault) })),
+      };
     },
   );
 

@@ -171,7 +171,7 @@ export async function registerRoutes(app: FastifyInstance, stages: Stages): Prom
       await backend.register(historyExport, { history, directory });
       await backend.register(presence, { directory, router });
       await backend.register(deviceList, { directory, devices });
-      await backend.register(pushRoutes, { pushAccounts });
+      await backend.register(pushRoutes, { directory, pushAccounts });
       await backend.register(contacts, { directory, contactBook });
     },
     { prefix: '/v1/apps/:appId' },

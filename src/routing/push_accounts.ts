@@ -4,6 +4,7 @@
 import { LRUCache } from 'lru-cache';
 import { ImidError } from '../errors.ts';
 import type { AppId } from '../ids.ts';
+import { findBoundDevices } from '../store/bindings.ts';
 import { isDanglingReference } from '../store/constraints.ts';
 import type { Database } from '../store/database.ts';
 import { createFresh } from '../store/fresh.ts';
@@ -16,10 +17,12 @@ import {
 import { findPushFailures, type PushFailure } from '../store/push_results.ts';
 import { agreeOnToken, findSharedToken } from '../store/shared_tokens.ts';
 import type { Box } from '../tokens/box.ts';
+import { composeTest } from './push_text.ts';
 import {
   createSharedTokens,
   pushProviders,
   type AnyProvider,
+  type Outcome,
   type Outbound,
   type PushEndpoints,
   type PushProviderName,
@@ -46,9 +49,9 @@ export function createPushAccounts({ database, box, outbound, endpoints = {} }: 
     const [appId, name] = key.split(' ') as [string, string];
     return findPushCredential(kysely, Number(appId) as AppId, name);
   });
-  const made = new LRUCache<string, { changedAt: number; provider: AnyProvider }>({
+  const made = new LRUCache<string, { changedAt: number; provider: Promise<AnyProvider> }>({
     max: MAX_PROVIDERS,
-    dispose: ({ provider }) => void provider.close(),
+    dispose: ({ provider }) => void provider.then((each) => each.close()).catch(() => {}),
   });
 
   // Each process asks once for each.
@@ -57,6 +60,41 @@ export function createPushAccounts({ database, box, outbound, endpoints = {} }: 
     sealed ??= await agreeOnToken(kysely, name, await box.seal(SHARED_PURPOSE, Buffer.from(await sign())));
     return (await box.open(SHARED_PURPOSE, sealed)).toString();
   });
+
+  /** The provider as the app uses it; undefined: it has given no credentials. */
+  async function find(appId: AppId, name: string): Promise<AnyProvider | undefined> {
+    if (!Object.hasOwn(pushProviders, name)) return undefined;
+    const key = keyOf(appId, name);
+    const credential = await fresh.get(key);
+    if (!credential) {
+      made.delete(key);
+      return undefined;
+    }
+    const changedAt = credential.changedAt.getTime();
+    const known = made.get(key);
+    if (known?.changedAt === changedAt) return known.provider;
+    // Once for all who ask meanwhile, as the one before is closed.
+    const provider = create(name as PushProviderName, credential.sealed);
+    made.set(key, { changedAt, provider });
+    provider.catch(() => made.delete(key));
+    return provider;
+  }
+
+  async function create(name: PushProviderName, sealed: string): Promise<AnyProvider> {
+    const credentials: unknown = JSON.parse((await box.open(PURPOSE, sealed)).toString());
+    return pushProviders[name].create(credentials, {
+      now: () => clock.now(),
+      outbound,
+      endpoints,
+      sharedTokens,
+    });
+  }
+
+  async function findGiven(appId: AppId, name: PushProviderName): Promise<AnyProvider> {
+    const provider = await find(appId, name);
+    if (!provider) throw new ImidError('not_found', 'The app has no credentials for this provider.');
+    return provider;
+  }
 
   return {
     /** Throws `invalid_request`, naming the field, and `not_found`. */
@@ -84,27 +122,29 @@ export function createPushAccounts({ database, box, outbound, endpoints = {} }: 
       if (!found) throw new ImidError('not_found', 'The app has no credentials for this provider.');
     },
 
-    /** The provider as the app uses it; undefined: it has given no credentials. */
-    async find(appId: AppId, name: string): Promise<AnyProvider | undefined> {
-      if (!Object.hasOwn(pushProviders, name)) return undefined;
-      const key = keyOf(appId, name);
-      const credential = await fresh.get(key);
-      if (!credential) {
-        made.delete(key);
-        return undefined;
-      }
-      const changedAt = credential.changedAt.getTime();
-      const known = made.get(key);
-      if (known?.changedAt === changedAt) return known.provider;
-      const credentials: unknown = JSON.parse((await box.open(PURPOSE, credential.sealed)).toString());
-      const provider = pushProviders[name as PushProviderName].create(credentials, {
-        now: () => clock.now(),
-        outbound,
-        endpoints,
-        sharedTokens,
-      });
-      made.set(key, { changedAt, provider });
-      return provider;
+    find,
+
+    /** What is wrong with the credentials, in words; undefined: nothing, as far as the provider tells. Throws `not_found`. */
+    check: async (appId: AppId, name: PushProviderName) => (await findGiven(appId, name)).check(),
+
+    /** Sends a test to devices of a user, and says of each what is wrong, if anything is. Throws `not_found`. */
+    async test(appId: AppId, name: PushProviderName, userId: number | undefined, deviceId?: string) {
+      const provider = await findGiven(appId, name);
+      const devices = userId === undefined ? [] : await findBoundDevices(kysely, appId, userId);
+      const meant = devices.filter(
+        ({ id, binding }) => binding?.provider === name && (deviceId === undefined || id === deviceId),
+      );
+      return Promise.all(
+        meant.map(async ({ id, binding }) => ({
+          deviceId: id,
+          fault: faultOf(
+            await provider.send(composeTest(), {
+              token: binding!.pushToken,
+              environment: binding!.environment,
+            }),
+          ),
+        })),
+      );
     },
 
     failures: (appId: AppId, beforeId: number, limit: number): Promise<PushFailure[]> =>
@@ -114,4 +154,9 @@ export function createPushAccounts({ database, box, outbound, endpoints = {} }: 
       made.clear();
     },
   };
+}
+
+function faultOf(outcome: Outcome): string | undefined {
+  if (outcome.kind === 'sent') return undefined;
+  return outcome.kind === 'gone' ? 'gone: the provider knows the push token no more' : outcome.reason;
 }

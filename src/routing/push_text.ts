@@ -67,6 +67,18 @@ export function composeClearing(
   };
 }
 
+export function composeTest(): Notification {
+  return {
+    id: randomUUID(),
+    title: 'imid',
+    body: 'A test: pushes arrive.',
+    data: { test: 'true' },
+    ttlSeconds: 300,
+    priority: 'high',
+    isSilent: false,
+  };
+}
+
 /** What a message brings along for its push; false: it is to have none. */
 export function wordsOf({ push }: Pick<Pushable, 'push'>): PushText | undefined {
   return push === undefined ? undefined : (JSON.parse(push) as PushText);

@@ -11,7 +11,7 @@ export interface Binding {
   platform: string;
   provider: string;
   pushToken: string;
-  environment: string;
+  environment: 'production' | 'sandbox';
   locale: string | undefined;
   appVersion: string | undefined;
 }

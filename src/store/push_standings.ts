@@ -250,7 +250,7 @@ async function addShown(db: Executor, standings: Standings, asked: Asked, since:
     is_over: boolean;
   }>`
     select * from (
-      select q.place, s.device_id, s.peer_id, s.seq, s.at, coalesce(c.read_seq >= s.seq, false) or exists (
+      select q.place, q.after, s.device_id, s.peer_id, s.seq, s.at, coalesce(c.read_seq >= s.seq, false) or exists (
         select from message m
         where m.app_id = s.app_id and m.recipient_id = s.identity_id and m.recipient_seq = s.seq and m.recalled_at is not null
       ) as is_over
@@ -258,7 +258,7 @@ async function addShown(db: Executor, standings: Standings, asked: Asked, since:
       left join identity p on p.app_id = s.app_id and p.id = s.peer_id
       left join conversation c
         on c.app_id = s.app_id and c.owner_id = s.identity_id and c.peer_id = coalesce(p.merged_into, p.id)
-    ) s where is_over or at > ${since}`.execute(db);
+    ) s where is_over or at > ${since} or seq > after`.execute(db);
   for (const row of rows)
     standings[row.place - 1]!.shown.push({
       deviceId: row.device_id,

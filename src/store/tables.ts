@@ -151,7 +151,7 @@ export interface Tables {
     platform: string | null;
     provider: string | null;
     push_token: string | null;
-    environment: string | null;
+    environment: 'production' | 'sandbox' | null;
     locale: string | null;
     app_version: string | null;
     bound_at: Date | null;
