@@ -1,4 +1,4 @@
-// `npm run bench -- identity|messaging|client|tokens|schemes`: measures, and writes the result to bench/results and the README.
+// `npm run bench -- identity|messaging|push|client|tokens|schemes`: measures, and writes the result to bench/results and the README.
 // `--quick` does the same with little of everything, as a smoke test; `--only <part>` a part of it, and `--rounds <n>` so
 // many rounds of messaging; none of them writes anything but where `--out <folder>` says. `messaging --profile` writes
 // where the service's time goes instead.

@@ -1,6 +1,6 @@
 // What a bench comes to: a row that says what was measured beside what, and whether the target is reached.
 
-import { cpuRatio, type Measured } from './measure.ts';
+import { cpuRatio, median, type Measured } from './measure.ts';
 
 export interface Row {
   what: string;
@@ -59,6 +59,36 @@ export function toTimesRow(
     rounds: ours.rates.map((rate, round) => beside.rates[round]! / rate),
     unit: 'times',
     cpu: cpu === undefined ? undefined : 1 / cpu,
+  };
+}
+
+/** How long something took that was done many times. */
+export interface Latency {
+  medianMs: number;
+  p99Ms: number;
+}
+
+/** How much longer ours takes than what stands beside it, in the p99: the ratio of the rounds' medians. */
+export function toLatencyRow(
+  what: string,
+  target: number,
+  took: Record<'ours' | 'beside', readonly Latency[]>,
+  { beside, cpu }: { beside: string; cpu?: number | undefined },
+): Row {
+  const medianOf = (side: readonly Latency[], of: keyof Latency): number =>
+    median(side.map((round) => round[of]));
+  const show = (side: readonly Latency[]): string =>
+    `${toFigure(medianOf(side, 'p99Ms'))} ms in the p99 (median ${toFigure(medianOf(side, 'medianMs'))} ms)`;
+  return {
+    what,
+    ours: show(took.ours),
+    theirs: show(took.beside),
+    beside,
+    figure: medianOf(took.ours, 'p99Ms') / medianOf(took.beside, 'p99Ms'),
+    rounds: took.ours.map(({ p99Ms }, round) => p99Ms / took.beside[round]!.p99Ms),
+    unit: 'times',
+    target,
+    cpu,
   };
 }
 

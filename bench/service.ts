@@ -30,8 +30,8 @@ export interface Database {
   readonly pool: pg.Pool;
   /** What leads to it. */
   readonly connection: pg.PoolConfig;
-  /** The service on this database, as its users start it but for what `env` says. */
-  startService(env?: Record<string, string>): Promise<Service>;
+  /** The service on this database, as its users start it but for what `env` says, and what `main` does in its own way. */
+  startService(env?: Record<string, string>, main?: string): Promise<Service>;
   /** A bare Fastify on this database (see bare.ts). */
   startBare(answer: unknown): Promise<Program>;
   /** CPU seconds of this very process and Postgres until now, for what is measured without another process. */
@@ -130,8 +130,8 @@ export async function openSite(): Promise<Site> {
       return {
         pool,
         connection: { ...cluster.connection, database: name },
-        async startService(env = {}) {
-          const program = await start(MAIN, {
+        async startService(env = {}, main = MAIN) {
+          const program = await start(main, {
             DATABASE_URL,
             IMID_DATA_DIR: join(directory, 'unused'),
             IMID_ADMIN_KEY: adminKey,

@@ -12,10 +12,14 @@ import { connects } from './messaging/connects.ts';
 import { growth as messageGrowth } from './messaging/growth.ts';
 import { idle } from './messaging/idle.ts';
 import { throughput } from './messaging/throughput.ts';
+import { backlog } from './push/backlog.ts';
+import { offline } from './push/offline.ts';
+import { throughput as pushThroughput } from './push/throughput.ts';
 import { toClientResult } from './report/client.ts';
 import type { Result } from './report/files.ts';
 import { toIdentityResult } from './report/identity.ts';
 import { toMessagingResult } from './report/messaging.ts';
+import { toPushResult } from './report/push.ts';
 import { toSchemesResult } from './report/schemes.ts';
 import { toTokensResult } from './report/tokens.ts';
 import type { Row } from './results.ts';
@@ -53,6 +57,8 @@ export const suites: Record<string, Suite> = {
   ),
 
   messaging: toSuite({ throughput, connects, idle, growth: messageGrowth }, toMessagingResult),
+
+  push: toSuite({ offline, throughput: pushThroughput, backlog }, toPushResult),
 
   client: toSuite({ size, throughput: clientThroughput, thousand }, toClientResult),
 

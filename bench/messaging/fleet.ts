@@ -3,6 +3,7 @@
 // run that sees anything else throws.
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Latency } from '../results.ts';
 import { MASK, openWire, toFrame, type Door, type Reader, type Wire } from './wire.ts';
 
 /** One client: where it connects, and what the others call it. */
@@ -19,11 +20,9 @@ export interface Talk {
   clients?: number;
 }
 
-export interface Talked {
+/** How long it took: from a sender's write until its recipient has it. */
+export interface Talked extends Latency {
   delivered: number;
-  /** From a sender's write until its recipient has it. */
-  medianMs: number;
-  p99Ms: number;
 }
 
 export interface Fleet {

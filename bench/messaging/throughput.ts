@@ -1,8 +1,8 @@
 // A hundred clients in pairs: messages per second, what they cost in CPU time, and how long one is under way.
 
-import { cpuRatio, measureInTurn, median, type Measured, type Side } from '../measure.ts';
+import { cpuRatio, measureInTurn, type Measured, type Side } from '../measure.ts';
 import { untilQuiet } from '../processes.ts';
-import { toFigure, toRatioRow, type Row } from '../results.ts';
+import { toFigure, toLatencyRow, toRatioRow, type Row } from '../results.ts';
 import type { Program, Site } from '../service.ts';
 import type { Talk, Talked } from './fleet.ts';
 import { startLoadProcess, type LoadProcess } from './load_process.ts';
@@ -40,7 +40,7 @@ export async function throughput(site: Site, isQuick: boolean, rounds = isQuick 
     toRatioRow(`${clients} clients, window 8`, 0.75, many, { of: 'messages', beside: RELAY }),
     ...toCpuRow(`CPU of ${clients} clients, window 8`, many),
     toRatioRow(`${clients} clients, window 1`, 0.45, one, { of: 'messages', beside: RELAY }),
-    toLatencyRow(`until received, ${clients} clients, window 1`, one),
+    toLatencyRow(`until received, ${clients} clients, window 1`, 4, one.talked, { beside: RELAY }),
   ];
 
   async function compare(talk: Talk): Promise<Talking> {
@@ -86,21 +86,4 @@ function toCpuRow(what: string, { ours, beside }: Talking): Row[] {
       cpu: undefined,
     },
   ];
-}
-
-function toLatencyRow(what: string, { talked }: Talking): Row {
-  const medianOf = (side: Talked[], of: keyof Talked): number => median(side.map((round) => round[of]));
-  const show = (side: Talked[]): string =>
-    `${toFigure(medianOf(side, 'p99Ms'))} ms in the p99 (median ${toFigure(medianOf(side, 'medianMs'))} ms)`;
-  return {
-    what,
-    ours: show(talked.ours),
-    theirs: show(talked.beside),
-    beside: RELAY,
-    figure: medianOf(talked.ours, 'p99Ms') / medianOf(talked.beside, 'p99Ms'),
-    rounds: talked.ours.map(({ p99Ms }, round) => p99Ms / talked.beside[round]!.p99Ms),
-    unit: 'times',
-    target: 4,
-    cpu: undefined,
-  };
 }

@@ -59,6 +59,8 @@ function reactionOf({ status, reason }: ApnsAnswer): Reaction | undefined {
 }
 
 function parseBody(body: string): Record<string, unknown> {
+  // As of nearly all; to throw for each would be most of the cost of reading an answer.
+  if (body === '') return {};
   try {
     return (JSON.parse(body) ?? {}) as Record<string, unknown>;
   } catch {

@@ -28,22 +28,36 @@ export function createChannel(origin: string, pace: Pace): ApnsChannel {
     return current;
   }
 
+  async function askUntil(
+    signal: AbortSignal,
+    headers: OutgoingHttpHeaders,
+    body: Buffer,
+  ): Promise<ApnsReply> {
+    for (let tries = 1; ; tries += 1) {
+      if (isClosed) throw new ApnsFault('closed: this provider is shut down');
+      const used = connection();
+      try {
+        return await used.ask(headers, body, signal);
+      } catch (error) {
+        if (signal.aborted) {
+          // It may be the connection that is dead.
+          used.retire();
+          throw new ApnsFault(`timeout: APNs has not answered within ${pace.timeoutMs} ms`);
+        }
+        if (!(error instanceof ApnsFault) || !error.isUnseen || tries === MAX_TRIES) throw error;
+      }
+    }
+  }
+
   return {
     async ask(headers, body) {
-      const signal = AbortSignal.timeout(pace.timeoutMs);
-      for (let tries = 1; ; tries += 1) {
-        if (isClosed) throw new ApnsFault('closed: this provider is shut down');
-        const used = connection();
-        try {
-          return await used.ask(headers, body, signal);
-        } catch (error) {
-          if (signal.aborted) {
-            // It may be the connection that is dead.
-            used.retire();
-            throw new ApnsFault(`timeout: APNs has not answered within ${pace.timeoutMs} ms`);
-          }
-          if (!(error instanceof ApnsFault) || !error.isUnseen || tries === MAX_TRIES) throw error;
-        }
+      // AbortSignal.timeout would be kept, with all it holds, for as long as it might take.
+      const timeout = new AbortController();
+      const timer = setTimeout(() => timeout.abort(), pace.timeoutMs).unref();
+      try {
+        return await askUntil(timeout.signal, headers, body);
+      } finally {
+        clearTimeout(timer);
       }
     },
 

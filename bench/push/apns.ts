@@ -1,0 +1,75 @@
+// APNs as the benches have it: takes whatever comes, and counts it. Both sides of a comparison push to the same one.
+
+import { once } from 'node:events';
+import { createServer, sensitiveHeaders, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { perform } from '../tasks.ts';
+
+/** A request that came, to be made again. */
+export interface Sample {
+  headers: Record<string, string>;
+  /** Those that stay out of the table of header compression. */
+  unindexed: readonly string[];
+  body: string;
+}
+
+/** As many as Apple's allow. */
+const STREAMS_MAX = 1_000;
+const STALL_MS = 300_000;
+
+let taken = 0;
+let open = 0;
+let most = 0;
+let sample: Sample | undefined;
+let awaited = { count: Infinity, resolve: (): void => {} };
+
+const server = createServer({ settings: { maxConcurrentStreams: STREAMS_MAX } });
+server.on('stream', (stream: ServerHttp2Stream, headers) => {
+  open += 1;
+  most = Math.max(most, open);
+  if (sample) stream.resume();
+  else stream.once('data', (chunk: Buffer) => (sample = toSample(headers, chunk)));
+  stream.on('end', () => {
+    stream.respond({ ':status': 200, 'apns-id': headers['apns-id'] }, { endStream: true });
+    taken += 1;
+    if (taken === awaited.count) awaited.resolve();
+  });
+  stream.on('close', () => (open -= 1));
+  stream.on('error', (error) => console.error('APNs lost a request:', error));
+});
+
+function toSample(headers: IncomingHttpHeaders, chunk: Buffer): Sample {
+  const unindexed = (headers as { [sensitiveHeaders]?: string[] })[sensitiveHeaders] ?? [];
+  return { headers: { ...(headers as Record<string, string>) }, unindexed, body: chunk.toString() };
+}
+
+const tasks = {
+  /** Gives back its origin. */
+  async listen(): Promise<string> {
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  },
+
+  /** How many have come until now, and how many were under way at once at most. */
+  count: () => ({ taken, most }),
+
+  /** Resolves once so many have come. */
+  async untilTaken(count: number): Promise<void> {
+    if (taken >= count) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    awaited = { count, resolve };
+    const stalled = sleep(STALL_MS, undefined, { ref: false }).then(() => {
+      if (taken < count) throw new Error(`Only ${taken} of ${count} pushes have come`);
+    });
+    await Promise.race([promise, stalled]);
+  },
+
+  /** One that has come. */
+  sample: (): Sample => sample!,
+};
+
+export type Tasks = typeof tasks;
+
+perform(tasks);
