@@ -15,6 +15,8 @@ create index device__last_jti on device (app_id, last_jti) where push_token is n
 alter table device add column pushed_seq bigint not null default 0;
 alter table device add column push_attempts integer not null default 0;
 alter table device add column push_retry_at timestamptz;
+-- what it may be showing of conversations: {<row of the peer, 0: gone>: [<seq>, <milliseconds of the epoch>]}
+alter table device add column push_shown jsonb not null default '{}';
 
 -- a device of it is, or was, bound
 alter table identity add column has_push boolean not null default false;
@@ -32,19 +34,6 @@ create table push_due (
   foreign key (app_id, identity_id) references identity (app_id, id) on delete cascade
 ) with (fillfactor = 70);
 create index push_due__due on push_due (due_at);
-
--- What a device may be showing of a conversation.
-create table push_shown (
-  app_id bigint not null,
-  identity_id bigint not null,
-  device_id text collate "C" not null,
-  -- with whom; 0: somebody who is gone
-  peer_id bigint not null,
-  seq bigint not null,
-  at timestamptz not null default clock_timestamp(),
-  primary key (app_id, identity_id, device_id, peer_id),
-  foreign key (app_id, identity_id, device_id) references device (app_id, identity_id, id) on delete cascade
-) with (fillfactor = 80);
 
 -- What a user wants to be told of by push; a user without a row: everything, at any time.
 create table notification_setting (

@@ -32,3 +32,12 @@ create table webhook_event (
   foreign key (app_id, user_id) references identity (app_id, id) on delete cascade
 ) with (fillfactor = 70);
 create index webhook_event__due on webhook_event (app_id, due_at);
+
+-- Up to where the backend of an app was told of what has come for a user who wasn't there.
+create table offline_told (
+  app_id bigint not null,
+  identity_id bigint not null,
+  seq bigint not null,
+  primary key (app_id, identity_id),
+  foreign key (app_id, identity_id) references identity (app_id, id) on delete cascade
+) with (fillfactor = 80);

@@ -265,11 +265,13 @@ export async function createApp(options: AppOptions) {
     outbound: pushOutbound,
     endpoints: options.pushEndpoints,
   });
+  let isRoutingBusy = (): boolean => false;
   const pushing = createPushing({
     database,
     apps,
     accounts: pushAccounts,
     meters,
+    isBusy: () => isRoutingBusy(),
     log,
     timing: options.pushTiming,
     intervalMs: options.pushIntervalMs,
@@ -300,6 +302,7 @@ export async function createApp(options: AppOptions) {
     meters,
     limits,
     onPushDue: pushing.lookSoon,
+    isTold: pushing.isTold,
     admit: access.admit,
     trust: revocations,
     tracing,
@@ -308,6 +311,7 @@ export async function createApp(options: AppOptions) {
     heartbeatMs: options.heartbeatMs,
   });
   closeRevoked = router.closeRevoked;
+  isRoutingBusy = () => router.state.queue.messages > 0;
   const history = createHistory({ database, directory });
 
   const listening = Promise.withResolvers<void>();

@@ -4,8 +4,9 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import type { Server } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
 import {
   deleteOldEvents,
@@ -364,4 +365,61 @@ test('the backend of the guide takes what is signed for it, and nothing else', a
   await app.call('PUT', '/webhook', { url, events: EVENTS, secrets: [`${secrets[0]!.slice(0, -4)}AAA=`] });
   assert.match((await app.call('POST', '/webhook/test')).body.detail, /^credential: /);
   assert.equal(log.mock.callCount(), 1);
+});
+
+test('a backend is told of what comes for a user who is not there, of dead push tokens, and of pushes given up', async () => {
+  const { app, receiver } = await createTold();
+  const told = async (type: string): Promise<Json[]> =>
+    (await receiver.events(0)).filter((event) => event.type === type);
+  const say = (to: object, more: object = {}) =>
+    app.call('POST', '/messages', { from: { uid: 'alice' }, to, content: 'hello', ...more });
+  // Known on every process within a second.
+  const seqs = new Map<string, number>();
+  const [{ data }] = (await eventually(async () => {
+    const { body } = await say({ userId: 'bob' });
+    seqs.set(body.messageId, body.seq);
+    const events = await told('message.offline');
+    return events.length > 0 && events;
+  }, 'the first event')) as [Json];
+  assert.deepEqual(
+    [data.from.uid, data.to.userId, data.seq, data.devices],
+    ['alice', 'bob', seqs.get(data.messageId), 0],
+  );
+
+  const carol = await app.connect({ uid: 'carol' }, { device: 'phone', state: 'foreground' });
+  const { body: seen } = await say({ uid: 'carol' });
+  await carol.messages(1);
+  carol.send({ type: 'ack', seq: seen.seq });
+  const bind = (uid: string, pushToken: string) =>
+    app.as({ uid }, 'PUT', '/devices/phone', { platform: 'android', provider: 'webhook', pushToken });
+  await bind('dead', 'dead');
+  await bind('refused', 'refused');
+  const sender = createServer((request, response) => {
+    void text(request).then((body) => response.writeHead(body.includes('"token":"dead"') ? 410 : 400).end());
+  }).listen(0, '127.0.0.1');
+  await once(sender, 'listening');
+  after(() => sender.close().closeAllConnections());
+  const url = `http://127.0.0.1:${(sender.address() as AddressInfo).port}/`;
+  const put = await app.call('PUT', '/push/webhook', { url, secrets: receiver.secrets });
+  assert.equal(put.status, 201, put.text);
+  await say({ uid: 'dead' });
+  const { body: failed } = await say({ uid: 'refused' });
+  await eventually(
+    async () => (await told('device.gone')).length > 0 && (await told('push.failed')).length > 0,
+    'both',
+  );
+  assert.deepEqual((await told('device.gone'))[0]!.data, {
+    user: { imId: `${app.appId}:dead`, scheme: 'composed', uid: 'dead' },
+    deviceId: 'phone',
+    provider: 'webhook',
+  });
+  const { user, reason, ...rest } = (await told('push.failed'))[0]!.data;
+  assert.deepEqual(rest, { deviceId: 'phone', provider: 'webhook', messageId: failed.messageId });
+  assert.deepEqual([user.uid, reason], ['refused', 'refused: the provider answers 400']);
+  const offline = (await told('message.offline')).map((event) => event.data);
+  assert.ok(
+    offline.every(({ to }) => to.uid !== 'carol'),
+    'of who is there nobody is told',
+  );
+  assert.equal(new Set(offline.map(({ messageId }) => messageId)).size, offline.length);
 });

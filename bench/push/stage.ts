@@ -65,7 +65,7 @@ export async function openPushStage(site: Site, users: number, env = {}): Promis
          select $1, gen_random_uuid(), $2, id, id, last_seq, 'stored-' || id, 0, $3, now() from moved`,
         [appId, rows[0]!.id, JSON.stringify('x'.repeat(64))],
       );
-      await pool.query('vacuum (analyze) identity, device, message, push_shown, push_due');
+      await pool.query('vacuum (analyze) identity, device, message, push_due');
     },
 
     async makeDue() {

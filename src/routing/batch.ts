@@ -61,6 +61,8 @@ interface Message extends NewMessage {
 
 /** Those who are to hear of what was stored. */
 export interface Audience {
+  /** Whether the backend of an app is told of what comes for users who aren't there. */
+  isTold(appId: AppId): boolean;
   /** Whether anybody here listens to an inbox. */
   hears(identityId: number): boolean;
   /** Told of every message right after its commit, once for each inbox it stands in. */
@@ -72,6 +74,7 @@ export interface Audience {
 export class Batch {
   readonly #at: Date;
   readonly #isKnown: boolean;
+  readonly #isTold: Audience['isTold'];
   readonly #inboxes = new Map<number, TouchedInbox>();
   readonly #messages: Message[] = [];
   /** Per unit and recipient: the message, or what came of it without one. */
@@ -80,8 +83,9 @@ export class Batch {
   readonly #contradictory: TouchedInbox[] = [];
 
   /** `isKnown`: what was stored under the ids has been looked up. */
-  constructor(at: Date, units: readonly Unit[], isKnown: boolean) {
+  constructor(at: Date, units: readonly Unit[], isKnown: boolean, isTold: Audience['isTold']) {
     this.#at = at;
+    this.#isTold = isTold;
     this.#isKnown = isKnown;
     for (const unit of units) this.#results.push(unit.isList ? this.#addList(unit) : [this.#addSingle(unit)]);
   }
@@ -148,6 +152,7 @@ export class Batch {
         id,
         messages: 0,
         receives: false,
+        isTold: this.#isTold(appId),
         expectedName,
         mayBeMerging,
         base: 0,

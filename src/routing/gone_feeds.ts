@@ -1,7 +1,7 @@
 // Asks the providers that tell of dead tokens on a feed only, and unbinds what they tell. Invariant: a feed is one process's at
 // a time; a poll that fails, or ends with its process, is done again when its lease is over.
 
-import { unbindAllGone } from '../store/bindings.ts';
+import { unbindGone } from '../store/bindings.ts';
 import type { Database } from '../store/database.ts';
 import { leasePolls, markPolled, type DuePoll } from '../store/push_credentials.ts';
 import type { PushAccounts } from './push_accounts.ts';
@@ -48,7 +48,7 @@ export function pollGoneFeeds({
       const provider = await accounts.find(appId, name);
       if (!provider?.pollGone) return;
       const { tokens, reason } = await provider.pollGone();
-      if (tokens.length > 0) await unbindAllGone(kysely, { appId, provider: name, tokens }, at);
+      if (tokens.length > 0) await unbindGone(kysely, { appId, provider: name, tokens }, at);
       if (reason === undefined) await markPolled(kysely, due, POLL_EVERY_MS);
       else say(new Error(reason));
     } catch (error) {

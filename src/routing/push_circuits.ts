@@ -15,7 +15,7 @@ const FAILURES_MAX = 5;
 const FIRST_OPEN_MS = 2_000;
 const MAX_OPEN_MS = 300_000;
 /** Pushes of one account that are under way on this process. */
-const IN_FLIGHT_MAX = 250;
+const IN_FLIGHT_MAX = 500;
 const BUSY_MS = 500;
 const MAX_CIRCUITS = 10_000;
 

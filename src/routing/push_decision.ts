@@ -13,8 +13,8 @@ export interface Standing {
   notBefore: Date | undefined;
   /** The user's quiet hours, or its do-not-disturb, last until then. */
   quietUntil: Date | undefined;
-  /** When the device was shown something of the conversation last. */
-  shownAt: Date | undefined;
+  /** When the device was shown something of the conversation last, in milliseconds of the epoch. */
+  shownAt: number | undefined;
   /** The oldest of what it wasn't told of, and the newest. */
   first: { at: Date };
   last: { seq: number };
@@ -36,14 +36,10 @@ export type Decision =
 export function decide(standing: Standing, { graceMs, windowMs }: PushTiming, now: Date): Decision {
   const isLenient = standing.pushWhen === 'user' && standing.hasForeground;
   if (isLenient && standing.maxAcked >= standing.last.seq) return { do: 'drop' };
-  const reasons = [standing.notBefore, standing.quietUntil];
+  const ends = [standing.notBefore?.getTime() ?? 0, standing.quietUntil?.getTime() ?? 0];
   // Said to be there, but nothing is acked in time: the push comes after all.
-  if (standing.isForeground || isLenient) reasons.push(later(standing.first.at, graceMs));
-  if (standing.shownAt) reasons.push(later(standing.shownAt, windowMs));
-  const until = Math.max(...reasons.map((reason) => reason?.getTime() ?? 0));
+  if (standing.isForeground || isLenient) ends.push(standing.first.at.getTime() + graceMs);
+  if (standing.shownAt !== undefined) ends.push(standing.shownAt + windowMs);
+  const until = Math.max(...ends);
   return until > now.getTime() ? { do: 'wait', until: new Date(until) } : { do: 'push' };
-}
-
-function later(at: Date, ms: number): Date {
-  return new Date(at.getTime() + ms);
 }

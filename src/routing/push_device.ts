@@ -3,19 +3,22 @@
 import type { App } from '../identity/apps.ts';
 import { unbindGone } from '../store/bindings.ts';
 import type { Database } from '../store/database.ts';
-import type { PushResult } from '../store/push_results.ts';
-import type { Pushable, PushDevice, PushStanding, Shown } from '../store/push_standings.ts';
+import type { NewPushFailure, PushResult } from '../store/push_results.ts';
+import type { Pushable, PushDevice, PushStanding } from '../store/push_standings.ts';
 import type { PushAccounts } from './push_accounts.ts';
 import type { Meters } from './meters.ts';
 import type { Circuits } from './push_circuits.ts';
 import { decide, type PushTiming } from './push_decision.ts';
 import { codeOf, takesSilent, type Notification, type Outcome } from './push_providers.ts';
-import { compose, composeClearing, wordsOf } from './push_text.ts';
+import { compose, composeClearing, TTL_MAX_SECONDS, wordsOf } from './push_text.ts';
 import { endOfQuietHours } from './quiet_hours.ts';
 
 const MAX_ATTEMPTS = 10;
 const FIRST_RETRY_MS = 2_000;
 const MAX_RETRY_MS = 3_600_000;
+/** Of so many conversations it is known what a device may be showing, and for so long. */
+const SHOWN_MAX = 100;
+const SHOWN_MAX_MS = TTL_MAX_SECONDS * 1_000;
 
 export interface DevicePushingOptions {
   database: Database;
@@ -29,6 +32,7 @@ export interface DevicePushingOptions {
 interface Handled {
   /** Undefined: it has no push token any more. */
   result: PushResult | undefined;
+  failures: readonly NewPushFailure[];
   again: Date | undefined;
 }
 
@@ -67,11 +71,13 @@ export function createDevicePushing(options: DevicePushingOptions) {
     device: PushDevice,
     messages: readonly Pushable[],
   ): Promise<Came> {
+    const sentAt = clock.now();
     const outcome = await send(app, device, compose(app, standing, device, messages));
     if ('waitMs' in outcome) return { waitMs: outcome.waitMs, isRetry: false };
     if (outcome.kind === 'sent') return {};
     if (outcome.kind === 'gone') {
-      await unbindGone(kysely, { appId: app.id, identityId: standing.id, device }, outcome.since);
+      const { provider, token } = device;
+      await unbindGone(kysely, { appId: app.id, provider, tokens: [token] }, outcome.since ?? sentAt);
       return 'gone';
     }
     if (outcome.kind === 'failed') return { failure: outcome.reason };
@@ -86,30 +92,26 @@ export function createDevicePushing(options: DevicePushingOptions) {
   return async (app: App, standing: PushStanding, device: PushDevice): Promise<Handled> => {
     const now = clock.now();
     const quietUntil = findQuietEnd(standing, now);
-    const shown = standing.shown.filter(({ deviceId }) => deviceId === device.id);
-    const conversations = findConversations(standing, device, shown, now);
-    const result: PushResult = {
-      appId: app.id,
-      identityId: standing.id,
-      deviceId: device.id,
-      token: device.token,
-      settledSeq: standing.untilSeq,
-      attempts: device.attempts,
-      retryAt: device.retryAt,
-      shown: [],
-      hidden: shown.filter(({ isOver, peerId }) => isOver && !conversations.has(peerId)),
-      failures: [],
-    };
+    const conversations = findConversations(standing, device, now);
+    const over = device.shown.filter(({ isOver, peerId }) => isOver && !conversations.has(peerId));
+    const shown = new Map(
+      device.shown
+        .filter((each) => !over.includes(each) && each.atMs > now.getTime() - SHOWN_MAX_MS)
+        .map((each) => [each.peerId, each]),
+    );
+    const failures: NewPushFailure[] = [];
+    let settledSeq = standing.untilSeq;
+    let { attempts, retryAt } = device;
     let againMs = Infinity;
     let isGone = false;
 
     /** What is behind this is looked at again. */
     function leave({ seq }: Pushable, untilMs: number): void {
-      result.settledSeq = Math.min(result.settledSeq, seq - 1);
+      settledSeq = Math.min(settledSeq, seq - 1);
       againMs = Math.min(againMs, untilMs);
     }
 
-    async function handle([peerId, { before, messages }]: [number, Conversation]): Promise<void> {
+    async function handle([peerId, messages]: [number, Pushable[]]): Promise<void> {
       const [first, last] = [messages[0]!, messages.at(-1)!];
       const decision = decide(
         {
@@ -119,7 +121,7 @@ export function createDevicePushing(options: DevicePushingOptions) {
           pushWhen: app.pushWhen,
           notBefore: device.retryAt,
           quietUntil,
-          shownAt: before?.at,
+          shownAt: shown.get(peerId)?.atMs,
           first,
           last,
         },
@@ -133,57 +135,69 @@ export function createDevicePushing(options: DevicePushingOptions) {
       else if ('waitMs' in came) {
         leave(first, now.getTime() + came.waitMs);
         if (!came.isRetry) return;
-        result.attempts = device.attempts + 1;
-        result.retryAt = new Date(Math.max(result.retryAt?.getTime() ?? 0, now.getTime() + came.waitMs));
+        attempts = device.attempts + 1;
+        retryAt = new Date(Math.max(retryAt?.getTime() ?? 0, now.getTime() + came.waitMs));
       } else if (came.failure === undefined) {
-        result.shown = [...result.shown, { peerId, seq: last.seq }];
-        if (result.attempts === device.attempts) result.attempts = 0;
-      } else {
-        const failure = { provider: device.provider, messageId: last.messageId, reason: came.failure };
-        result.failures = [...result.failures, failure];
-      }
+        shown.set(peerId, { peerId, seq: last.seq, atMs: clock.now().getTime(), isOver: false });
+        if (attempts === device.attempts) attempts = 0;
+      } else
+        failures.push({
+          deviceId: device.id,
+          provider: device.provider,
+          messageId: last.messageId,
+          reason: came.failure,
+        });
     }
 
     // Whoever looks at it takes it away by itself. It is tried once: the next push says what is unread as well.
-    const clearing = device.isForeground || !takesSilent(device.provider) ? [] : result.hidden;
+    const clearing = device.isForeground || !takesSilent(device.provider) ? [] : over;
     await Promise.all([
       ...Array.from(conversations, handle),
       ...clearing.map((place) => send(app, device, composeClearing(standing, place))),
     ]);
-    if (isGone) return { result: undefined, again: undefined };
-    return { result, again: againMs === Infinity ? undefined : new Date(againMs) };
+    if (isGone) return { result: undefined, failures, again: undefined };
+    return {
+      result: {
+        appId: app.id,
+        identityId: standing.id,
+        deviceId: device.id,
+        token: device.token,
+        settledSeq,
+        attempts,
+        retryAt,
+        shown: [...shown.values()].toSorted((a, b) => b.atMs - a.atMs).slice(0, SHOWN_MAX),
+      },
+      failures,
+      again: againMs === Infinity ? undefined : new Date(againMs),
+    };
   };
 }
 
-interface Conversation {
-  /** What the device was shown of it last. */
-  before: Shown | undefined;
-  /** What it wasn't told of; at least one. */
-  messages: Pushable[];
-}
-
-/** By the peer's row; 0: of those who are gone. */
+/** What a device wasn't told of, by the peer's row; 0: of those who are gone. */
 function findConversations(
   standing: PushStanding,
-  { ackedSeq, pushedSeq }: PushDevice,
-  shown: readonly Shown[],
+  { ackedSeq, pushedSeq, shown }: PushDevice,
   now: Date,
-): Map<number, Conversation> {
-  const found = new Map<number, Conversation>();
-  for (const message of standing.messages) {
-    const peerId = message.sender?.id ?? 0;
-    const before = found.get(peerId)?.before ?? shown.find((each) => each.peerId === peerId);
-    const isMuted = (message.mutedUntil ?? 0) > now.getTime();
-    if (message.seq <= Math.max(ackedSeq, pushedSeq, before?.seq ?? 0) || isMuted) continue;
-    if (wordsOf(message) === false) continue;
-    const conversation = found.get(peerId);
-    if (conversation) conversation.messages.push(message);
-    else found.set(peerId, { before, messages: [message] });
-  }
-  return found;
+): Map<number, Pushable[]> {
+  const shownSeqs = new Map(shown.map(({ peerId, seq }) => [peerId, seq]));
+  const fresh = standing.messages.filter(
+    (message) =>
+      message.seq > Math.max(ackedSeq, pushedSeq, shownSeqs.get(peerOf(message)) ?? 0) &&
+      isWanted(message, now),
+  );
+  return Map.groupBy(fresh, peerOf);
 }
 
-function findQuietEnd({ quietHours, pausedUntil }: PushStanding, now: Date): Date | undefined {
+function peerOf({ sender }: Pushable): number {
+  return sender?.id ?? 0;
+}
+
+/** Whether its recipient wants to be told of a message at all, and its sender wants it to be. */
+export function isWanted(message: Pushable, now: Date): boolean {
+  return (message.mutedUntil ?? 0) <= now.getTime() && wordsOf(message) !== false;
+}
+
+export function findQuietEnd({ quietHours, pausedUntil }: PushStanding, now: Date): Date | undefined {
   const end = quietHours && endOfQuietHours(quietHours, now);
   return end && pausedUntil ? new Date(Math.max(end.getTime(), pausedUntil.getTime())) : (end ?? pausedUntil);
 }

@@ -4,15 +4,17 @@
 // the lease is over.
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { AppId } from '../ids.ts';
 import type { Apps } from '../identity/apps.ts';
 import { coalesce } from '../store/coalesced.ts';
-import { bringUpToDate } from '../store/conversations.ts';
 import type { Database } from '../store/database.ts';
 import { leaseDue, returnDue, type DueInbox } from '../store/push_due.ts';
-import { deleteOldPushes, storePushResults, type PushResult } from '../store/push_results.ts';
-import { findPushStandings, findUncounted, type PushStanding } from '../store/push_standings.ts';
+import { deleteOldFailures, storeNews, storePushResults, type PushResult } from '../store/push_results.ts';
+import { findPushStandings, type PushStanding } from '../store/push_standings.ts';
 import { deleteOldTokens } from '../store/shared_tokens.ts';
+import { findTold } from '../store/webhooks.ts';
 import type { Meters } from './meters.ts';
+import { findOfflineNews, type OfflineNews } from './offline_news.ts';
 import type { PushAccounts } from './push_accounts.ts';
 import { createCircuits } from './push_circuits.ts';
 import type { PushTiming } from './push_decision.ts';
@@ -24,6 +26,8 @@ export interface PushingOptions {
   apps: Apps;
   accounts: PushAccounts;
   meters: Pick<Meters, 'pushed'>;
+  /** Whether senders are waiting: then it takes its time. */
+  isBusy: () => boolean;
   log: (message: string, error: unknown) => void;
   timing?: Partial<PushTiming> | undefined;
   /** How often it is looked what is due. */
@@ -39,9 +43,11 @@ const LEASE_MS = 25_000;
 /** A provider has answered by then, or never will. */
 const SEND_MAX_MS = 12_000;
 const BATCH = 100;
-const IN_FLIGHT_MAX = 600;
-/** With more that isn't counted, conversations are brought up to date first. */
-const UNCOUNTED_MAX = 500;
+const IN_FLIGHT_MAX = 1_000;
+/** While senders are waiting, so many times as long as a batch took nothing is taken. */
+const BUSY_REST = 6;
+const BUSY_REST_MAX_MS = 2_000;
+const TOLD_EVERY_MS = 1_000;
 const CLEANING_MS = 3_600_000;
 const STOP_MS = 2_000;
 const KEPT_DAYS = TTL_MAX_SECONDS / 86_400;
@@ -49,18 +55,28 @@ const TOKENS_KEPT_SECONDS = 7_200;
 
 const WRITES = { maxActs: 2, maxAsks: 200 };
 
+/** What came of an inbox. */
+interface Settled {
+  inbox: DueInbox;
+  againMs: number | undefined;
+  results: readonly PushResult[];
+}
+
 export function createPushing(options: PushingOptions) {
-  const { database, apps, accounts, meters, log, intervalMs = DEFAULT_INTERVAL_MS } = options;
-  const { kysely, clock } = database;
+  const { database, apps, accounts, meters, isBusy, log, intervalMs = DEFAULT_INTERVAL_MS } = options;
+  const { kysely, pool, clock } = database;
   const timing = { ...DEFAULT_TIMING, ...options.timing };
   const circuits = createCircuits();
   const handleDevice = createDevicePushing({ database, accounts, circuits, meters, timing });
-  const store = coalesce(async (all: readonly PushResult[][]) => {
-    await storePushResults(kysely, all.flat());
-    return all.map(() => undefined);
-  }, WRITES);
-  const giveBack = coalesce(async (all: readonly (DueInbox & { againMs: number | undefined })[]) => {
-    await returnDue(kysely, all);
+  const settle = coalesce(async (all: readonly Settled[]) => {
+    await storePushResults(
+      pool,
+      all.flatMap(({ results }) => results),
+    );
+    await returnDue(
+      pool,
+      all.map(({ inbox, againMs }) => ({ ...inbox, againMs })),
+    );
     return all.map(() => undefined);
   }, WRITES);
   const underWay = new Set<Promise<void>>();
@@ -69,12 +85,14 @@ export function createPushing(options: PushingOptions) {
   let looking: Promise<void> | undefined;
   let mustLook = false;
   let soon: NodeJS.Timeout | undefined;
+  /** Apps whose backends are told of what comes for users who aren't there, and since when. */
+  let told: ReadonlyMap<AppId, Date> = new Map();
 
   async function take(): Promise<void> {
     while (mustLook && inFlight <= IN_FLIGHT_MAX - BATCH) {
       mustLook = false;
       const startMs = performance.now();
-      const due = await leaseDue(kysely, BATCH, LEASE_MS);
+      const due = await leaseDue(pool, BATCH, LEASE_MS);
       if (due.length === 0) return;
       mustLook = due.length === BATCH;
       inFlight += due.length;
@@ -86,14 +104,17 @@ export function createPushing(options: PushingOptions) {
           if (mustLook) look();
         });
       underWay.add(handled);
+      if (!isBusy()) continue;
+      await handled;
+      await sleep(Math.min(BUSY_REST_MAX_MS, BUSY_REST * (performance.now() - startMs)), undefined, {
+        ref: false,
+      });
     }
   }
 
   /** `isLate`: nothing is to be begun any more. */
   async function handleAll(due: readonly DueInbox[], isLate: () => boolean): Promise<void> {
-    for (const inbox of await findUncounted(kysely, due, UNCOUNTED_MAX)) await bringUpToDate(kysely, inbox);
-    const shownSince = new Date(clock.now().getTime() - timing.windowMs);
-    const standings = await findPushStandings(kysely, due, shownSince);
+    const standings = await findPushStandings(database, due, (appId) => told.has(appId));
     await Promise.all(
       due.map(async (inbox, i) => {
         try {
@@ -111,21 +132,29 @@ export function createPushing(options: PushingOptions) {
     standing: PushStanding | undefined,
     isLate: () => boolean,
   ): Promise<void> {
-    const app = standing && (await apps.find(inbox.appId));
-    const again: Date[] = [];
-    if (app) {
-      if (isLate()) return;
-      const handled = await Promise.all(
-        standing.devices.map((device) => handleDevice(app, standing, device)),
-      );
-      const results = handled.map(({ result }) => result).filter((result) => result !== undefined);
-      if (results.length > 0) await store(results);
-      again.push(...handled.map((each) => each.again).filter((at) => at !== undefined));
-      if (standing.hasMore) again.push(clock.now());
-    }
-    const nextMs = Math.min(...again.map((at) => at.getTime()));
-    const againMs = again.length === 0 ? undefined : Math.max(0, nextMs - clock.now().getTime());
-    await giveBack({ ...inbox, againMs });
+    const { appId, id } = inbox;
+    const app = standing && (await apps.find(appId));
+    if (!app) return settle({ inbox, againMs: undefined, results: [] });
+    if (isLate()) return undefined;
+    const handled = await Promise.all(standing.devices.map((device) => handleDevice(app, standing, device)));
+    const since = told.get(appId);
+    const offline: OfflineNews = since
+      ? findOfflineNews(standing, since, timing, clock.now())
+      : { messages: [] };
+    const failures = handled.flatMap((each) => each.failures);
+    if (failures.length > 0 || offline.toldSeq !== undefined)
+      await storeNews(kysely, { appId, userId: id, failures, offline, standing }, clock.now());
+    const again = [
+      ...handled.map((each) => each.again),
+      offline.again,
+      standing.hasMore ? clock.now() : undefined,
+    ];
+    const nextMs = Math.min(...again.map((at) => at?.getTime() ?? Infinity));
+    return settle({
+      inbox,
+      againMs: nextMs === Infinity ? undefined : Math.max(0, nextMs - clock.now().getTime()),
+      results: handled.flatMap(({ result }) => result ?? []),
+    });
   }
 
   function look(): void {
@@ -138,12 +167,21 @@ export function createPushing(options: PushingOptions) {
 
   const timer = setInterval(look, intervalMs).unref();
   const cleaning = setInterval(() => {
-    deleteOldPushes(kysely, KEPT_DAYS)
+    deleteOldFailures(kysely, KEPT_DAYS)
       .then(() => deleteOldTokens(kysely, TOKENS_KEPT_SECONDS))
       .catch((error: unknown) => log('old pushes could not be deleted', error));
   }, CLEANING_MS).unref();
 
+  const following = setInterval(() => {
+    findTold(kysely, 'message.offline')
+      .then((found) => (told = found))
+      .catch((error: unknown) => log('it could not be looked who is told of messages', error));
+  }, TOLD_EVERY_MS).unref();
+
   return {
+    /** Whether the backend of an app is told of what comes for users who aren't there. */
+    isTold: (appId: AppId): boolean => told.has(appId),
+
     /** Something becomes due in a moment. */
     lookSoon(): void {
       soon ??= setTimeout(() => {
@@ -161,6 +199,7 @@ export function createPushing(options: PushingOptions) {
       mustLook = false;
       clearInterval(timer);
       clearInterval(cleaning);
+      clearInterval(following);
       clearTimeout(soon);
       await looking;
       // A provider that doesn't answer is not waited for: what was begun is another worker's when the lease is over.

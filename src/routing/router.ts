@@ -54,6 +54,7 @@ export interface RouterOptions {
   limits: Limits;
   /** Something is to be pushed. */
   onPushDue: () => void;
+  isTold: Audience['isTold'];
   maxQueuedMessages?: number | undefined;
   /** How often positions are checked, which makes good what rings have missed. */
   heartbeatMs?: number | undefined;
@@ -84,6 +85,7 @@ export async function createRouter(options: RouterOptions) {
   const typing = createTyping({ database, directory, hub, rings });
   const watching = createWatching({ database, apps, hub, processId, log });
   const audience: Audience = {
+    isTold: options.isTold,
     hears: (identityId) => hub.has(identityId),
     hear(identityId, entry) {
       for (const session of hub.of(identityId)) session.onEntry(entry);

@@ -105,7 +105,7 @@ export class Storing {
   /** Stores units in one statement, or nothing: then it gives back whose units to take out. Throws on an outage. */
   async #attempt(jobs: readonly Job[]): Promise<Trouble | undefined> {
     const units = jobs.map(({ unit }) => unit);
-    const batch = new Batch(this.#database.clock.now(), units, false);
+    const batch = new Batch(this.#database.clock.now(), units, false, this.#audience.isTold);
     const startedAt = performance.now();
     try {
       const moved = await this.#insert(batch, units);
@@ -194,7 +194,12 @@ export class Storing {
         continue;
       }
       const known = await findSentMessages(this.#database.pool, unit.appId, located.sender.id, unit.clientId);
-      const batch = new Batch(this.#database.clock.now(), [{ ...unit, ...located, known }], true);
+      const batch = new Batch(
+        this.#database.clock.now(),
+        [{ ...unit, ...located, known }],
+        true,
+        this.#audience.isTold,
+      );
       try {
         if ((await this.#insert(batch, [unit])).size === 0) return batch.outcomes()[0]!;
         round += 1;

@@ -5,6 +5,7 @@ import type { AppId } from '../ids.ts';
 import type { Executor } from './database.ts';
 import type { Tables } from './tables.ts';
 import { transact } from './transact.ts';
+import { insertEvents } from './webhook_events.ts';
 
 /** What a client says of its device. */
 export interface Binding {
@@ -25,7 +26,7 @@ export interface BoundDevice {
 }
 
 const UNBOUND = sql`platform = null, provider = null, push_token = null, environment = null, locale = null,
-  app_version = null, bound_at = null, bound_jti = null`;
+  app_version = null, bound_at = null, bound_jti = null, push_shown = '{}'`;
 
 /**
  * Binds a device, which is known from then on, and takes its push token from whichever device of the app had it. False when
@@ -95,29 +96,31 @@ export function unbindToken(trx: Executor, appId: AppId, jti: string): Promise<v
   );
 }
 
-/** The provider says that a push token is dead: it is unbound, unless it was bound anew since then. */
+/**
+ * The provider says that push tokens are dead: whoever has them is unbound, unless it was bound later than `since`; the app's
+ * backend is told. Gives back how many were.
+ */
 export function unbindGone(
-  db: Executor,
-  { appId, identityId, device }: { appId: AppId; identityId: number; device: { id: string; token: string } },
-  since: Date | undefined,
-): Promise<void> {
-  return unbindWhere(
-    db,
-    sql`app_id = ${appId} and identity_id = ${identityId} and id = ${device.id} and push_token = ${device.token}
-      and (${since ?? null}::timestamptz is null or bound_at <= ${since ?? null}::timestamptz)`,
-  );
-}
-
-/** The same of many, whoever has them. */
-export function unbindAllGone(
   db: Executor,
   { appId, provider, tokens }: { appId: AppId; provider: string; tokens: readonly string[] },
   since: Date,
-): Promise<void> {
-  return unbindWhere(
-    db,
-    sql`app_id = ${appId} and provider = ${provider} and push_token = any(${tokens}::text[]) and bound_at <= ${since}`,
-  );
+): Promise<number> {
+  return transact(db, async (trx) => {
+    const { rows } = await sql<{ identity_id: number; id: string; now: Date }>`
+      update device set ${UNBOUND}
+      where app_id = ${appId} and provider = ${provider} and push_token = any(${tokens}::text[]) and bound_at <= ${since}
+      returning identity_id, id, clock_timestamp() as now`.execute(trx);
+    const [first] = rows;
+    if (!first) return 0;
+    const events = rows.map((row) => ({
+      type: 'device.gone' as const,
+      userId: row.identity_id,
+      deviceId: row.id,
+      provider,
+    }));
+    await insertEvents(trx, appId, events, first.now);
+    return rows.length;
+  });
 }
 
 /** Those of a user, or one of them. */

@@ -27,7 +27,9 @@ export interface TouchedInbox {
   base: number;
   party: Party;
   blocksVersion: number;
-  /** Something of it is to be pushed. */
+  /** Its app's backend is told of what comes while the user isn't there. */
+  isTold: boolean;
+  /** Something of it is to be pushed, or told. */
   isDue: boolean;
 }
 
@@ -79,17 +81,17 @@ export interface SentMessage {
 // by their places there.
 const INSERT = `
 with inbox as materialized (
-  select * from unnest($1::bigint[], $2::bigint[], $3::integer[], $4::text[], $5::boolean[], $16::boolean[])
-    as t (app_id, id, messages, name, may_be_merging, receives)
+  select * from unnest($1::bigint[], $2::bigint[], $3::integer[], $4::text[], $5::boolean[], $16::boolean[], $17::boolean[])
+    as t (app_id, id, messages, name, may_be_merging, receives, is_told)
 ), locked as materialized (
-  select i.app_id, i.id, b.messages, b.receives from inbox b join identity i on i.app_id = b.app_id and i.id = b.id
+  select i.app_id, i.id, b.messages, b.receives, b.is_told from inbox b join identity i on i.app_id = b.app_id and i.id = b.id
   where (b.name is null or i.name = b.name collate "C") and i.merged_into is null and (b.may_be_merging or not i.is_merging)
   order by i.app_id, i.id for no key update of i
 ), moved as (
   update identity i set last_seq = i.last_seq + l.messages from locked l
   where i.app_id = l.app_id and i.id = l.id and (select count(*) from locked) = cardinality($1::bigint[])
   returning i.app_id, i.id, i.last_seq - l.messages as base, i.name, i.im_id, i.blocks_version,
-    l.receives and i.has_push as is_due
+    l.receives and (i.has_push or l.is_told) as is_due
 ), base as materialized (
   select array_agg(base order by app_id, id) as of_inbox from moved
 ), stored as (
@@ -153,6 +155,7 @@ export async function insertMessages(
       at,
       textArray(messages.map((message) => message.push ?? null)),
       booleanArray(inboxes.map((inbox) => inbox.receives)),
+      booleanArray(inboxes.map((inbox) => inbox.isTold)),
     ],
   });
   const found = new Map(rows.map((row) => [row.id, row]));

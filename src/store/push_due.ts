@@ -1,7 +1,9 @@
 // Inboxes that have something to be pushed, taken by one worker at a time.
 
 import { sql } from 'kysely';
+import type pg from 'pg';
 import type { AppId } from '../ids.ts';
+import { bigintArray, textArray } from './arrays.ts';
 import type { Executor } from './database.ts';
 
 export interface Inbox {
@@ -16,41 +18,55 @@ export interface DueInbox extends Inbox {
 }
 
 /** Takes inboxes that are due, for so long. */
-export async function leaseDue(db: Executor, limit: number, leaseMs: number): Promise<DueInbox[]> {
-  const { rows } = await sql<{ app_id: number; identity_id: number; version: number }>`
-    update push_due d set leased_until = now() + ${leaseMs} * interval '1 millisecond'
-    from (
-      select app_id, identity_id from push_due
-      where due_at <= now() and (leased_until is null or leased_until < now())
-      order by due_at limit ${limit} for update skip locked
-    ) t
-    where d.app_id = t.app_id and d.identity_id = t.identity_id
-    returning d.app_id, d.identity_id, d.version`.execute(db);
+export async function leaseDue(pool: pg.Pool, limit: number, leaseMs: number): Promise<DueInbox[]> {
+  const { rows } = await pool.query<{ app_id: number; identity_id: number; version: number }>({
+    name: 'lease_push_due',
+    text: `update push_due d set leased_until = now() + $2 * interval '1 millisecond'
+      from (
+        select app_id, identity_id from push_due
+        where due_at <= now() and (leased_until is null or leased_until < now())
+        order by due_at limit $1 for update skip locked
+      ) t
+      where d.app_id = t.app_id and d.identity_id = t.identity_id
+      returning d.app_id, d.identity_id, d.version`,
+    values: [limit, leaseMs],
+  });
   return rows.map((row) => ({ appId: row.app_id as AppId, id: row.identity_id, version: row.version }));
 }
 
 /** Gives inboxes back: done, unless more has come meanwhile, or due again after so many milliseconds. */
 export async function returnDue(
-  db: Executor,
+  pool: pg.Pool,
   inboxes: readonly (DueInbox & { againMs: number | undefined })[],
 ): Promise<void> {
-  const asked = (some: typeof inboxes) => sql`
-    unnest(${some.map(({ appId }) => appId)}::bigint[], ${some.map(({ id }) => id)}::bigint[],
-      ${some.map(({ version }) => version)}::bigint[], ${some.map(({ againMs }) => againMs ?? null)}::double precision[])
-    as q (app_id, identity_id, version, again_ms)`;
   const done = inboxes.filter(({ againMs }) => againMs === undefined);
-  const { rows } = await sql<{ identity_id: number }>`
-    delete from push_due d using ${asked(done)}
-    where d.app_id = q.app_id and d.identity_id = q.identity_id and d.version = q.version
-    returning d.identity_id`.execute(db);
+  const { rows } = await pool.query<{ identity_id: number }>({
+    name: 'delete_push_due',
+    text: `delete from push_due d using unnest($1::bigint[], $2::bigint[], $3::bigint[]) as q (app_id, identity_id, version)
+      where d.app_id = q.app_id and d.identity_id = q.identity_id and d.version = q.version
+      returning d.identity_id`,
+    values: [...keysOf(done), bigintArray(done.map(({ version }) => version))],
+  });
   const gone = new Set(rows.map((row) => row.identity_id));
   const left = inboxes.filter(({ id }) => !gone.has(id));
   if (left.length === 0) return;
   // Not in the same statement, which would not see what has come while it waited for a row.
-  await sql`
-    update push_due d set leased_until = null, due_at = case
-      when d.version = q.version then now() + q.again_ms * interval '1 millisecond' else d.due_at end
-    from ${asked(left)} where d.app_id = q.app_id and d.identity_id = q.identity_id`.execute(db);
+  await pool.query({
+    name: 'return_push_due',
+    text: `update push_due d set leased_until = null, due_at = case
+        when d.version = q.version then now() + q.again_ms::double precision * interval '1 millisecond' else d.due_at end
+      from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[]) as q (app_id, identity_id, version, again_ms)
+      where d.app_id = q.app_id and d.identity_id = q.identity_id`,
+    values: [
+      ...keysOf(left),
+      bigintArray(left.map(({ version }) => version)),
+      textArray(left.map(({ againMs }) => String(againMs ?? 0))),
+    ],
+  });
+}
+
+export function keysOf(inboxes: readonly Inbox[]): [appIds: Buffer, ids: Buffer] {
+  return [bigintArray(inboxes.map(({ appId }) => appId)), bigintArray(inboxes.map(({ id }) => id))];
 }
 
 /** Has an inbox looked at, as something in it has been read or recalled; nothing, where it has no device to be told. */

@@ -1,85 +1,123 @@
 // What came of pushes, written down for many devices at a time.
 
 import { sql } from 'kysely';
+import type pg from 'pg';
 import type { AppId } from '../ids.ts';
+import { bigintArray, integerArray, textArray } from './arrays.ts';
 import type { Executor } from './database.ts';
 import { toUser, type User } from './identities.ts';
+import type { Pushable, PushStanding, Shown } from './push_standings.ts';
 import { transact } from './transact.ts';
+import { insertEvents } from './webhook_events.ts';
 
 /** A device, as long as it still has the push token that was used. */
-export interface PushedDevice {
+export interface PushResult {
   appId: AppId;
   identityId: number;
   deviceId: string;
   token: string;
-}
-
-export interface PushResult extends PushedDevice {
   /** Up to here everything was pushed, or never will be. */
   settledSeq: number;
   /** Undefined: nothing is to be tried again. */
   retryAt: Date | undefined;
   attempts: number;
-  shown: readonly { peerId: number; seq: number }[];
-  hidden: readonly { peerId: number; seq: number }[];
-  failures: readonly { provider: string; messageId: string; reason: string }[];
+  shown: readonly Omit<Shown, 'isOver'>[];
 }
 
-export async function storePushResults(db: Executor, results: readonly PushResult[]): Promise<void> {
+export interface NewPushFailure {
+  deviceId: string;
+  provider: string;
+  messageId: string;
+  reason: string;
+}
+
+/** Of devices in the order of their keys, so that two calls don't deadlock. */
+const STORE = `
+update device d set pushed_seq = greatest(d.pushed_seq, q.seq), push_attempts = q.attempts,
+  push_retry_at = q.retry_at::timestamptz, push_shown = q.shown::jsonb
+from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::integer[], $7::text[], $8::text[])
+  as q (app_id, identity_id, id, token, seq, attempts, retry_at, shown)
+where d.app_id = q.app_id and d.identity_id = q.identity_id and d.id = q.id and d.push_token = q.token`;
+
+export async function storePushResults(pool: pg.Pool, results: readonly PushResult[]): Promise<void> {
   const ordered = results.toSorted(
-    (a, b) =>
-      a.appId - b.appId ||
-      a.identityId - b.identityId ||
-      (a.deviceId < b.deviceId ? -1 : Number(a.deviceId > b.deviceId)),
+    (a, b) => a.appId - b.appId || a.identityId - b.identityId || (a.deviceId < b.deviceId ? -1 : 1),
   );
-  const of = <T>(pick: (result: PushResult) => readonly T[]) =>
-    ordered.flatMap((result) => pick(result).map((each) => ({ ...result, ...each })));
-  const keys = (rows: readonly PushedDevice[]) => sql`${rows.map(({ appId }) => appId)}::bigint[],
-    ${rows.map(({ identityId }) => identityId)}::bigint[], ${rows.map(({ deviceId }) => deviceId)}::text[]`;
-  const shown = of((result) => result.shown);
-  const hidden = of((result) => result.hidden);
-  const failures = of((result) => result.failures);
-  await transact(db, async (trx) => {
-    await sql`
-      update device d set pushed_seq = greatest(d.pushed_seq, q.seq), push_attempts = q.attempts, push_retry_at = q.retry_at
-      from unnest(${keys(ordered)}, ${ordered.map(({ token }) => token)}::text[],
-        ${ordered.map(({ settledSeq }) => settledSeq)}::bigint[], ${ordered.map(({ attempts }) => attempts)}::integer[],
-        ${ordered.map(({ retryAt }) => retryAt ?? null)}::timestamptz[])
-        as q (app_id, identity_id, id, token, seq, attempts, retry_at)
-      where d.app_id = q.app_id and d.identity_id = q.identity_id and d.id = q.id and d.push_token = q.token`.execute(
-      trx,
-    );
-    if (hidden.length > 0)
-      await sql`
-        delete from push_shown s
-        using unnest(${keys(hidden)}, ${hidden.map(({ peerId }) => peerId)}::bigint[], ${hidden.map(({ seq }) => seq)}::bigint[])
-          as q (app_id, identity_id, device_id, peer_id, seq)
-        where s.app_id = q.app_id and s.identity_id = q.identity_id and s.device_id = q.device_id and s.peer_id = q.peer_id
-          and s.seq <= q.seq`.execute(trx);
-    if (shown.length > 0)
-      await sql`
-        insert into push_shown as s (app_id, identity_id, device_id, peer_id, seq)
-        select q.* from unnest(${keys(shown)}, ${shown.map(({ peerId }) => peerId)}::bigint[],
-          ${shown.map(({ seq }) => seq)}::bigint[]) as q (app_id, identity_id, device_id, peer_id, seq)
-        join device d on d.app_id = q.app_id and d.identity_id = q.identity_id and d.id = q.device_id
-        on conflict (app_id, identity_id, device_id, peer_id) do update
-          set seq = greatest(s.seq, excluded.seq), at = excluded.at`.execute(trx);
-    if (failures.length > 0)
-      await sql`
-        insert into push_failure (app_id, identity_id, device_id, provider, message_id, reason)
-        select i.app_id, i.id, q.device_id, q.provider, q.message_id, q.reason
-        from unnest(${keys(failures)}, ${failures.map(({ provider }) => provider)}::text[],
-          ${failures.map(({ messageId }) => messageId)}::uuid[], ${failures.map(({ reason }) => reason)}::text[])
-          as q (app_id, identity_id, device_id, provider, message_id, reason)
-        join identity i on i.app_id = q.app_id and i.id = q.identity_id`.execute(trx);
+  await pool.query({
+    name: 'store_push_results',
+    text: STORE,
+    values: [
+      bigintArray(ordered.map(({ appId }) => appId)),
+      bigintArray(ordered.map(({ identityId }) => identityId)),
+      textArray(ordered.map(({ deviceId }) => deviceId)),
+      textArray(ordered.map(({ token }) => token)),
+      bigintArray(ordered.map(({ settledSeq }) => settledSeq)),
+      integerArray(ordered.map(({ attempts }) => attempts)),
+      textArray(ordered.map(({ retryAt }) => retryAt?.toISOString() ?? null)),
+      textArray(ordered.map(({ shown }) => writeShown(shown))),
+    ],
   });
 }
 
-/** Deletes what nobody can be showing any more, and failures that are old. */
-export async function deleteOldPushes(db: Executor, days: number): Promise<void> {
-  await sql`delete from push_shown where at < now() - ${days} * interval '1 day'`.execute(db);
+function writeShown(shown: PushResult['shown']): string {
+  return JSON.stringify(Object.fromEntries(shown.map(({ peerId, seq, atMs }) => [peerId, [seq, atMs]])));
+}
+
+/** What the backend of an app is to be told of an inbox. */
+export interface PushNews {
+  appId: AppId;
+  userId: number;
+  failures: readonly NewPushFailure[];
+  /** What has come while the user wasn't there; up to `toldSeq` it was told then. */
+  offline: { messages: readonly Pushable[]; toldSeq?: number | undefined };
+  standing: Pick<PushStanding, 'unread' | 'devices'>;
+}
+
+export async function storeNews(
+  db: Executor,
+  { appId, userId, failures, offline: { messages, toldSeq }, standing }: PushNews,
+  now: Date,
+): Promise<void> {
+  await transact(db, async (trx) => {
+    // It may be erased just now.
+    const { rows } = await sql`
+      select from identity where app_id = ${appId} and id = ${userId} for key share`.execute(trx);
+    if (rows.length === 0) return;
+    for (const { deviceId, provider, messageId, reason } of failures)
+      await trx
+        .insertInto('push_failure')
+        .values({
+          app_id: appId,
+          identity_id: userId,
+          device_id: deviceId,
+          provider,
+          message_id: messageId,
+          reason,
+        })
+        .execute();
+    if (toldSeq !== undefined)
+      await sql`
+        insert into offline_told as o (app_id, identity_id, seq) values (${appId}, ${userId}, ${toldSeq})
+        on conflict (app_id, identity_id) do update set seq = greatest(o.seq, excluded.seq)`.execute(trx);
+    const offline = messages.map(({ messageId, seq, at, sender }) => ({
+      type: 'message.offline' as const,
+      userId,
+      senderId: sender?.id,
+      messageId,
+      seq,
+      at,
+      unread: standing.unread,
+      devices: standing.devices.length,
+    }));
+    const failed = failures.map((failure) => ({ type: 'push.failed' as const, userId, ...failure }));
+    await insertEvents(trx, appId, [...offline, ...failed], now);
+  });
+}
+
+export async function deleteOldFailures(db: Executor, days: number): Promise<void> {
   await sql`delete from push_failure where at < now() - ${days} * interval '1 day'`.execute(db);
 }
+
 export interface PushFailure {
   id: number;
   at: Date;

@@ -1,12 +1,15 @@
 // How inboxes that have something to be pushed stand: their devices, what has come for them, and what they may be showing.
+// Each of the statements looks at many inboxes; they are prepared, and so planned as for a few, which is right for any number.
 
-import { sql } from 'kysely';
+import type pg from 'pg';
 import type { AppId } from '../ids.ts';
+import { bigintArray, booleanArray } from './arrays.ts';
 import { WITHHELD } from './blocks.ts';
 import { ALIVE } from './connections.ts';
-import type { Executor } from './database.ts';
+import { bringUpToDate } from './conversations.ts';
+import type { Database } from './database.ts';
 import { toUser, type User } from './identities.ts';
-import type { Inbox } from './push_due.ts';
+import { keysOf, type Inbox } from './push_due.ts';
 
 /** A device that can be reached by push. */
 export interface PushDevice {
@@ -21,6 +24,17 @@ export interface PushDevice {
   attempts: number;
   retryAt: Date | undefined;
   isForeground: boolean;
+  shown: Shown[];
+}
+
+/** What a device may be showing of a conversation. */
+export interface Shown {
+  /** Row of the other side; 0: gone. */
+  peerId: number;
+  seq: number;
+  atMs: number;
+  /** There is nothing more to show: it was read, or recalled. */
+  isOver: boolean;
 }
 
 /** A message that may be pushed. */
@@ -40,16 +54,6 @@ export interface Pushable {
   mutedUntil: number | undefined;
 }
 
-/** What a device may be showing of a conversation. */
-export interface Shown {
-  deviceId: string;
-  peerId: number;
-  seq: number;
-  at: Date;
-  /** There is nothing more to show: it was read, or recalled. */
-  isOver: boolean;
-}
-
 export interface QuietHours {
   /** Of a day, such as 22:00. */
   from: string;
@@ -66,95 +70,139 @@ export interface PushStanding extends Inbox {
   quietHours: QuietHours | undefined;
   pausedUntil: Date | undefined;
   showsText: boolean;
+  /** Up to here the app's backend was told what has come while the user wasn't there. */
+  toldSeq: number;
   /** What nobody is to be pushed any more stands up to here, but for `messages`. */
   untilSeq: number;
   /** There is more behind `untilSeq`. */
   hasMore: boolean;
   /** What others have sent that isn't handled by some device, and not read, in order. */
   messages: Pushable[];
-  shown: Shown[];
   /** What is unread, in all and by whom it is from; of a sender that is gone, 0. */
   unread: number;
-  unreadOf: ReadonlyMap<number, number>;
+  unreadOf: Map<number, number>;
 }
 
 /** At most so many messages of an inbox at a time. */
 const MESSAGES_MAX = 100;
 /** What is longer is shown nowhere. */
 const CONTENT_MAX_BYTES = 2_048;
+/** With more that isn't counted, conversations are brought up to date first. */
+const UNCOUNTED_MAX = 500;
 
-/** By their place; users that are gone, or merged into others, have none. */
+interface EndRow {
+  place: number;
+  last_seq: number;
+  listed_seq: number;
+  after: number | null;
+  told: number;
+  max_acked: number;
+  has_foreground: boolean;
+  quiet_from: string | null;
+  quiet_to: string | null;
+  quiet_zone: string | null;
+  paused_until: Date | null;
+  shows_text: boolean | null;
+}
+
+const ENDS = `
+select q.place, i.last_seq, i.listed_seq, coalesce(o.seq, greatest(0, i.last_seq - ${MESSAGES_MAX})) as told,
+  case when q.hears then least(d.after, coalesce(o.seq, greatest(0, i.last_seq - ${MESSAGES_MAX}))) else d.after end as after,
+  coalesce(d.max_acked, 0) as max_acked, exists (
+    select from connection c join process p on p.id = c.process_id
+    where c.app_id = i.app_id and c.identity_id = i.id and c.is_foreground and ${ALIVE}
+  ) as has_foreground, s.quiet_from, s.quiet_to, s.quiet_zone, s.paused_until, s.shows_text
+from unnest($1::bigint[], $2::bigint[], $3::boolean[]) with ordinality as q (app_id, id, hears, place)
+join identity i on i.app_id = q.app_id and i.id = q.id and i.merged_into is null
+left join lateral (
+  select min(greatest(acked_seq, pushed_seq)) filter (where push_token is not null) as after, max(acked_seq) as max_acked
+  from device where app_id = i.app_id and identity_id = i.id
+) d on true
+left join notification_setting s on s.app_id = i.app_id and s.identity_id = i.id
+left join offline_told o on q.hears and o.app_id = i.app_id and o.identity_id = i.id`;
+
+/** By their place; users that are gone, or merged into others, have none. `hears`: whose backend is told of what comes. */
 export async function findPushStandings(
-  db: Executor,
+  { pool, kysely }: Database,
   inboxes: readonly Inbox[],
-  shownSince: Date,
+  hears: (appId: AppId) => boolean,
 ): Promise<(PushStanding | undefined)[]> {
-  const asked = sql`unnest(${inboxes.map(({ appId }) => appId)}::bigint[], ${inboxes.map(({ id }) => id)}::bigint[])
-    with ordinality as q (app_id, id, place)`;
-  const ends = await sql<{
-    place: number;
-    last_seq: number;
-    listed_seq: number;
-    after: number | null;
-    max_acked: number;
-    has_foreground: boolean;
-    quiet_from: string | null;
-    quiet_to: string | null;
-    quiet_zone: string | null;
-    paused_until: Date | null;
-    shows_text: boolean | null;
-  }>`
-    select q.place, i.last_seq, i.listed_seq, d.after, coalesce(d.max_acked, 0) as max_acked, exists (
-        select from connection c join process p on p.id = c.process_id
-        where c.app_id = i.app_id and c.identity_id = i.id and c.is_foreground and ${sql.raw(ALIVE)}
-      ) as has_foreground, s.quiet_from, s.quiet_to, s.quiet_zone, s.paused_until, s.shows_text
-    from ${asked} join identity i on i.app_id = q.app_id and i.id = q.id and i.merged_into is null
-    left join lateral (
-      select min(greatest(acked_seq, pushed_seq)) filter (where push_token is not null) as after, max(acked_seq) as max_acked
-      from device where app_id = i.app_id and identity_id = i.id
-    ) d on true
-    left join notification_setting s on s.app_id = i.app_id and s.identity_id = i.id`.execute(db);
+  const ends = await pool.query<EndRow>({
+    name: 'find_push_ends',
+    text: ENDS,
+    values: [...keysOf(inboxes), booleanArray(inboxes.map(({ appId }) => hears(appId)))],
+  });
   const standings = inboxes.map((): PushStanding | undefined => undefined);
-  for (const row of ends.rows)
-    standings[row.place - 1] = {
-      ...inboxes[row.place - 1]!,
-      devices: [],
-      hasForeground: row.has_foreground,
-      maxAcked: row.max_acked,
-      quietHours:
-        row.quiet_from === null
-          ? undefined
-          : { from: row.quiet_from, to: row.quiet_to!, timeZone: row.quiet_zone! },
-      pausedUntil: row.paused_until ?? undefined,
-      showsText: row.shows_text ?? true,
-      untilSeq: row.last_seq,
-      hasMore: false,
-      messages: [],
-      shown: [],
-      unread: 0,
-      unreadOf: new Map(),
-    };
-  const reached = ends.rows.filter((row) => row.after !== null);
-  if (reached.length === 0) return standings;
-  const from = sql`unnest(${reached.map(({ place }) => inboxes[place - 1]!.appId)}::bigint[],
-    ${reached.map(({ place }) => inboxes[place - 1]!.id)}::bigint[], ${reached.map(({ place }) => place)}::bigint[],
-    ${reached.map(({ after }) => after)}::bigint[], ${reached.map((row) => row.last_seq)}::bigint[],
-    ${reached.map((row) => row.listed_seq)}::bigint[])
-    as q (app_id, id, place, after, last_seq, listed_seq)`;
-  await Promise.all([
-    addDevices(db, standings, from),
-    addMessages(db, standings, from),
-    addShown(db, standings, from, shownSince),
-    addUnread(db, standings, from),
-  ]);
+  const asked: Asked[] = [];
+  for (const row of ends.rows) {
+    const inbox = inboxes[row.place - 1]!;
+    const standing = toStanding(inbox, row);
+    standings[row.place - 1] = standing;
+    if (row.after === null) continue;
+    asked.push({ ...inbox, standing, after: row.after, listedSeq: row.listed_seq });
+  }
+  if (asked.length === 0) return standings;
+  for (const each of asked) {
+    if (each.standing.untilSeq - each.listedSeq < UNCOUNTED_MAX) continue;
+    await bringUpToDate(kysely, each);
+    each.listedSeq = each.standing.untilSeq;
+  }
+  await Promise.all([addDevices(pool, asked), addUnread(pool, asked), addMessages(pool, asked)]);
   return standings;
 }
 
-type Asked = ReturnType<typeof sql>;
-type Standings = readonly (PushStanding | undefined)[];
+function toStanding(inbox: Inbox, row: EndRow): PushStanding {
+  return {
+    appId: inbox.appId,
+    id: inbox.id,
+    devices: [],
+    hasForeground: row.has_foreground,
+    maxAcked: row.max_acked,
+    quietHours:
+      row.quiet_from === null
+        ? undefined
+        : { from: row.quiet_from, to: row.quiet_to!, timeZone: row.quiet_zone! },
+    pausedUntil: row.paused_until ?? undefined,
+    showsText: row.shows_text ?? true,
+    toldSeq: row.told,
+    untilSeq: row.last_seq,
+    hasMore: false,
+    messages: [],
+    unread: 0,
+    unreadOf: new Map(),
+  };
+}
 
-async function addDevices(db: Executor, standings: Standings, asked: Asked): Promise<void> {
-  const { rows } = await sql<{
+interface Asked extends Inbox {
+  standing: PushStanding;
+  after: number;
+  listedSeq: number;
+}
+
+const DEVICES = `
+select q.place, d.id, d.provider, d.push_token, d.environment, d.locale, d.acked_seq, d.pushed_seq, d.push_attempts,
+  d.push_retry_at, exists (
+    select from connection c join process p on p.id = c.process_id and ${ALIVE}
+    where c.app_id = d.app_id and c.identity_id = d.identity_id and c.device_id = d.id and c.is_foreground
+  ) as is_foreground,
+  case when d.push_shown <> '{}' then (
+    select json_agg(json_build_array(s.key, s.value -> 0, s.value -> 1, coalesce(c.read_seq >= (s.value ->> 0)::bigint, false) or exists (
+      select from message m where m.app_id = d.app_id and m.recipient_id = d.identity_id
+        and m.recipient_seq = (s.value ->> 0)::bigint and m.recalled_at is not null
+    )))
+    from jsonb_each(d.push_shown) s
+    left join identity p on p.app_id = d.app_id and p.id = s.key::bigint
+    left join conversation c
+      on c.app_id = d.app_id and c.owner_id = d.identity_id and c.peer_id = coalesce(p.merged_into, p.id)
+  ) end as shown
+from unnest($1::bigint[], $2::bigint[]) with ordinality as q (app_id, id, place)
+cross join lateral (
+  select * from device where app_id = q.app_id and identity_id = q.id and push_token is not null offset 0
+) d
+order by q.place, d.id`;
+
+async function addDevices(pool: pg.Pool, asked: readonly Asked[]): Promise<void> {
+  const { rows } = await pool.query<{
     place: number;
     id: string;
     provider: string;
@@ -166,15 +214,10 @@ async function addDevices(db: Executor, standings: Standings, asked: Asked): Pro
     push_attempts: number;
     push_retry_at: Date | null;
     is_foreground: boolean;
-  }>`
-    select q.place, d.id, d.provider, d.push_token, d.environment, d.locale, d.acked_seq, d.pushed_seq, d.push_attempts,
-      d.push_retry_at, c.is_foreground is true as is_foreground
-    from ${asked} join device d on d.app_id = q.app_id and d.identity_id = q.id and d.push_token is not null
-    left join connection c on c.app_id = d.app_id and c.identity_id = d.identity_id and c.device_id = d.id
-      and exists (select from process p where p.id = c.process_id and ${sql.raw(ALIVE)})
-    order by q.place, d.id`.execute(db);
+    shown: [peer: string, seq: number, atMs: number, isOver: boolean][] | null;
+  }>({ name: 'find_push_devices', text: DEVICES, values: keysOf(asked) });
   for (const row of rows)
-    standings[row.place - 1]!.devices.push({
+    asked[row.place - 1]!.standing.devices.push({
       id: row.id,
       provider: row.provider,
       token: row.push_token,
@@ -185,6 +228,12 @@ async function addDevices(db: Executor, standings: Standings, asked: Asked): Pro
       attempts: row.push_attempts,
       retryAt: row.push_retry_at ?? undefined,
       isForeground: row.is_foreground,
+      shown: (row.shown ?? []).map(([peer, seq, atMs, isOver]) => ({
+        peerId: Number(peer),
+        seq,
+        atMs,
+        isOver,
+      })),
     });
 }
 
@@ -192,8 +241,26 @@ async function addDevices(db: Executor, standings: Standings, asked: Asked): Pro
 const IS_NEWS = `coalesce(i.merged_into, i.id) is distinct from q.id and not m.is_imported and m.recalled_at is null
   and m.recalls is null and not ${WITHHELD('m.app_id', 'q.id', 'm.recipient_seq')}`;
 
-async function addMessages(db: Executor, standings: Standings, asked: Asked): Promise<void> {
-  const { rows } = await sql<{
+const MESSAGES = `
+select q.place, m.*
+from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) with ordinality as q (app_id, id, after, last_seq, place)
+cross join lateral (
+  select m.recipient_seq as seq, m.id as message_id, p.id, p.name, p.im_id, k.display_name, m.push, m.at,
+    case when octet_length(m.content) <= ${CONTENT_MAX_BYTES} then m.content end as content,
+    u.peer_id is not null as is_muted, u.until
+  from message m
+  left join identity i on i.app_id = m.app_id and i.id = m.sender_id
+  left join identity p on p.app_id = i.app_id and p.id = coalesce(i.merged_into, i.id)
+  left join conversation c on c.app_id = m.app_id and c.owner_id = q.id and c.peer_id = p.id
+  left join contact k on k.app_id = m.app_id and k.owner_id = q.id and k.contact_id = p.id
+  left join muted_peer u on u.app_id = m.app_id and u.owner_id = q.id and u.peer_id = p.id
+  where m.app_id = q.app_id and m.recipient_id = q.id and m.recipient_seq > q.after and m.recipient_seq <= q.last_seq
+    and m.recipient_seq > coalesce(c.read_seq, 0) and ${IS_NEWS}
+  order by m.recipient_seq limit ${MESSAGES_MAX}
+) m order by q.place, m.seq`;
+
+async function addMessages(pool: pg.Pool, asked: readonly Asked[]): Promise<void> {
+  const { rows } = await pool.query<{
     place: number;
     seq: number;
     message_id: string;
@@ -206,24 +273,17 @@ async function addMessages(db: Executor, standings: Standings, asked: Asked): Pr
     at: Date;
     is_muted: boolean;
     until: Date | null;
-  }>`
-    select q.place, m.*
-    from ${asked} cross join lateral (
-      select m.recipient_seq as seq, m.id as message_id, p.id, p.name, p.im_id, k.display_name, m.push, m.at,
-        case when octet_length(m.content) <= ${CONTENT_MAX_BYTES} then m.content end as content,
-        u.peer_id is not null as is_muted, u.until
-      from message m
-      left join identity i on i.app_id = m.app_id and i.id = m.sender_id
-      left join identity p on p.app_id = i.app_id and p.id = coalesce(i.merged_into, i.id)
-      left join conversation c on c.app_id = m.app_id and c.owner_id = q.id and c.peer_id = p.id
-      left join contact k on k.app_id = m.app_id and k.owner_id = q.id and k.contact_id = p.id
-      left join muted_peer u on u.app_id = m.app_id and u.owner_id = q.id and u.peer_id = p.id
-      where m.app_id = q.app_id and m.recipient_id = q.id and m.recipient_seq > q.after and m.recipient_seq <= q.last_seq
-        and m.recipient_seq > coalesce(c.read_seq, 0) and ${sql.raw(IS_NEWS)}
-      order by m.recipient_seq limit ${MESSAGES_MAX}
-    ) m order by q.place, m.seq`.execute(db);
+  }>({
+    name: 'find_pushable',
+    text: MESSAGES,
+    values: [
+      ...keysOf(asked),
+      bigintArray(asked.map(({ after }) => after)),
+      bigintArray(asked.map(({ standing }) => standing.untilSeq)),
+    ],
+  });
   for (const row of rows) {
-    const standing = standings[row.place - 1]!;
+    const { standing } = asked[row.place - 1]!;
     standing.messages.push({
       seq: row.seq,
       messageId: row.message_id,
@@ -240,66 +300,34 @@ async function addMessages(db: Executor, standings: Standings, asked: Asked): Pr
   }
 }
 
-async function addShown(db: Executor, standings: Standings, asked: Asked, since: Date): Promise<void> {
-  const { rows } = await sql<{
-    place: number;
-    device_id: string;
-    peer_id: number;
-    seq: number;
-    at: Date;
-    is_over: boolean;
-  }>`
-    select * from (
-      select q.place, q.after, s.device_id, s.peer_id, s.seq, s.at, coalesce(c.read_seq >= s.seq, false) or exists (
-        select from message m
-        where m.app_id = s.app_id and m.recipient_id = s.identity_id and m.recipient_seq = s.seq and m.recalled_at is not null
-      ) as is_over
-      from ${asked} join push_shown s on s.app_id = q.app_id and s.identity_id = q.id
-      left join identity p on p.app_id = s.app_id and p.id = s.peer_id
-      left join conversation c
-        on c.app_id = s.app_id and c.owner_id = s.identity_id and c.peer_id = coalesce(p.merged_into, p.id)
-    ) s where is_over or at > ${since} or seq > after`.execute(db);
-  for (const row of rows)
-    standings[row.place - 1]!.shown.push({
-      deviceId: row.device_id,
-      peerId: row.peer_id,
-      seq: row.seq,
-      at: row.at,
-      isOver: row.is_over,
-    });
-}
+// What conversations have counted, and what has come since then.
+const UNREAD = `
+select place, peer_id, sum(unread)::bigint as unread from (
+  select q.place, c.peer_id, c.unread
+  from unnest($1::bigint[], $2::bigint[]) with ordinality as q (app_id, id, place)
+  cross join lateral (
+    select peer_id, unread from conversation where app_id = q.app_id and owner_id = q.id and unread > 0 offset 0
+  ) c
+  union all
+  select q.place, m.peer_id, m.count
+  from unnest($1::bigint[], $2::bigint[], $3::bigint[]) with ordinality as q (app_id, id, listed_seq, place)
+  cross join lateral (
+    select coalesce(i.merged_into, i.id, 0) as peer_id, count(*) as count from message m
+    left join identity i on i.app_id = m.app_id and i.id = m.sender_id
+    where m.app_id = q.app_id and m.recipient_id = q.id and m.recipient_seq > q.listed_seq and ${IS_NEWS}
+    group by 1
+  ) m
+) u group by place, peer_id`;
 
-/** What conversations have counted, and what has come since then. */
-async function addUnread(db: Executor, standings: Standings, asked: Asked): Promise<void> {
-  const { rows } = await sql<{ place: number; peer_id: number; unread: number }>`
-    select place, peer_id, sum(unread)::bigint as unread from (
-      select q.place, c.peer_id, c.unread
-      from ${asked} join conversation c on c.app_id = q.app_id and c.owner_id = q.id and c.unread > 0
-      union all
-      select q.place, m.peer_id, m.count from ${asked} cross join lateral (
-        select coalesce(i.merged_into, i.id, 0) as peer_id, count(*) as count from message m
-        left join identity i on i.app_id = m.app_id and i.id = m.sender_id
-        where m.app_id = q.app_id and m.recipient_id = q.id and m.recipient_seq > q.listed_seq and ${sql.raw(IS_NEWS)}
-        group by 1
-      ) m
-    ) u group by place, peer_id`.execute(db);
+async function addUnread(pool: pg.Pool, asked: readonly Asked[]): Promise<void> {
+  const { rows } = await pool.query<{ place: number; peer_id: number; unread: number }>({
+    name: 'find_push_unread',
+    text: UNREAD,
+    values: [...keysOf(asked), bigintArray(asked.map(({ listedSeq }) => listedSeq))],
+  });
   for (const { place, peer_id: peerId, unread } of rows) {
-    const standing = standings[place - 1]!;
+    const { standing } = asked[place - 1]!;
     standing.unread += unread;
-    (standing.unreadOf as Map<number, number>).set(peerId, unread);
+    standing.unreadOf.set(peerId, unread);
   }
-}
-
-/** Of these inboxes, those of which so much is not counted yet that it should be. */
-export async function findUncounted(
-  db: Executor,
-  inboxes: readonly Inbox[],
-  atLeast: number,
-): Promise<Inbox[]> {
-  const { rows } = await sql<{ app_id: number; id: number }>`
-    select i.app_id, i.id
-    from unnest(${inboxes.map(({ appId }) => appId)}::bigint[], ${inboxes.map(({ id }) => id)}::bigint[]) as q (app_id, id)
-    join identity i on i.app_id = q.app_id and i.id = q.id
-    where i.last_seq - i.listed_seq >= ${atLeast}`.execute(db);
-  return rows.map((row) => ({ appId: row.app_id as AppId, id: row.id }));
 }

@@ -159,6 +159,7 @@ export interface Tables {
     pushed_seq: Generated<number>;
     push_attempts: Generated<number>;
     push_retry_at: Date | null;
+    push_shown: Generated<Record<string, [seq: number, atMs: number]>>;
   };
   contact: {
     app_id: number;
@@ -193,14 +194,6 @@ export interface Tables {
     due_at: Date;
     leased_until: Date | null;
   };
-  push_shown: {
-    app_id: number;
-    identity_id: number;
-    device_id: string;
-    peer_id: number;
-    seq: number;
-    at: Generated<Date>;
-  };
   notification_setting: {
     app_id: number;
     identity_id: number;
@@ -217,6 +210,7 @@ export interface Tables {
     position: number;
     until: Date | null;
   };
+  offline_told: { app_id: number; identity_id: number; seq: number };
   shared_token: { name: string; sealed: string; at: Generated<Date> };
   push_credential: {
     app_id: number;

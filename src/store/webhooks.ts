@@ -82,3 +82,10 @@ export async function disableWebhook(db: Executor, appId: AppId, changedAt: Date
     delete from webhook_event e using disabled d where e.app_id = d.app_id returning e.type`.execute(db);
   return rows.map(({ type }) => type);
 }
+
+/** Apps whose backends are told of events of a type, and since when. */
+export async function findTold(db: Executor, type: string): Promise<Map<AppId, Date>> {
+  const { rows } = await sql<{ app_id: number; changed_at: Date }>`
+    select app_id, changed_at from webhook where disabled_at is null and ${type} = any(events)`.execute(db);
+  return new Map(rows.map((row) => [row.app_id as AppId, row.changed_at]));
+}
