@@ -409,7 +409,7 @@ test('a backend is told of what comes for a user who is not there, of dead push 
     'both',
   );
   assert.deepEqual((await told('device.gone'))[0]!.data, {
-    user: { imId: `${app.appId}:dead`, scheme: 'composed', uid: 'dead' },
+    user: { imId: `${app.appId}:dead`, uid: 'dead' },
     deviceId: 'phone',
     provider: 'webhook',
   });

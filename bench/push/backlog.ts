@@ -1,6 +1,7 @@
 // What a backlog of pushes does to the service while it drains: to the messages of a hundred clients who talk meanwhile,
 // beside the same when nothing is to be pushed; and to its memory.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { measureInTurn, median, type Side } from '../measure.ts';
 import type { Talked } from '../messaging/fleet.ts';
 import { startLoadProcess } from '../messaging/load_process.ts';
@@ -20,6 +21,7 @@ interface Held {
 
 const TALKS = 10;
 const SAMPLES = 5;
+const SAMPLE_MS = 200;
 
 export async function backlog(site: Site, isQuick: boolean): Promise<Row[]> {
   const [users, clients, messages] = isQuick ? [1_000, 10, 20] : [100_000, 100, 100];
@@ -47,18 +49,21 @@ export async function backlog(site: Site, isQuick: boolean): Promise<Row[]> {
     },
     async run(round) {
       const talks: Talked[] = [];
-      const memory: number[] = [];
-      do {
-        talks.push(await talk());
-        memory.push(memoryMibOf(service.pid) ?? NaN);
-      } while ((await apns.ask('count', undefined)).taken < before + users);
-      if (round > 0) {
-        took.ours.push(toTalked(talks));
-        held.push({ first: median(memory.slice(0, SAMPLES)), last: median(memory.slice(-SAMPLES)) });
-      }
+      for (let n = 0; n < TALKS; n += 1) talks.push(await talk());
+      const left = before + users - (await apns.ask('count', undefined)).taken;
+      if (!isQuick && left <= 0) throw new Error('The backlog was drained before the talks were over');
+      if (round > 0) took.ours.push(toTalked(talks));
       return toTalked(talks).delivered;
     },
-    settle,
+    async settle() {
+      const memory: number[] = [];
+      do {
+        memory.push(memoryMibOf(service.pid) ?? NaN);
+        await sleep(SAMPLE_MS);
+      } while ((await apns.ask('count', undefined)).taken < before + users);
+      held.push({ first: median(memory.slice(0, SAMPLES)), last: median(memory.slice(-SAMPLES)) });
+      await settle();
+    },
   };
   const alone: Side = {
     cpuSeconds: service.cpuSeconds,

@@ -44,19 +44,26 @@ export function createWebhooks({ database, box, outbound }: WebhooksOptions) {
   const { kysely, clock } = database;
   const now = (): Date => clock.now();
   const fresh = createFresh(MAX_AGE_MS, (appId: AppId) => findWebhook(kysely, appId));
-  const made = new LRUCache<AppId, { changedAt: number; signed: SignedPost }>({
+  const made = new LRUCache<AppId, { changedAt: number; signed: Promise<SignedPost> }>({
     max: MAX_POSTS,
-    dispose: ({ signed }) => signed.close(),
+    dispose: ({ signed }) => void signed.then((each) => each.close()).catch(() => {}),
   });
   const seal = (secrets: readonly string[]): Promise<string> =>
     box.seal(PURPOSE, Buffer.from(JSON.stringify(secrets)));
 
-  async function open(appId: AppId, { url, sealed, changedAt }: StoredWebhook): Promise<SignedPost> {
-    const known = made.get(appId);
-    if (known?.changedAt === changedAt.getTime()) return known.signed;
+  async function create({ url, sealed }: StoredWebhook): Promise<SignedPost> {
     const secrets = JSON.parse((await box.open(PURPOSE, sealed)).toString()) as string[];
-    const signed = createSignedPost({ url, secrets }, { now, outbound, who: 'the webhook' });
-    made.set(appId, { changedAt: changedAt.getTime(), signed });
+    return createSignedPost({ url, secrets }, { now, outbound, who: 'the webhook' });
+  }
+
+  /** Made once for all who ask meanwhile, as the one before is closed. */
+  function open(appId: AppId, webhook: StoredWebhook): Promise<SignedPost> {
+    const changedAt = webhook.changedAt.getTime();
+    const known = made.get(appId);
+    if (known?.changedAt === changedAt) return known.signed;
+    const signed = create(webhook);
+    made.set(appId, { changedAt, signed });
+    signed.catch(() => made.delete(appId));
     return signed;
   }
 
