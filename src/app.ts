@@ -111,6 +111,7 @@ export interface AppOptions {
   idempotencyLeaseMs?: number | undefined;
   /** URLs of customers may be http, and at private addresses. */
   allowPrivateUrls?: boolean | undefined;
+  /** Until a device that is said to be there gets a push after all, and between two of a conversation. */
   pushTiming?: Partial<PushTiming> | undefined;
   /** In milliseconds: how often it is looked what is to be pushed. */
   pushIntervalMs?: number | undefined;

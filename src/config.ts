@@ -52,6 +52,7 @@ export interface Config {
   readonly pingMs: number | undefined;
   readonly drainTimeoutMs: number | undefined;
   readonly idempotencyMs: number | undefined;
+  readonly pushTiming: { readonly graceMs?: number; readonly windowMs?: number };
   /** Undefined: no traces are made. Where they go is read by the exporter. */
   readonly traces: TracesConfig | undefined;
 }
@@ -91,6 +92,8 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     3_600,
   );
   const signingKeyDays = parseInteger('IMID_SIGNING_KEY_DAYS', env.IMID_SIGNING_KEY_DAYS, 1, 3_650);
+  const graceSeconds = parseInteger('IMID_PUSH_GRACE_SECONDS', env.IMID_PUSH_GRACE_SECONDS, 1, 300);
+  const windowSeconds = parseInteger('IMID_PUSH_WINDOW_SECONDS', env.IMID_PUSH_WINDOW_SECONDS, 1, 300);
   const maxBlindSeconds = parseInteger('IMID_MAX_BLIND_SECONDS', env.IMID_MAX_BLIND_SECONDS, 5, 300);
   const idempotencyHours = parseInteger('IMID_IDEMPOTENCY_HOURS', env.IMID_IDEMPOTENCY_HOURS, 1, 720);
   if (!LOG_LEVELS.includes(logLevel)) throw new Error(`LOG_LEVEL must be one of ${LOG_LEVELS.join(', ')}`);
@@ -126,6 +129,10 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     pingMs: pingSeconds && pingSeconds * 1_000,
     drainTimeoutMs: readTimeoutSeconds && readTimeoutSeconds * 1_000,
     idempotencyMs: idempotencyHours && idempotencyHours * 3_600_000,
+    pushTiming: {
+      ...(graceSeconds && { graceMs: graceSeconds * 1_000 }),
+      ...(windowSeconds && { windowMs: windowSeconds * 1_000 }),
+    },
   };
 }
 

@@ -76,6 +76,7 @@ async function start(config: Config, open: (() => Promise<unknown>)[]): Promise<
     pingMs: config.pingMs,
     drainTimeoutMs: config.drainTimeoutMs,
     idempotencyMs: config.idempotencyMs,
+    pushTiming: config.pushTiming,
   });
   open.push(() => app.close());
   const { host, port } = config;

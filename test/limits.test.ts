@@ -120,6 +120,8 @@ const VARIABLES = {
   IMID_READ_TIMEOUT_SECONDS: 10,
   IMID_IDEMPOTENCY_HOURS: 24,
   IMID_MAX_WEBHOOK_EVENTS: 100_000,
+  IMID_PUSH_GRACE_SECONDS: 10,
+  IMID_PUSH_WINDOW_SECONDS: 5,
 };
 
 test('a limit in the environment is a whole number in its range, and named where it isn’t', () => {
@@ -131,7 +133,7 @@ test('a limit in the environment is a whole number in its range, and named where
       );
     assert.deepEqual(readConfig({ [variable]: '' }), readConfig({}));
   }
-  const { limits, maxQueuedMessages, pingMs, drainTimeoutMs, idempotencyMs } = readConfig({
+  const { limits, maxQueuedMessages, pingMs, drainTimeoutMs, idempotencyMs, pushTiming } = readConfig({
     IMID_MAX_CONNECTIONS_PER_USER: '1',
     IMID_MAX_CONNECTIONS_PER_APP: '2',
     IMID_MAX_FRAMES_PER_SECOND: '3',
@@ -143,6 +145,8 @@ test('a limit in the environment is a whole number in its range, and named where
     IMID_PING_SECONDS: '6',
     IMID_READ_TIMEOUT_SECONDS: '7',
     IMID_IDEMPOTENCY_HOURS: '8',
+    IMID_PUSH_GRACE_SECONDS: '12',
+    IMID_PUSH_WINDOW_SECONDS: '13',
   });
   assert.deepEqual(limits, {
     connectionsPerUser: 1,
@@ -157,6 +161,7 @@ test('a limit in the environment is a whole number in its range, and named where
     [maxQueuedMessages, pingMs, drainTimeoutMs, idempotencyMs],
     [5_000, 6_000, 7_000, 28_800_000],
   );
+  assert.deepEqual(pushTiming, { graceMs: 12_000, windowMs: 13_000 });
 });
 
 test('the process holds the limits of its environment', async () => {

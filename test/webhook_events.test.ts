@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { text } from 'node:stream/consumers';
+import { text as readText } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
 import {
   deleteOldEvents,
@@ -395,7 +395,9 @@ test('a backend is told of what comes for a user who is not there, of dead push 
   await bind('dead', 'dead');
   await bind('refused', 'refused');
   const sender = createServer((request, response) => {
-    void text(request).then((body) => response.writeHead(body.includes('"token":"dead"') ? 410 : 400).end());
+    void readText(request).then((body) =>
+      response.writeHead(body.includes('"token":"dead"') ? 410 : 400).end(),
+    );
   }).listen(0, '127.0.0.1');
   await once(sender, 'listening');
   after(() => sender.close().closeAllConnections());

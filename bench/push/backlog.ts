@@ -40,7 +40,8 @@ export async function backlog(site: Site, isQuick: boolean): Promise<Row[]> {
   };
 
   const draining: Side = {
-    cpuSeconds: service.cpuSeconds,
+    // All that drains behind the talks would count as well.
+    cpuSeconds: () => undefined,
     async prepare() {
       await stage.store();
       before = (await apns.ask('count', undefined)).taken;
@@ -66,7 +67,8 @@ export async function backlog(site: Site, isQuick: boolean): Promise<Row[]> {
     },
   };
   const alone: Side = {
-    cpuSeconds: service.cpuSeconds,
+    // All that drains behind the talks would count as well.
+    cpuSeconds: () => undefined,
     async run(round) {
       const talks: Talked[] = [];
       for (let n = 0; n < TALKS; n += 1) talks.push(await talk());
