@@ -34,7 +34,13 @@ const PLAIN = new Set(
     'platform provider environment locale appVersion'
   ).split(' '),
 );
-const PLAIN_VALUES: Record<string, unknown> = { boolean: true, integer: 1, number: 1, any: 'anything' };
+const PLAIN_VALUES: Record<string, unknown> = {
+  null: null,
+  boolean: true,
+  integer: 1,
+  number: 1,
+  any: 'anything',
+};
 const ADDRESS = ['uid', 'userId', 'imId'] as const;
 /** Members of a line that name a user. */
 const PARTIES = new Set(['from', 'to']);
@@ -101,6 +107,8 @@ function createExpander(document: Schema) {
     if (schema.anyOf && spot.pointer === '/body' && example !== undefined) return [example];
     if (schema.anyOf) return schema.anyOf.flatMap((each: Schema) => expand(each, spot));
     if (schema.enum) return [example ?? schema.enum[0]];
+    // Of any members: as in the example.
+    if (schema.propertyNames) return [example ?? {}];
     if (schema.properties) return expandObject(schema, { ...spot, example });
     if (types.has('array')) {
       const first = Array.isArray(example) ? example[0] : undefined;

@@ -29,7 +29,8 @@ test('an app is created, read, changed, listed and deleted', async () => {
   const { apiKey, ...app } = created.body;
   assert.match(app.appId, /^[1-9]\d*$/);
   assert.match(apiKey, /^imk_[0-9a-f]{16}_[\w-]{43}$/);
-  const fields = 'allowedOrigins appId createdAt name presence pushWhen recallSeconds retentionDays schemes';
+  const fields =
+    'allowedOrigins appId createdAt name presence pushShowsText pushTemplates pushWhen recallSeconds retentionDays schemes';
   assert.deepEqual(Object.keys(app).toSorted(), fields.split(' '));
   const path = `/v1/apps/${app.appId}`;
   assert.deepEqual((await service.call('GET', path)).body, app);

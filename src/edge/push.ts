@@ -171,7 +171,10 @@ export const push: FastifyPluginAsyncTypebox<{ directory: Directory; pushAccount
         tags,
         params: ProviderPath,
         querystring: Type.Object(
-          { imId: Type.Optional(ImIdText), deviceId: Type.Optional(DeviceId) },
+          {
+            imId: Type.Optional({ ...ImIdText, description: 'Whose devices get a test push.' }),
+            deviceId: Type.Optional({ ...DeviceId, description: 'Which of them; without it, each.' }),
+          },
           { additionalProperties: false },
         ),
         response: {

@@ -5,6 +5,7 @@
 import { Counter, Histogram, type Registry } from 'prom-client';
 import { closeCodes, errorCodes, type ErrorCode } from '../errors.ts';
 import type { Uses } from '../store/fresh.ts';
+import { pushProviderNames } from './push_providers.ts';
 import { webhookEventTypes } from '../store/webhook_events.ts';
 
 export type Meters = ReturnType<typeof createMeters>;
@@ -109,6 +110,7 @@ export function createMeters(registry: Registry) {
   });
 
   // From the start, so that the first of each is a growth as well.
+  for (const provider of pushProviderNames) pushes.inc({ provider, outcome: 'sent', reason: '' }, 0);
   for (const outcome of ['resumed', 'new', 'over']) resumes.inc({ outcome }, 0);
   for (const reason of ['moved', 'repeat', 'locked', 'fault']) flushesApart.inc({ reason }, 0);
   for (const code of Object.keys(errorCodes)) errors.inc({ code }, 0);

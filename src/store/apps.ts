@@ -184,7 +184,7 @@ function toApp(row: Selectable<Tables['app']>): App {
     presence: row.shows_presence,
     pushWhen: row.push_when,
     pushShowsText: row.push_shows_text,
-    pushTemplates: row.push_templates,
+    pushTemplates: row.push_templates as PushTemplates,
     tokensFrom: row.tokens_from ?? undefined,
     createdAt: row.created_at,
   };
