@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import { beginMerger } from './halfway.ts';
+import { beginMerger, fillInbox } from './halfway.ts';
 import {
   eventually,
   startService,
@@ -305,7 +305,7 @@ test('whoever a merged user does not block any more reaches the other one', asyn
 
 test('a block of a user that is merged holds at once, before its messages have come along and anybody is told', async () => {
   const yan = await connectTo(second, { uid: 'yan' });
-  for (let n = 0; n < 20; n++) await Promise.all(Array.from({ length: 100 }, () => say('zac', 'guest-3', n)));
+  await fillInbox(service, app, { from: 'zac', to: 'guest-3', count: 2_000 });
   await say('zac', 'member-3', 'hello');
   await block({ uid: 'yan' }, { uid: 'guest-3' });
   await say('guest-3', 'yan', 'withheld');

@@ -2,8 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import { parseAppId, type AppId } from '../src/ids.ts';
-import { mergeUsers } from '../src/store/mergers.ts';
+import { beginMerger } from './halfway.ts';
 import { eventually, startService, type Client, type Json, type Service, type Tenant } from './harness.ts';
 
 let service: Service;
@@ -265,17 +264,7 @@ async function fill(app: Tenant, name: string): Promise<void> {
 /** Merges as a process that is killed in the middle of it. */
 async function breakOff(app: Tenant, from: string, into: string): Promise<void> {
   await fill(app, from);
-  const appId = parseAppId(app.appId) as AppId;
-  const { rows } = await service.database.pool.query<{ id: number; name: string }>(
-    'select id, name from identity where app_id = $1',
-    [appId],
-  );
-  const rowOf = (name: string): number => rows.find((row) => row.name === name)!.id;
-  const hashes = { ofName: () => Buffer.from(from), ofImId: () => Buffer.from(into) };
-  const done = await service.database.kysely
-    .transaction()
-    .execute((trx) => mergeUsers(trx, appId, { fromId: rowOf(from), intoId: rowOf(into) }, hashes));
-  assert.equal(done, 'merged');
+  await beginMerger(service, app, from, into);
 }
 
 async function wholeInbox(app: Tenant, uid: string): Promise<Json[]> {
