@@ -111,7 +111,10 @@ test('credentials are checked, listed without themselves, sealed, and deleted; w
   const testing = `/push/apns/test?imId=${tenant.appId}:dot`;
   const tested = await tenant.call('POST', testing);
   assert.deepEqual(tested.body, { ok: true, devices: [{ deviceId: 'tablet', ok: true }] });
-  assert.equal(taken(pushToken).length, 1);
+  // Apple wants one token of a key, from however many processes.
+  await second.call('POST', `${tenant.path}${testing}`, { key: tenant.apiKey });
+  assert.equal(taken(pushToken).length, 2);
+  assert.equal(new Set(taken(pushToken).map(({ headers }) => headers.authorization)).size, 1);
   apns.act(refuseWith(400, 'TopicDisallowed'));
   const { body: faulty } = await tenant.call('POST', testing);
   apns.act(undefined);
@@ -229,6 +232,14 @@ test('a message says what its push is, or that there is none; what was read befo
   });
   assert.equal(bad.status, 400);
   assert.match(bad.body.errors[0].pointer, /^#\/push/);
+  const faultOf = async (wrong: unknown): Promise<unknown> =>
+    (await app.call('POST', '/messages', { to: { uid: 'ida' }, content: 1, push: wrong })).body.errors;
+  assert.deepEqual(await faultOf({ title: 1 }), [
+    { in: 'body', pointer: '#/push/title', detail: 'must be string' },
+  ]);
+  assert.deepEqual(await faultOf('no'), [
+    { in: 'body', pointer: '#/push', detail: 'must be false or an object' },
+  ]);
 });
 
 test('pushes say what the template of the device’s language makes of a message, or nothing of it', async () => {

@@ -107,7 +107,7 @@ function dropOtherBranches(errors: readonly ErrorObject[]): ErrorObject[] {
   );
   if (choices.size === 0) return told;
   const kept = told.filter(
-    (error) => !choices.has(error.instancePath) || (error.keyword !== 'type' && error.keyword !== 'anyOf'),
+    (error) => !choices.has(error.instancePath) || !['type', 'const', 'anyOf'].includes(error.keyword),
   );
   return kept.length > 0 ? kept : told.filter((error) => error.keyword === 'anyOf');
 }
@@ -115,6 +115,14 @@ function dropOtherBranches(errors: readonly ErrorObject[]): ErrorObject[] {
 function memberOf(error: ErrorObject): string {
   const member: unknown = error.params['missingProperty'] ?? error.params['additionalProperty'];
   return typeof member === 'string' ? `/${member.replaceAll('~', '~0').replaceAll('/', '~1')}` : '';
+}
+
+/** One of several that a value may have. */
+function describeShape(shape: { const?: unknown; type?: string; items?: { $ref?: string } }): string {
+  if (shape.const !== undefined) return JSON.stringify(shape.const);
+  if (shape.type === 'null') return 'null';
+  if (shape.type === 'array') return shape.items?.$ref === undefined ? 'a list' : 'a list of addresses';
+  return shape.type === undefined ? 'an address' : 'an object';
 }
 
 /** The fields of which a value must have exactly one. */
@@ -132,6 +140,6 @@ function detailOf(error: ErrorObject): string {
   if (keyword === 'enum') return `must be one of ${(params['allowedValues'] as unknown[]).join(', ')}`;
   if (keyword === 'oneOf' || keyword === 'minProperties' || keyword === 'maxProperties')
     return `must have exactly one of ${choicesOf(error).join(', ')}`;
-  if (keyword === 'anyOf') return 'must be an address or a list of addresses';
+  if (keyword === 'anyOf') return `must be ${(error.schema as object[]).map(describeShape).join(' or ')}`;
   return error.message ?? 'is ill-formed';
 }
