@@ -30,7 +30,7 @@ export interface DevicePushingOptions {
 
 /** What is to be written down of a device, and when it is to be looked at again. */
 interface Handled {
-  /** Undefined: it has no push token any more. */
+  /** Undefined: nothing, or it has no push token any more. */
   result: PushResult | undefined;
   failures: readonly NewPushFailure[];
   again: Date | undefined;
@@ -91,6 +91,8 @@ export function createDevicePushing(options: DevicePushingOptions) {
 
   return async (app: App, standing: PushStanding, device: PushDevice): Promise<Handled> => {
     const now = clock.now();
+    const floor = Math.max(device.ackedSeq, device.pushedSeq);
+    if (floor < standing.fromSeq) return { result: undefined, failures: [], again: device.retryAt ?? now };
     const quietUntil = findQuietEnd(standing, now);
     const conversations = findConversations(standing, device, now);
     const over = device.shown.filter(({ isOver, peerId }) => isOver && !conversations.has(peerId));
@@ -134,8 +136,7 @@ export function createDevicePushing(options: DevicePushingOptions) {
       if (came === 'gone') isGone = true;
       else if ('waitMs' in came) {
         leave(first, now.getTime() + came.waitMs);
-        if (!came.isRetry) return;
-        attempts = device.attempts + 1;
+        if (came.isRetry) attempts = device.attempts + 1;
         retryAt = new Date(Math.max(retryAt?.getTime() ?? 0, now.getTime() + came.waitMs));
       } else if (came.failure === undefined) {
         shown.set(peerId, { peerId, seq: last.seq, atMs: clock.now().getTime(), isOver: false });
@@ -156,6 +157,7 @@ export function createDevicePushing(options: DevicePushingOptions) {
       ...clearing.map((place) => send(app, device, composeClearing(standing, place))),
     ]);
     if (isGone) return { result: undefined, failures, again: undefined };
+    if (standing.hasMore && settledSeq === standing.untilSeq && floor < settledSeq) againMs = now.getTime();
     return {
       result: {
         appId: app.id,

@@ -144,11 +144,7 @@ export function createPushing(options: PushingOptions) {
     const failures = handled.flatMap((each) => each.failures);
     if (failures.length > 0 || offline.toldSeq !== undefined)
       await storeNews(kysely, { appId, userId: id, failures, offline, standing }, clock.now());
-    const again = [
-      ...handled.map((each) => each.again),
-      offline.again,
-      standing.hasMore ? clock.now() : undefined,
-    ];
+    const again = [...handled.map((each) => each.again), offline.again];
     const nextMs = Math.min(...again.map((at) => at?.getTime() ?? Infinity));
     return settle({
       inbox,
