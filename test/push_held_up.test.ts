@@ -62,6 +62,10 @@ const query = async (text: string, ...values: unknown[]): Promise<Json[]> =>
   (await service.database.pool.query(text, values)).rows;
 const due = (): Promise<Json[]> =>
   query("select due_at > now() + interval '1 minute' as waits from push_due where app_id = $1", app.appId);
+const failures = async (): Promise<Json[]> => (await app.call('GET', '/push/failures')).body.items;
+const tries = async (pushToken: string): Promise<number> =>
+  (await query('select push_attempts from device where push_token = $1', pushToken))[0].push_attempts;
+
 test('a device that waits to be tried again holds up no other, however much waits for it', async () => {
   await bind('phone', 'apns');
   const tablet = await bind('tablet', 'webhook');
@@ -80,4 +84,16 @@ test('much that is held back is looked at when its time has come, and not before
   await eventually(async () => (await due())[0]?.waits, 'to wait');
   await app.as({ uid: 'ann' }, 'PUT', '/notifications', {});
   await eventually(() => heard(phone).includes('101'), 'all of it');
+});
+
+test('a device that no push can be made for costs no other its own, and is given up in the end', async () => {
+  const phone = await bind('phone', 'apns');
+  const tablet = await bind('tablet', 'webhook');
+  await query("update push_credential set sealed = '' where app_id = $1 and provider = 'apns'", app.appId);
+  await send('once');
+  await eventually(async () => (await tries(phone)) === 1, 'a try');
+  await query('update device set push_attempts = 9 where push_token = $1', phone);
+  await eventually(async () => (await failures()).length === 1, 'the failure');
+  assert.match((await failures())[0].reason, /^given up: internal: /);
+  assert.deepEqual(heard(tablet), ['once']);
 });

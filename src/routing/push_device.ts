@@ -26,6 +26,7 @@ export interface DevicePushingOptions {
   circuits: Circuits;
   meters: Pick<Meters, 'pushed'>;
   timing: PushTiming;
+  log: (message: string, error: unknown) => void;
 }
 
 /** What is to be written down of a device, and when it is to be looked at again. */
@@ -40,7 +41,7 @@ interface Handled {
 type Came = { failure?: string } | { waitMs: number; isRetry: boolean } | 'gone';
 
 export function createDevicePushing(options: DevicePushingOptions) {
-  const { accounts, circuits, meters, timing } = options;
+  const { accounts, circuits, meters, timing, log } = options;
   const { kysely, clock } = options.database;
 
   /** `waitMs`: nothing can be sent now. */
@@ -52,15 +53,18 @@ export function createDevicePushing(options: DevicePushingOptions) {
     const account = `${app.id} ${name}`;
     const waitMs = circuits.enter(account);
     if (waitMs > 0) return { waitMs };
-    let outcome: Outcome | undefined;
+    let outcome: Outcome;
     try {
       const provider = await accounts.find(app.id, name);
       outcome = provider
         ? await provider.send(notification, { token, environment })
         : { kind: 'failed', reason: 'credential: the app has none for this provider', isCredential: true };
-    } finally {
-      circuits.leave(account, outcome === undefined || isOutOfOrder(outcome));
+    } catch (error) {
+      // What the other devices of the user got has to be written down, or they get it again.
+      log('a push could not be made', error);
+      outcome = { kind: 'retry', reason: 'internal: the push could not be made; the log of imid says why' };
     }
+    circuits.leave(account, isOutOfOrder(outcome));
     meters.pushed(name, outcome.kind, 'reason' in outcome ? codeOf(outcome.reason) : '');
     return outcome;
   }

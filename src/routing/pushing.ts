@@ -67,7 +67,7 @@ export function createPushing(options: PushingOptions) {
   const { kysely, pool, clock } = database;
   const timing = { ...DEFAULT_TIMING, ...options.timing };
   const circuits = createCircuits();
-  const handleDevice = createDevicePushing({ database, accounts, circuits, meters, timing });
+  const handleDevice = createDevicePushing({ database, accounts, circuits, meters, timing, log });
   const settle = coalesce(async (all: readonly Settled[]) => {
     await storePushResults(
       pool,
