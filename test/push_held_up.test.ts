@@ -97,3 +97,17 @@ test('a device that no push can be made for costs no other its own, and is given
   assert.match((await failures())[0].reason, /^given up: internal: /);
   assert.deepEqual(heard(tablet), ['once']);
 });
+
+test('what comes after a push that was given up is tried as often as any other', async () => {
+  const phone = await bind('phone', 'apns');
+  apns.act(refuseWith(429, 'TooManyRequests'));
+  await send('first');
+  await eventually(async () => (await tries(phone)) === 1, 'a try');
+  await query('update device set push_attempts = 9 where push_token = $1', phone);
+  await eventually(async () => (await failures()).length === 1, 'the failure');
+  await eventually(async () => (await due()).length === 0, 'its end');
+  await send('second');
+  await eventually(async () => (await tries(phone)) === 1, 'a try');
+  apns.act(undefined);
+  await eventually(() => heard(phone).includes('second'), 'another try');
+});

@@ -137,21 +137,28 @@ export function createDevicePushing(options: DevicePushingOptions) {
       if (decision.do === 'wait') return leave(first, decision.until.getTime());
       if (decision.do === 'drop') return;
       const came = await push(app, standing, device, messages);
-      if (came === 'gone') isGone = true;
-      else if ('waitMs' in came) {
+      if (came === 'gone') {
+        isGone = true;
+        return;
+      }
+      if ('waitMs' in came) {
         leave(first, now.getTime() + came.waitMs);
         if (came.isRetry) attempts = device.attempts + 1;
         retryAt = new Date(Math.max(retryAt?.getTime() ?? 0, now.getTime() + came.waitMs));
-      } else if (came.failure === undefined) {
+        return;
+      }
+      // It has ended; what comes next is tried as often again.
+      if (attempts === device.attempts) attempts = 0;
+      if (came.failure === undefined) {
         shown.set(peerId, { peerId, seq: last.seq, atMs: clock.now().getTime(), isOver: false });
-        if (attempts === device.attempts) attempts = 0;
-      } else
+      } else {
         failures.push({
           deviceId: device.id,
           provider: device.provider,
           messageId: last.messageId,
           reason: came.failure,
         });
+      }
     }
 
     // Whoever looks at it takes it away by itself. It is tried once: the next push says what is unread as well.
