@@ -43,7 +43,7 @@ async function bind(deviceId: string, provider: string): Promise<string> {
   return pushToken;
 }
 async function send(body: string, more: object = {}): Promise<Json> {
-  const message = { from: { uid: 'x' }, to: { uid: 'ann' }, content: 1, push: { body, ...more } };
+  const message = { from: { uid: 'x' }, to: { uid: 'ann' }, content: 1, push: { body }, ...more };
   const answer = await app.call('POST', '/messages', message);
   assert.equal(answer.status, 201, answer.text);
   return answer.body;
@@ -110,4 +110,26 @@ test('what comes after a push that was given up is tried as often as any other',
   await eventually(async () => (await tries(phone)) === 1, 'a try');
   apns.act(undefined);
   await eventually(() => heard(phone).includes('second'), 'another try');
+});
+
+test('what was given up is not tried again with what another sender has sent', async () => {
+  const phone = await bind('phone', 'apns');
+  const later = new Date(Date.now() + 3_600_000).toISOString();
+  await app.as({ uid: 'ann' }, 'PUT', '/notifications', { doNotDisturbUntil: later });
+  await send('postponed');
+  await send('refused', { from: { uid: 'y' } });
+  apns.act(refuseWith(429, 'TooManyRequests'), refuseWith(413, 'PayloadTooLarge'), undefined);
+  await app.as({ uid: 'ann' }, 'PUT', '/notifications', {});
+  await eventually(() => heard(phone).length > 0, 'another try');
+  await eventually(async () => (await due()).length === 0, 'the end');
+  assert.equal(heard(phone).length + (await failures()).length, 2);
+});
+
+test('a push token that was bound after the provider had called it dead is tried again', async () => {
+  const phone = await bind('phone', 'apns');
+  apns.act(refuseWith(410, 'Unregistered', Date.now() - 60_000));
+  await send('hello');
+  await eventually(async () => (await tries(phone)) === 1, 'a try');
+  apns.act(undefined);
+  await eventually(() => heard(phone).includes('hello'), 'another try');
 });

@@ -19,6 +19,8 @@ const MAX_RETRY_MS = 3_600_000;
 /** Of so many conversations it is known what a device may be showing, and for so long. */
 const SHOWN_MAX = 100;
 const SHOWN_MAX_MS = TTL_MAX_SECONDS * 1_000;
+/** The provider hasn't noticed yet, or the device has been bound to another user meanwhile. */
+const BOUND_AGAIN = { reason: 'gone: the provider means a time before the push token was bound', afterMs: 0 };
 
 export interface DevicePushingOptions {
   database: Database;
@@ -81,14 +83,17 @@ export function createDevicePushing(options: DevicePushingOptions) {
     if (outcome.kind === 'sent') return {};
     if (outcome.kind === 'gone') {
       const { provider, token } = device;
-      await unbindGone(kysely, { appId: app.id, provider, tokens: [token] }, outcome.since ?? sentAt);
-      return 'gone';
+      if (
+        (await unbindGone(kysely, { appId: app.id, provider, tokens: [token] }, outcome.since ?? sentAt)) > 0
+      )
+        return 'gone';
     }
     if (outcome.kind === 'failed') return { failure: outcome.reason };
-    if (device.attempts + 1 >= MAX_ATTEMPTS) return { failure: `given up: ${outcome.reason}` };
+    const { reason, afterMs = 0 } = outcome.kind === 'retry' ? outcome : BOUND_AGAIN;
+    if (device.attempts + 1 >= MAX_ATTEMPTS) return { failure: `given up: ${reason}` };
     const backoffMs = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** device.attempts);
     return {
-      waitMs: Math.max(outcome.afterMs ?? 0, backoffMs * (0.5 + Math.random() / 2)),
+      waitMs: Math.max(afterMs, backoffMs * (0.5 + Math.random() / 2)),
       isRetry: true,
     };
   }
@@ -149,16 +154,15 @@ export function createDevicePushing(options: DevicePushingOptions) {
       }
       // It has ended; what comes next is tried as often again.
       if (attempts === device.attempts) attempts = 0;
-      if (came.failure === undefined) {
-        shown.set(peerId, { peerId, seq: last.seq, atMs: clock.now().getTime(), isOver: false });
-      } else {
+      // Also of one that was given up, which isn't to be tried again while another conversation is.
+      shown.set(peerId, { peerId, seq: last.seq, atMs: clock.now().getTime(), isOver: false });
+      if (came.failure !== undefined)
         failures.push({
           deviceId: device.id,
           provider: device.provider,
           messageId: last.messageId,
           reason: came.failure,
         });
-      }
     }
 
     // Whoever looks at it takes it away by itself. It is tried once: the next push says what is unread as well.
