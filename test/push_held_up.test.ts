@@ -133,3 +133,21 @@ test('a push token that was bound after the provider had called it dead is tried
   apns.act(undefined);
   await eventually(() => heard(phone).includes('hello'), 'another try');
 });
+
+test('what was held back for longer than it is worth a push gets none', async () => {
+  const phone = await bind('phone', 'webhook');
+  const later = new Date(Date.now() + 3_600_000).toISOString();
+  await app.as({ uid: 'ann' }, 'PUT', '/notifications', { doNotDisturbUntil: later });
+  await send('', { push: { body: 'a call', ttlSeconds: 60 } });
+  await send('', { push: { body: 'news', ttlSeconds: 7_200 } });
+  await query("update message set at = at - interval '1 hour' where app_id = $1", app.appId);
+  await send('', { from: { uid: 'y' }, push: { body: 'another call', ttlSeconds: 60 } });
+  await app.as({ uid: 'ann' }, 'PUT', '/notifications', {});
+  await eventually(() => heard(phone).length === 2, 'the pushes');
+  assert.deepEqual(new Set(heard(phone)), new Set(['news', 'another call']));
+  const ttls = webhook.events.slice(-2).map(({ data }) => data.notification.ttlSeconds);
+  assert.ok(
+    ttls.every((ttl) => ttl <= 3_600),
+    String(ttls),
+  );
+});

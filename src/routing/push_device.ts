@@ -19,6 +19,8 @@ const MAX_RETRY_MS = 3_600_000;
 /** Of so many conversations it is known what a device may be showing, and for so long. */
 const SHOWN_MAX = 100;
 const SHOWN_MAX_MS = TTL_MAX_SECONDS * 1_000;
+/** Another worker may have to take over. */
+const TTL_MIN_MS = 30_000;
 /** The provider hasn't noticed yet, or the device has been bound to another user meanwhile. */
 const BOUND_AGAIN = { reason: 'gone: the provider means a time before the push token was bound', afterMs: 0 };
 
@@ -78,7 +80,7 @@ export function createDevicePushing(options: DevicePushingOptions) {
     messages: readonly Pushable[],
   ): Promise<Came> {
     const sentAt = clock.now();
-    const outcome = await send(app, device, compose(app, standing, device, messages));
+    const outcome = await send(app, device, compose(app, standing, device, messages, sentAt));
     if ('waitMs' in outcome) return { waitMs: outcome.waitMs, isRetry: false };
     if (outcome.kind === 'sent') return {};
     if (outcome.kind === 'gone') {
@@ -200,9 +202,17 @@ function findConversations(
   const fresh = standing.messages.filter(
     (message) =>
       message.seq > Math.max(ackedSeq, pushedSeq, shownSeqs.get(peerOf(message)) ?? 0) &&
-      isWanted(message, now),
+      isWanted(message, now) &&
+      !isTooLate(message, now),
   );
   return Map.groupBy(fresh, peerOf);
+}
+
+/** Whether a provider would not keep it any more, such as of a call that nobody took in time. */
+function isTooLate(message: Pushable, now: Date): boolean {
+  const { ttlSeconds } = wordsOf(message) || {};
+  if (ttlSeconds === undefined) return false;
+  return now.getTime() - message.at.getTime() > Math.max(ttlSeconds * 1_000, TTL_MIN_MS);
 }
 
 function peerOf({ sender }: Pushable): number {
