@@ -189,7 +189,16 @@ test('while one device is in the foreground the others wait for it, where the ap
   phone.send({ type: 'ack', seq: body.seq });
   await settled();
   assert.deepEqual(taken(pushToken), []);
+  // Acked by a device that isn't there any more when the time is over.
+  const { body: next } = await tenant.call('POST', '/messages', to);
+  const isWaiting = "select from push_due where due_at > now() + interval '200 milliseconds'";
+  await eventually(async () => (await service.database.pool.query(isWaiting)).rowCount === 1, 'to wait');
+  phone.send({ type: 'ack', seq: next.seq });
+  phone.close();
+  await settled();
+  assert.deepEqual(taken(pushToken), []);
   // This one isn't acked.
+  await tenant.connect({ uid: 'gus' }, { device: 'phone' });
   await tenant.call('POST', '/messages', to);
   await eventually(() => taken(pushToken).length === 1, 'the push to the tablet');
 });

@@ -176,7 +176,9 @@ export const PushText = Type.Union(
           Type.Integer({
             minimum: 0,
             maximum: PUSH_TTL_MAX_SECONDS,
-            description: 'For how long the provider keeps it for a device that is out of reach.',
+            description:
+              'For how long after the message it is worth a push, be it held back here or kept by the provider for a device ' +
+              'that is out of reach; half a minute at least.',
           }),
         ),
       },

@@ -20,12 +20,13 @@ export function findOfflineNews(
   timing: PushTiming,
   now: Date,
 ): OfflineNews {
-  const { hasForeground, maxAcked, toldSeq, untilSeq } = standing;
+  const { hasForeground, hasMore, maxAcked, toldSeq, untilSeq } = standing;
+  const again = hasMore && untilSeq > toldSeq ? now : undefined;
   const messages = standing.messages.filter(
     (message) => message.seq > Math.max(toldSeq, maxAcked) && message.at > since && isWanted(message, now),
   );
   const [first, last] = [messages[0], messages.at(-1)];
-  if (!first || !last) return { messages: [], toldSeq: untilSeq > toldSeq ? untilSeq : undefined };
+  if (!first || !last) return { messages: [], toldSeq: untilSeq > toldSeq ? untilSeq : undefined, again };
   const decision = decide(
     {
       isForeground: hasForeground,
@@ -41,5 +42,6 @@ export function findOfflineNews(
     timing,
     now,
   );
-  return decision.do === 'wait' ? { messages: [], again: decision.until } : { messages, toldSeq: untilSeq };
+  if (decision.do === 'wait') return { messages: [], again: decision.until };
+  return { messages, toldSeq: untilSeq, again };
 }

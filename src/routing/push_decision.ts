@@ -35,10 +35,13 @@ export type Decision =
 
 export function decide(standing: Standing, { graceMs, windowMs }: PushTiming, now: Date): Decision {
   const isLenient = standing.pushWhen === 'user' && standing.hasForeground;
-  if (isLenient && standing.maxAcked >= standing.last.seq) return { do: 'drop' };
+  const graceEndMs = standing.first.at.getTime() + graceMs;
+  // It may have been left to another device that has gone since.
+  const wasLeft = standing.pushWhen === 'user' && graceEndMs <= now.getTime();
+  if ((isLenient || wasLeft) && standing.maxAcked >= standing.last.seq) return { do: 'drop' };
   const ends = [standing.notBefore?.getTime() ?? 0, standing.quietUntil?.getTime() ?? 0];
   // Said to be there, but nothing is acked in time: the push comes after all.
-  if (standing.isForeground || isLenient) ends.push(standing.first.at.getTime() + graceMs);
+  if (standing.isForeground || isLenient) ends.push(graceEndMs);
   if (standing.shownAt !== undefined) ends.push(standing.shownAt + windowMs);
   const until = Math.max(...ends);
   return until > now.getTime() ? { do: 'wait', until: new Date(until) } : { do: 'push' };

@@ -19,6 +19,10 @@ const MAX_RETRY_MS = 3_600_000;
 /** Of so many conversations it is known what a device may be showing, and for so long. */
 const SHOWN_MAX = 100;
 const SHOWN_MAX_MS = TTL_MAX_SECONDS * 1_000;
+/** Another worker may have to take over. */
+const TTL_MIN_MS = 30_000;
+/** The provider hasn't noticed yet, or the device has been bound to another user meanwhile. */
+const BOUND_AGAIN = { reason: 'gone: the provider means a time before the push token was bound', afterMs: 0 };
 
 export interface DevicePushingOptions {
   database: Database;
@@ -26,11 +30,12 @@ export interface DevicePushingOptions {
   circuits: Circuits;
   meters: Pick<Meters, 'pushed'>;
   timing: PushTiming;
+  log: (message: string, error: unknown) => void;
 }
 
 /** What is to be written down of a device, and when it is to be looked at again. */
 interface Handled {
-  /** Undefined: it has no push token any more. */
+  /** Undefined: nothing, or it has no push token any more. */
   result: PushResult | undefined;
   failures: readonly NewPushFailure[];
   again: Date | undefined;
@@ -40,7 +45,7 @@ interface Handled {
 type Came = { failure?: string } | { waitMs: number; isRetry: boolean } | 'gone';
 
 export function createDevicePushing(options: DevicePushingOptions) {
-  const { accounts, circuits, meters, timing } = options;
+  const { accounts, circuits, meters, timing, log } = options;
   const { kysely, clock } = options.database;
 
   /** `waitMs`: nothing can be sent now. */
@@ -52,15 +57,18 @@ export function createDevicePushing(options: DevicePushingOptions) {
     const account = `${app.id} ${name}`;
     const waitMs = circuits.enter(account);
     if (waitMs > 0) return { waitMs };
-    let outcome: Outcome | undefined;
+    let outcome: Outcome;
     try {
       const provider = await accounts.find(app.id, name);
       outcome = provider
         ? await provider.send(notification, { token, environment })
         : { kind: 'failed', reason: 'credential: the app has none for this provider', isCredential: true };
-    } finally {
-      circuits.leave(account, outcome === undefined || isOutOfOrder(outcome));
+    } catch (error) {
+      // What the other devices of the user got has to be written down, or they get it again.
+      log('a push could not be made', error);
+      outcome = { kind: 'retry', reason: 'internal: the push could not be made; the log of imid says why' };
     }
+    circuits.leave(account, isOutOfOrder(outcome));
     meters.pushed(name, outcome.kind, 'reason' in outcome ? codeOf(outcome.reason) : '');
     return outcome;
   }
@@ -72,25 +80,30 @@ export function createDevicePushing(options: DevicePushingOptions) {
     messages: readonly Pushable[],
   ): Promise<Came> {
     const sentAt = clock.now();
-    const outcome = await send(app, device, compose(app, standing, device, messages));
+    const outcome = await send(app, device, compose(app, standing, device, messages, sentAt));
     if ('waitMs' in outcome) return { waitMs: outcome.waitMs, isRetry: false };
     if (outcome.kind === 'sent') return {};
     if (outcome.kind === 'gone') {
       const { provider, token } = device;
-      await unbindGone(kysely, { appId: app.id, provider, tokens: [token] }, outcome.since ?? sentAt);
-      return 'gone';
+      if (
+        (await unbindGone(kysely, { appId: app.id, provider, tokens: [token] }, outcome.since ?? sentAt)) > 0
+      )
+        return 'gone';
     }
     if (outcome.kind === 'failed') return { failure: outcome.reason };
-    if (device.attempts + 1 >= MAX_ATTEMPTS) return { failure: `given up: ${outcome.reason}` };
+    const { reason, afterMs = 0 } = outcome.kind === 'retry' ? outcome : BOUND_AGAIN;
+    if (device.attempts + 1 >= MAX_ATTEMPTS) return { failure: `given up: ${reason}` };
     const backoffMs = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** device.attempts);
     return {
-      waitMs: Math.max(outcome.afterMs ?? 0, backoffMs * (0.5 + Math.random() / 2)),
+      waitMs: Math.max(afterMs, backoffMs * (0.5 + Math.random() / 2)),
       isRetry: true,
     };
   }
 
   return async (app: App, standing: PushStanding, device: PushDevice): Promise<Handled> => {
     const now = clock.now();
+    const floor = Math.max(device.ackedSeq, device.pushedSeq);
+    if (floor < standing.fromSeq) return { result: undefined, failures: [], again: device.retryAt ?? now };
     const quietUntil = findQuietEnd(standing, now);
     const conversations = findConversations(standing, device, now);
     const over = device.shown.filter(({ isOver, peerId }) => isOver && !conversations.has(peerId));
@@ -131,16 +144,21 @@ export function createDevicePushing(options: DevicePushingOptions) {
       if (decision.do === 'wait') return leave(first, decision.until.getTime());
       if (decision.do === 'drop') return;
       const came = await push(app, standing, device, messages);
-      if (came === 'gone') isGone = true;
-      else if ('waitMs' in came) {
+      if (came === 'gone') {
+        isGone = true;
+        return;
+      }
+      if ('waitMs' in came) {
         leave(first, now.getTime() + came.waitMs);
-        if (!came.isRetry) return;
-        attempts = device.attempts + 1;
+        if (came.isRetry) attempts = device.attempts + 1;
         retryAt = new Date(Math.max(retryAt?.getTime() ?? 0, now.getTime() + came.waitMs));
-      } else if (came.failure === undefined) {
-        shown.set(peerId, { peerId, seq: last.seq, atMs: clock.now().getTime(), isOver: false });
-        if (attempts === device.attempts) attempts = 0;
-      } else
+        return;
+      }
+      // It has ended; what comes next is tried as often again.
+      if (attempts === device.attempts) attempts = 0;
+      // Also of one that was given up, which isn't to be tried again while another conversation is.
+      shown.set(peerId, { peerId, seq: last.seq, atMs: clock.now().getTime(), isOver: false });
+      if (came.failure !== undefined)
         failures.push({
           deviceId: device.id,
           provider: device.provider,
@@ -156,6 +174,7 @@ export function createDevicePushing(options: DevicePushingOptions) {
       ...clearing.map((place) => send(app, device, composeClearing(standing, place))),
     ]);
     if (isGone) return { result: undefined, failures, again: undefined };
+    if (standing.hasMore && settledSeq === standing.untilSeq && floor < settledSeq) againMs = now.getTime();
     return {
       result: {
         appId: app.id,
@@ -183,9 +202,17 @@ function findConversations(
   const fresh = standing.messages.filter(
     (message) =>
       message.seq > Math.max(ackedSeq, pushedSeq, shownSeqs.get(peerOf(message)) ?? 0) &&
-      isWanted(message, now),
+      isWanted(message, now) &&
+      !isTooLate(message, now),
   );
   return Map.groupBy(fresh, peerOf);
+}
+
+/** Whether a provider would not keep it any more, such as of a call that nobody took in time. */
+function isTooLate(message: Pushable, now: Date): boolean {
+  const { ttlSeconds } = wordsOf(message) || {};
+  if (ttlSeconds === undefined) return false;
+  return now.getTime() - message.at.getTime() > Math.max(ttlSeconds * 1_000, TTL_MIN_MS);
 }
 
 function peerOf({ sender }: Pushable): number {

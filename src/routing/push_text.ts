@@ -21,9 +21,10 @@ export function compose(
   standing: Pick<PushStanding, 'showsText' | 'unread' | 'unreadOf'>,
   { locale }: Pick<PushDevice, 'locale'>,
   messages: readonly Pushable[],
+  now: Date,
 ): Notification {
   const last = messages.at(-1)!;
-  const { title, body, data, priority = 'high', ttlSeconds = TTL_MAX_SECONDS } = wordsOf(last) || {};
+  const { title, body, data, priority = 'high', ttlSeconds } = wordsOf(last) || {};
   const count = Math.max(messages.length, standing.unreadOf.get(last.sender?.id ?? 0) ?? 0);
   const template = { ...DEFAULT_TEMPLATE, ...findTemplate(app.pushTemplates, locale) };
   const isOpen = app.pushShowsText && standing.showsText;
@@ -45,10 +46,15 @@ export function compose(
     },
     badge: standing.unread,
     collapseId: collapseIdOf(app.id, last.sender?.id ?? 0),
-    ttlSeconds,
+    ttlSeconds: ttlSeconds === undefined ? TTL_MAX_SECONDS : secondsLeft(last.at, ttlSeconds, now),
     priority,
     isSilent: false,
   };
+}
+
+/** Of the time for which a message is worth a push; 0: now or never. */
+function secondsLeft(at: Date, ttlSeconds: number, now: Date): number {
+  return Math.max(0, ttlSeconds - Math.floor((now.getTime() - at.getTime()) / 1_000));
 }
 
 /** Takes away what a device shows of a conversation. */

@@ -47,6 +47,7 @@ const IN_FLIGHT_MAX = 1_000;
 /** While senders are waiting, so many times as long as a batch took nothing is taken. */
 const BUSY_REST = 6;
 const BUSY_REST_MAX_MS = 2_000;
+const BUSY_WAIT_MS = 500;
 const TOLD_EVERY_MS = 1_000;
 const CLEANING_MS = 3_600_000;
 const STOP_MS = 2_000;
@@ -67,7 +68,7 @@ export function createPushing(options: PushingOptions) {
   const { kysely, pool, clock } = database;
   const timing = { ...DEFAULT_TIMING, ...options.timing };
   const circuits = createCircuits();
-  const handleDevice = createDevicePushing({ database, accounts, circuits, meters, timing });
+  const handleDevice = createDevicePushing({ database, accounts, circuits, meters, timing, log });
   const settle = coalesce(async (all: readonly Settled[]) => {
     await storePushResults(
       pool,
@@ -105,7 +106,8 @@ export function createPushing(options: PushingOptions) {
         });
       underWay.add(handled);
       if (!isBusy()) continue;
-      await handled;
+      // A provider that is slow to answer holds up no other.
+      await Promise.race([handled, sleep(BUSY_WAIT_MS, undefined, { ref: false })]);
       await sleep(Math.min(BUSY_REST_MAX_MS, BUSY_REST * (performance.now() - startMs)), undefined, {
         ref: false,
       });
@@ -144,11 +146,7 @@ export function createPushing(options: PushingOptions) {
     const failures = handled.flatMap((each) => each.failures);
     if (failures.length > 0 || offline.toldSeq !== undefined)
       await storeNews(kysely, { appId, userId: id, failures, offline, standing }, clock.now());
-    const again = [
-      ...handled.map((each) => each.again),
-      offline.again,
-      standing.hasMore ? clock.now() : undefined,
-    ];
+    const again = [...handled.map((each) => each.again), offline.again];
     const nextMs = Math.min(...again.map((at) => at?.getTime() ?? Infinity));
     return settle({
       inbox,

@@ -72,6 +72,8 @@ export interface PushStanding extends Inbox {
   showsText: boolean;
   /** Up to here the app's backend was told what has come while the user wasn't there. */
   toldSeq: number;
+  /** What is looked at stands behind this. A device that hasn't come so far waits to be tried again, and holds up no other. */
+  fromSeq: number;
   /** What nobody is to be pushed any more stands up to here, but for `messages`. */
   untilSeq: number;
   /** There is more behind `untilSeq`. */
@@ -115,7 +117,10 @@ select q.place, i.last_seq, i.listed_seq, coalesce(o.seq, greatest(0, i.last_seq
 from unnest($1::bigint[], $2::bigint[], $3::boolean[]) with ordinality as q (app_id, id, hears, place)
 join identity i on i.app_id = q.app_id and i.id = q.id and i.merged_into is null
 left join lateral (
-  select min(greatest(acked_seq, pushed_seq)) filter (where push_token is not null) as after, max(acked_seq) as max_acked
+  select coalesce(
+    min(greatest(acked_seq, pushed_seq)) filter (where push_token is not null and not coalesce(push_retry_at > now(), false)),
+    min(greatest(acked_seq, pushed_seq)) filter (where push_token is not null)
+  ) as after, max(acked_seq) as max_acked
   from device where app_id = i.app_id and identity_id = i.id
 ) d on true
 left join notification_setting s on s.app_id = i.app_id and s.identity_id = i.id
@@ -165,6 +170,7 @@ function toStanding(inbox: Inbox, row: EndRow): PushStanding {
     pausedUntil: row.paused_until ?? undefined,
     showsText: row.shows_text ?? true,
     toldSeq: row.told,
+    fromSeq: row.after ?? row.last_seq,
     untilSeq: row.last_seq,
     hasMore: false,
     messages: [],

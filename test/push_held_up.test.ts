@@ -1,0 +1,153 @@
+// A push that can't be sent, or isn't to be yet, holds up no other, costs no other its own, and is either sent in the end or said
+// to be given up. Two processes, against stand-ins of two providers.
+
+import assert from 'node:assert/strict';
+import { after, before, beforeEach, test } from 'node:test';
+import { eventually, startService, type Json, type Service, type Tenant } from './harness.ts';
+import { credentials, publicKey } from './push/apns_stage.ts';
+import { refuseWith, startApns } from './push/apns_stand_in.ts';
+import { startWebhook } from './push/webhook_stand_in.ts';
+
+const SECRET = 'whsec_bm90IGEgc2VjcmV0LCBidXQgMzIgYnl0ZXMgbG9uZyE=';
+
+const apns = await startApns({ ...credentials, publicKey }, { now: () => new Date(), streamsAtFirst: 1 });
+after(() => apns.close());
+const webhook = await startWebhook({ after, diagnostic: () => {} }, () => SECRET);
+
+let service: Service;
+let app: Tenant;
+before(async () => {
+  const options = {
+    allowPrivateUrls: true,
+    pushEndpoints: { apns: { production: apns.origin, sandbox: apns.origin } },
+    pushTiming: { windowMs: 200, graceMs: 1_000 },
+    pushIntervalMs: 50,
+  };
+  service = await startService({ app: options });
+  await startService({ on: service, app: options });
+});
+// Circuits are an app's own.
+beforeEach(async () => {
+  app = await service.createApp();
+  await app.call('PUT', '/push/apns', credentials);
+  await app.call('PUT', '/push/webhook', { url: webhook.hook, secrets: [SECRET] });
+});
+
+let count = 0;
+/** A device of the user `ann`; gives back its push token. */
+async function bind(deviceId: string, provider: string): Promise<string> {
+  const pushToken = (count += 1).toString(16).padStart(64, '0');
+  const binding = { platform: 'any', provider, pushToken };
+  const { status, text } = await app.as({ uid: 'ann' }, 'PUT', `/devices/${deviceId}`, binding);
+  assert.equal(status, 200, text);
+  return pushToken;
+}
+async function send(body: string, more: object = {}): Promise<Json> {
+  const message = { from: { uid: 'x' }, to: { uid: 'ann' }, content: 1, push: { body }, ...more };
+  const answer = await app.call('POST', '/messages', message);
+  assert.equal(answer.status, 201, answer.text);
+  return answer.body;
+}
+const sendMany = async (many: number): Promise<void> => {
+  for (let n = 1; n <= many; n++) await send(`${n}`);
+};
+/** What was said to a device, by a provider that took it. */
+const heard = (pushToken: string): string[] => [
+  ...webhook.events
+    .filter(({ data }) => data.device.token === pushToken)
+    .map(({ data }) => data.notification.body),
+  ...apns.taken.filter(({ token }) => token === pushToken).map(({ payload }) => payload['aps'].alert.body),
+];
+const query = async (text: string, ...values: unknown[]): Promise<Json[]> =>
+  (await service.database.pool.query(text, values)).rows;
+const due = (): Promise<Json[]> =>
+  query("select due_at > now() + interval '1 minute' as waits from push_due where app_id = $1", app.appId);
+const failures = async (): Promise<Json[]> => (await app.call('GET', '/push/failures')).body.items;
+const tries = async (pushToken: string): Promise<number> =>
+  (await query('select push_attempts from device where push_token = $1', pushToken))[0].push_attempts;
+
+test('a device that waits to be tried again holds up no other, however much waits for it', async () => {
+  await bind('phone', 'apns');
+  const tablet = await bind('tablet', 'webhook');
+  apns.act(refuseWith(500, 'InternalServerError'));
+  await sendMany(101);
+  await send('the newest');
+  await eventually(() => heard(tablet).includes('the newest'), 'the push to the other device');
+  apns.act(undefined);
+});
+
+test('much that is held back is looked at when its time has come, and not before', async () => {
+  const phone = await bind('phone', 'webhook');
+  const later = new Date(Date.now() + 3_600_000).toISOString();
+  await app.as({ uid: 'ann' }, 'PUT', '/notifications', { doNotDisturbUntil: later });
+  await sendMany(101);
+  await eventually(async () => (await due())[0]?.waits, 'to wait');
+  await app.as({ uid: 'ann' }, 'PUT', '/notifications', {});
+  await eventually(() => heard(phone).includes('101'), 'all of it');
+});
+
+test('a device that no push can be made for costs no other its own, and is given up in the end', async () => {
+  const phone = await bind('phone', 'apns');
+  const tablet = await bind('tablet', 'webhook');
+  await query("update push_credential set sealed = '' where app_id = $1 and provider = 'apns'", app.appId);
+  await send('once');
+  await eventually(async () => (await tries(phone)) === 1, 'a try');
+  await query('update device set push_attempts = 9 where push_token = $1', phone);
+  await eventually(async () => (await failures()).length === 1, 'the failure');
+  assert.match((await failures())[0].reason, /^given up: internal: /);
+  assert.deepEqual(heard(tablet), ['once']);
+});
+
+test('what comes after a push that was given up is tried as often as any other', async () => {
+  const phone = await bind('phone', 'apns');
+  apns.act(refuseWith(429, 'TooManyRequests'));
+  await send('first');
+  await eventually(async () => (await tries(phone)) === 1, 'a try');
+  await query('update device set push_attempts = 9 where push_token = $1', phone);
+  await eventually(async () => (await failures()).length === 1, 'the failure');
+  await eventually(async () => (await due()).length === 0, 'its end');
+  await send('second');
+  await eventually(async () => (await tries(phone)) === 1, 'a try');
+  apns.act(undefined);
+  await eventually(() => heard(phone).includes('second'), 'another try');
+});
+
+test('what was given up is not tried again with what another sender has sent', async () => {
+  const phone = await bind('phone', 'apns');
+  const later = new Date(Date.now() + 3_600_000).toISOString();
+  await app.as({ uid: 'ann' }, 'PUT', '/notifications', { doNotDisturbUntil: later });
+  await send('postponed');
+  await send('refused', { from: { uid: 'y' } });
+  apns.act(refuseWith(429, 'TooManyRequests'), refuseWith(413, 'PayloadTooLarge'), undefined);
+  await app.as({ uid: 'ann' }, 'PUT', '/notifications', {});
+  await eventually(() => heard(phone).length > 0, 'another try');
+  await eventually(async () => (await due()).length === 0, 'the end');
+  assert.equal(heard(phone).length + (await failures()).length, 2);
+});
+
+test('a push token that was bound after the provider had called it dead is tried again', async () => {
+  const phone = await bind('phone', 'apns');
+  apns.act(refuseWith(410, 'Unregistered', Date.now() - 60_000));
+  await send('hello');
+  await eventually(async () => (await tries(phone)) === 1, 'a try');
+  apns.act(undefined);
+  await eventually(() => heard(phone).includes('hello'), 'another try');
+});
+
+test('what was held back for longer than it is worth a push gets none', async () => {
+  const phone = await bind('phone', 'webhook');
+  const later = new Date(Date.now() + 3_600_000).toISOString();
+  await app.as({ uid: 'ann' }, 'PUT', '/notifications', { doNotDisturbUntil: later });
+  await send('', { push: { body: 'a call', ttlSeconds: 60 } });
+  await send('', { push: { body: 'news', ttlSeconds: 7_200 } });
+  await query("update message set at = at - interval '1 hour' where app_id = $1", app.appId);
+  await send('', { from: { uid: 'y' }, push: { body: 'another call', ttlSeconds: 60 } });
+  await app.as({ uid: 'ann' }, 'PUT', '/notifications', {});
+  await eventually(() => heard(phone).length === 2, 'the pushes');
+  assert.deepEqual(new Set(heard(phone)), new Set(['news', 'another call']));
+  const ttls = webhook.events.slice(-2).map(({ data }) => data.notification.ttlSeconds);
+  assert.ok(
+    ttls.every((ttl) => ttl <= 3_600),
+    String(ttls),
+  );
+});
