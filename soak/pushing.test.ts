@@ -25,7 +25,7 @@ test(`a service is killed while it pushes, ${rounds} times`, { timeout: 1_800_00
   const pushed = new Map<string, { ids: string[]; atMs: number; seq: number }>();
   const sender = createServer((request, response) => {
     void text(request).then(async (body) => {
-      const { data } = JSON.parse(body) as Json;
+      const { data } = JSON.parse(body);
       // As long as a provider takes, so that most kills come in the middle of some.
       await sleep(20);
       const { token } = data.device;
@@ -67,9 +67,9 @@ test(`a service is killed while it pushes, ${rounds} times`, { timeout: 1_800_00
   /** By push token: the newest that was stored. */
   const stored = new Map<string, { seq: number; atMs: number }>();
   let messages = 0;
-  let isOver = false;
+  const end = new AbortController();
   async function talk(): Promise<void> {
-    while (!isOver) {
+    while (!end.signal.aborted) {
       const n = below(USERS);
       const letter = { from: { uid: 'x' }, to: { uid: `user-${n}` }, content: 1, id: `m-${(messages += 1)}` };
       for (;;)
@@ -88,7 +88,7 @@ test(`a service is killed while it pushes, ${rounds} times`, { timeout: 1_800_00
     await sleep(500 + random() * 1_000);
     await victims.killService(below(SERVICES));
   }
-  isOver = true;
+  end.abort();
   await Promise.all(talking);
 
   const deadline = performance.now() + LATE_MAX_MS;
