@@ -148,9 +148,7 @@ export async function findPushStandings(
   }
   if (asked.length === 0) return standings;
   for (const each of asked) {
-    if (each.standing.untilSeq - each.listedSeq < UNCOUNTED_MAX) continue;
-    await bringUpToDate(kysely, each);
-    each.listedSeq = each.standing.untilSeq;
+    if (each.standing.untilSeq - each.listedSeq >= UNCOUNTED_MAX) await bringUpToDate(kysely, each);
   }
   await Promise.all([addDevices(pool, asked), addUnread(pool, asked), addMessages(pool, asked)]);
   return standings;
@@ -306,7 +304,7 @@ async function addMessages(pool: pg.Pool, asked: readonly Asked[]): Promise<void
   }
 }
 
-// What conversations have counted, and what has come since then.
+// What conversations have counted, and what has come since then: in one statement, as they may be brought up to date meanwhile.
 const UNREAD = `
 select place, peer_id, sum(unread)::bigint as unread from (
   select q.place, c.peer_id, c.unread
@@ -316,11 +314,12 @@ select place, peer_id, sum(unread)::bigint as unread from (
   ) c
   union all
   select q.place, m.peer_id, m.count
-  from unnest($1::bigint[], $2::bigint[], $3::bigint[]) with ordinality as q (app_id, id, listed_seq, place)
+  from unnest($1::bigint[], $2::bigint[]) with ordinality as q (app_id, id, place)
+  join identity o on o.app_id = q.app_id and o.id = q.id
   cross join lateral (
     select coalesce(i.merged_into, i.id, 0) as peer_id, count(*) as count from message m
     left join identity i on i.app_id = m.app_id and i.id = m.sender_id
-    where m.app_id = q.app_id and m.recipient_id = q.id and m.recipient_seq > q.listed_seq and ${IS_NEWS}
+    where m.app_id = q.app_id and m.recipient_id = q.id and m.recipient_seq > o.listed_seq and ${IS_NEWS}
     group by 1
   ) m
 ) u group by place, peer_id`;
@@ -329,7 +328,7 @@ async function addUnread(pool: pg.Pool, asked: readonly Asked[]): Promise<void> 
   const { rows } = await pool.query<{ place: number; peer_id: number; unread: number }>({
     name: 'find_push_unread',
     text: UNREAD,
-    values: [...keysOf(asked), bigintArray(asked.map(({ listedSeq }) => listedSeq))],
+    values: keysOf(asked),
   });
   for (const { place, peer_id: peerId, unread } of rows) {
     const { standing } = asked[place - 1]!;
