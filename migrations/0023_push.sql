@@ -28,6 +28,8 @@ create table push_due (
   identity_id bigint not null,
   version bigint not null default 1,
   due_at timestamptz not null,
+  -- something that may be shown has been read, or recalled
+  clears boolean not null default false,
   -- until then a worker is at it
   leased_until timestamptz,
   primary key (app_id, identity_id),

@@ -15,11 +15,18 @@ export interface Inbox {
 export interface DueInbox extends Inbox {
   /** As it was when it was taken; another one: more has come. */
   version: number;
+  /** Something that its devices may be showing has been read, or recalled. */
+  clears: boolean;
 }
 
 /** Takes inboxes that are due, for so long. */
 export async function leaseDue(pool: pg.Pool, limit: number, leaseMs: number): Promise<DueInbox[]> {
-  const { rows } = await pool.query<{ app_id: number; identity_id: number; version: number }>({
+  const { rows } = await pool.query<{
+    app_id: number;
+    identity_id: number;
+    version: number;
+    clears: boolean;
+  }>({
     name: 'lease_push_due',
     text: `update push_due d set leased_until = now() + $2 * interval '1 millisecond'
       from (
@@ -28,10 +35,15 @@ export async function leaseDue(pool: pg.Pool, limit: number, leaseMs: number): P
         order by due_at limit $1 for update skip locked
       ) t
       where d.app_id = t.app_id and d.identity_id = t.identity_id
-      returning d.app_id, d.identity_id, d.version`,
+      returning d.app_id, d.identity_id, d.version, d.clears`,
     values: [limit, leaseMs],
   });
-  return rows.map((row) => ({ appId: row.app_id as AppId, id: row.identity_id, version: row.version }));
+  return rows.map((row) => ({
+    appId: row.app_id as AppId,
+    id: row.identity_id,
+    version: row.version,
+    clears: row.clears,
+  }));
 }
 
 /** Gives inboxes back: done, unless more has come meanwhile, or due again after so many milliseconds. */
@@ -53,7 +65,7 @@ export async function returnDue(
   // Not in the same statement, which would not see what has come while it waited for a row.
   await pool.query({
     name: 'return_push_due',
-    text: `update push_due d set leased_until = null, due_at = case
+    text: `update push_due d set leased_until = null, clears = d.clears and d.version <> q.version, due_at = case
         when d.version = q.version then now() + q.again_ms::double precision * interval '1 millisecond' else d.due_at end
       from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[]) as q (app_id, identity_id, version, again_ms)
       where d.app_id = q.app_id and d.identity_id = q.identity_id`,
@@ -72,10 +84,10 @@ export function keysOf(inboxes: readonly Inbox[]): [appIds: Buffer, ids: Buffer]
 /** Has an inbox looked at, as something in it has been read or recalled; nothing, where it has no device to be told. */
 export async function makeDue(trx: Executor, { appId, id }: Inbox): Promise<void> {
   await sql`
-    insert into push_due as d (app_id, identity_id, due_at)
-    select app_id, id, now() from identity where app_id = ${appId} and id = ${id} and has_push
+    insert into push_due as d (app_id, identity_id, due_at, clears)
+    select app_id, id, now(), true from identity where app_id = ${appId} and id = ${id} and has_push
     on conflict (app_id, identity_id) do update
-      set version = d.version + 1, due_at = least(d.due_at, excluded.due_at)`.execute(trx);
+      set version = d.version + 1, clears = true, due_at = least(d.due_at, excluded.due_at)`.execute(trx);
 }
 
 /** What is to be pushed to a user that is merged is to be pushed to the other one. */

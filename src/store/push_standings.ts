@@ -110,10 +110,11 @@ interface EndRow {
 const ENDS = `
 select q.place, i.last_seq, i.listed_seq, coalesce(o.seq, greatest(0, i.last_seq - ${MESSAGES_MAX})) as told,
   case when q.hears then least(d.after, coalesce(o.seq, greatest(0, i.last_seq - ${MESSAGES_MAX}))) else d.after end as after,
-  coalesce(d.max_acked, 0) as max_acked, exists (
-    select from connection c join process p on p.id = c.process_id
-    where c.app_id = i.app_id and c.identity_id = i.id and c.is_foreground and ${ALIVE}
-  ) as has_foreground, s.quiet_from, s.quiet_to, s.quiet_zone, s.paused_until, s.shows_text
+  coalesce(d.max_acked, 0) as max_acked, (
+    -- as a value, which is looked up for each, however few connections there were when it was planned
+    select true from connection c join process p on p.id = c.process_id
+    where c.app_id = i.app_id and c.identity_id = i.id and c.is_foreground and ${ALIVE} limit 1
+  ) is true as has_foreground, s.quiet_from, s.quiet_to, s.quiet_zone, s.paused_until, s.shows_text
 from unnest($1::bigint[], $2::bigint[], $3::boolean[]) with ordinality as q (app_id, id, hears, place)
 join identity i on i.app_id = q.app_id and i.id = q.id and i.merged_into is null
 left join lateral (
@@ -129,7 +130,7 @@ left join offline_told o on q.hears and o.app_id = i.app_id and o.identity_id = 
 /** By their place; users that are gone, or merged into others, have none. `hears`: whose backend is told of what comes. */
 export async function findPushStandings(
   { pool, kysely }: Database,
-  inboxes: readonly Inbox[],
+  inboxes: readonly (Inbox & { clears: boolean })[],
   hears: (appId: AppId) => boolean,
 ): Promise<(PushStanding | undefined)[]> {
   const ends = await pool.query<EndRow>({
@@ -178,6 +179,7 @@ function toStanding(inbox: Inbox, row: EndRow): PushStanding {
 }
 
 interface Asked extends Inbox {
+  clears: boolean;
   standing: PushStanding;
   after: number;
   listedSeq: number;
@@ -185,21 +187,22 @@ interface Asked extends Inbox {
 
 const DEVICES = `
 select q.place, d.id, d.provider, d.push_token, d.environment, d.locale, d.acked_seq, d.pushed_seq, d.push_attempts,
-  d.push_retry_at, exists (
-    select from connection c join process p on p.id = c.process_id and ${ALIVE}
-    where c.app_id = d.app_id and c.identity_id = d.identity_id and c.device_id = d.id and c.is_foreground
-  ) as is_foreground,
-  case when d.push_shown <> '{}' then (
-    select json_agg(json_build_array(s.key, s.value -> 0, s.value -> 1, coalesce(c.read_seq >= (s.value ->> 0)::bigint, false) or exists (
-      select from message m where m.app_id = d.app_id and m.recipient_id = d.identity_id
-        and m.recipient_seq = (s.value ->> 0)::bigint and m.recalled_at is not null
-    )))
-    from jsonb_each(d.push_shown) s
+  d.push_retry_at, d.push_shown as shown, (
+    select c.is_foreground from connection c
+    where c.app_id = d.app_id and c.identity_id = d.identity_id and c.device_id = d.id
+      and exists (select from process p where p.id = c.process_id and ${ALIVE}) limit 1
+  ) is true as is_foreground,
+  case when q.clears and d.push_shown <> '{}' then array(
+    select s.key from jsonb_each(d.push_shown) s
     left join identity p on p.app_id = d.app_id and p.id = s.key::bigint
     left join conversation c
       on c.app_id = d.app_id and c.owner_id = d.identity_id and c.peer_id = coalesce(p.merged_into, p.id)
-  ) end as shown
-from unnest($1::bigint[], $2::bigint[]) with ordinality as q (app_id, id, place)
+    where c.read_seq >= (s.value ->> 0)::bigint or exists (
+      select from message m where m.app_id = d.app_id and m.recipient_id = d.identity_id
+        and m.recipient_seq = (s.value ->> 0)::bigint and m.recalled_at is not null
+    )
+  ) end as over
+from unnest($1::bigint[], $2::bigint[], $3::boolean[]) with ordinality as q (app_id, id, clears, place)
 cross join lateral (
   select * from device where app_id = q.app_id and identity_id = q.id and push_token is not null offset 0
 ) d
@@ -218,8 +221,13 @@ async function addDevices(pool: pg.Pool, asked: readonly Asked[]): Promise<void>
     push_attempts: number;
     push_retry_at: Date | null;
     is_foreground: boolean;
-    shown: [peer: string, seq: number, atMs: number, isOver: boolean][] | null;
-  }>({ name: 'find_push_devices', text: DEVICES, values: keysOf(asked) });
+    shown: Record<string, [seq: number, atMs: number]>;
+    over: string[] | null;
+  }>({
+    name: 'find_push_devices',
+    text: DEVICES,
+    values: [...keysOf(asked), booleanArray(asked.map(({ clears }) => clears))],
+  });
   for (const row of rows)
     asked[row.place - 1]!.standing.devices.push({
       id: row.id,
@@ -232,11 +240,11 @@ async function addDevices(pool: pg.Pool, asked: readonly Asked[]): Promise<void>
       attempts: row.push_attempts,
       retryAt: row.push_retry_at ?? undefined,
       isForeground: row.is_foreground,
-      shown: (row.shown ?? []).map(([peer, seq, atMs, isOver]) => ({
+      shown: Object.entries(row.shown).map(([peer, [seq, atMs]]) => ({
         peerId: Number(peer),
         seq,
         atMs,
-        isOver,
+        isOver: row.over?.includes(peer) ?? false,
       })),
     });
 }

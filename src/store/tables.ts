@@ -191,6 +191,7 @@ export interface Tables {
     identity_id: number;
     version: Generated<number>;
     due_at: Date;
+    clears: Generated<boolean>;
     leased_until: Date | null;
   };
   notification_setting: {
