@@ -191,7 +191,7 @@ test('while one device is in the foreground the others wait for it, where the ap
   const isWaiting = "select from push_due where due_at > now() + interval '200 milliseconds'";
   await eventually(async () => (await service.database.pool.query(isWaiting)).rowCount === 1, 'to wait');
   phone.send({ type: 'ack', seq: next.seq });
-  phone.close();
+  await phone.close();
   await settled();
   assert.deepEqual(taken(pushToken), []);
   // This one isn't acked.
