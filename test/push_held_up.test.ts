@@ -151,3 +151,16 @@ test('what was held back for longer than it is worth a push gets none', async ()
     String(ttls),
   );
 });
+
+test('who was blocked while something of it was held back is not pushed', async () => {
+  const phone = await bind('phone', 'webhook');
+  const later = new Date(Date.now() + 3_600_000).toISOString();
+  await app.as({ uid: 'ann' }, 'PUT', '/notifications', { doNotDisturbUntil: later });
+  await send('unwanted', { from: { uid: 'pest' } });
+  await send('wanted');
+  assert.equal((await app.as({ uid: 'ann' }, 'PUT', '/blocked', { items: [{ uid: 'pest' }] })).status, 200);
+  await app.as({ uid: 'ann' }, 'PUT', '/notifications', {});
+  await eventually(() => heard(phone).length > 0, 'the push');
+  await eventually(async () => (await due()).length === 0, 'the end');
+  assert.deepEqual(heard(phone), ['wanted']);
+});

@@ -268,6 +268,11 @@ cross join lateral (
   left join muted_peer u on u.app_id = m.app_id and u.owner_id = q.id and u.peer_id = p.id
   where m.app_id = q.app_id and m.recipient_id = q.id and m.recipient_seq > q.after and m.recipient_seq <= q.last_seq
     and m.recipient_seq > coalesce(c.read_seq, 0) and ${IS_NEWS}
+    -- who was blocked since stays silent as well
+    and not exists (
+      select from block b
+      where b.app_id = m.app_id and b.owner_id = q.id and b.blocked_id = p.id and b.until_seq is null
+    )
   order by m.recipient_seq limit ${MESSAGES_MAX}
 ) m order by q.place, m.seq`;
 
