@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { before, test } from 'node:test';
 import { decodeJwt } from 'jose';
-import { startService, type Answer, type Json, type Service, type Tenant } from './harness.ts';
+import { eventually, startService, type Answer, type Json, type Service, type Tenant } from './harness.ts';
 
 let service: Service;
 let second: Service;
@@ -119,6 +119,26 @@ test('what is revoked is reached by push no more: a token, a device, a user, all
   await bind('sue', 'a');
   await revoke({ all: true });
   assert.deepEqual([await bound(imId), await bound(`${app.appId}:sue`)], [[], []]);
+});
+
+test('who has logged out everywhere costs nothing any more, until a device is bound again', async () => {
+  const bind = () =>
+    app.as({ uid: 'left' }, 'PUT', '/devices/phone', {
+      platform: 'ios',
+      provider: 'apns',
+      pushToken: 'left',
+    });
+  const { pool } = service.database;
+  const hasPush = async (): Promise<boolean> =>
+    (await pool.query("select has_push from identity where app_id = $1 and name = 'left'", [app.appId]))
+      .rows[0].has_push;
+  await bind();
+  await app.as({ uid: 'left' }, 'DELETE', '/devices/phone');
+  assert.equal(await hasPush(), true);
+  await app.call('POST', '/messages', { from: { uid: 'x' }, to: { uid: 'left' }, content: 1 });
+  await eventually(async () => !(await hasPush()), 'it to be seen');
+  await bind();
+  assert.equal(await hasPush(), true);
 });
 
 test('devices go with a user that is erased, and over to the one it is merged into', async () => {

@@ -54,7 +54,7 @@ export function createDevicePushing(options: DevicePushingOptions) {
     { provider: name, token, environment }: PushDevice,
     notification: Notification,
   ): Promise<Outcome | { waitMs: number }> {
-    const account = `${app.id} ${name}`;
+    const account = accountOf(app, name, token);
     const waitMs = circuits.enter(account);
     if (waitMs > 0) return { waitMs };
     let outcome: Outcome;
@@ -227,6 +227,21 @@ export function isWanted(message: Pushable, now: Date): boolean {
 export function findQuietEnd({ quietHours, pausedUntil }: PushStanding, now: Date): Date | undefined {
   const end = quietHours && endOfQuietHours(quietHours, now);
   return end && pausedUntil ? new Date(Math.max(end.getTime(), pausedUntil.getTime())) : (end ?? pausedUntil);
+}
+
+/** What is in order, or isn't, as a whole: an app's account at a provider; of browsers each maker's service. */
+function accountOf(app: App, provider: string, token: string): string {
+  const origin = provider === 'webpush' ? originOf(token) : '';
+  return `${app.id} ${provider} ${origin}`;
+}
+
+function originOf(subscription: string): string {
+  try {
+    const { endpoint } = JSON.parse(subscription) as { endpoint?: string };
+    return new URL(endpoint ?? '').origin;
+  } catch {
+    return ''; // the provider says what is wrong with it
+  }
 }
 
 /** Whether it says that the next one will go no better; being throttled concerns a device alone, mostly. */

@@ -38,7 +38,7 @@ export function compose(
     title: (isOpen && title) || fill(template.title) || undefined,
     body: (isOpen && (body || fill(template.body))) || fill(template.hidden),
     data: {
-      ...data,
+      ...(isOpen && data),
       messageId: last.messageId,
       seq: String(last.seq),
       count: String(count),

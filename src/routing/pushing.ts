@@ -8,7 +8,7 @@ import type { AppId } from '../ids.ts';
 import type { Apps } from '../identity/apps.ts';
 import { coalesce } from '../store/coalesced.ts';
 import type { Database } from '../store/database.ts';
-import { leaseDue, returnDue, type DueInbox } from '../store/push_due.ts';
+import { forgetUnreachable, leaseDue, returnDue, type DueInbox } from '../store/push_due.ts';
 import { deleteOldFailures, storeNews, storePushResults, type PushResult } from '../store/push_results.ts';
 import { findPushStandings, type PushStanding } from '../store/push_standings.ts';
 import { deleteOldTokens } from '../store/shared_tokens.ts';
@@ -138,6 +138,7 @@ export function createPushing(options: PushingOptions) {
     const app = standing && (await apps.find(appId));
     if (!app) return settle({ inbox, againMs: undefined, results: [] });
     if (isLate()) return undefined;
+    if (standing.devices.length === 0) await forgetUnreachable(kysely, inbox);
     const handled = await Promise.all(standing.devices.map((device) => handleDevice(app, standing, device)));
     const since = told.get(appId);
     const offline: OfflineNews = since

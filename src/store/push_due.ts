@@ -5,6 +5,7 @@ import type pg from 'pg';
 import type { AppId } from '../ids.ts';
 import { bigintArray, textArray } from './arrays.ts';
 import type { Executor } from './database.ts';
+import { transact } from './transact.ts';
 
 export interface Inbox {
   appId: AppId;
@@ -106,4 +107,15 @@ export async function settleJoined(trx: Executor, { appId, id }: Inbox): Promise
     where i.app_id = ${appId} and i.id = ${id} and d.app_id = i.app_id and d.identity_id = i.id
       and d.push_token is not null
       and not exists (select from push_due where app_id = ${appId} and identity_id = ${id})`.execute(trx);
+}
+
+/** Nothing is due any more for those who have no device that can be reached; who binds one meanwhile comes before or after. */
+export async function forgetUnreachable(db: Executor, { appId, id }: Inbox): Promise<void> {
+  await transact(db, async (trx) => {
+    await sql`select from identity where app_id = ${appId} and id = ${id} for no key update`.execute(trx);
+    await sql`
+      update identity set has_push = false where app_id = ${appId} and id = ${id} and has_push and not exists (
+        select from device where app_id = ${appId} and identity_id = ${id} and push_token is not null
+      )`.execute(trx);
+  });
 }
