@@ -22,6 +22,7 @@ before(async () => {
 test('a legal name survives every way through the service', async () => {
   const own = await service.createApp();
   const seen = new Map<string, string>();
+  const said = new Map<string, number>();
   await fc.assert(
     fc.asyncProperty(legalName, async (name) => {
       const composed = `${app.appId}:${name}`;
@@ -50,12 +51,13 @@ test('a legal name survives every way through the service', async () => {
       assert.deepEqual((await service.call('GET', '/v1/me', { key: body.token })).body, {
         scheme: 'composed',
         uid: name,
-        unread: 0,
+        unread: said.get(name) ?? 0,
         presence: true,
       });
       // frames: as an address, and as it is shown
       const sent = await client.say({ uid: name }, name);
       assert.equal(sent.type, 'sent');
+      said.set(name, (said.get(name) ?? 0) + 1);
       const [message] = await app.inbox(composed);
       assert.deepEqual([message.to, message.content], [{ imId: composed, uid: name }, name]);
       // a line of JSON stays a line
