@@ -1,7 +1,6 @@
 // What apps prove themselves to providers with, and the providers that are made of it. A change made on another process counts
 // here within a second.
 
-import { LRUCache } from 'lru-cache';
 import { ImidError } from '../errors.ts';
 import type { AppId } from '../ids.ts';
 import { findBoundDevices } from '../store/bindings.ts';
@@ -18,6 +17,7 @@ import { findPushFailures, type PushFailure } from '../store/push_results.ts';
 import { agreeOnToken, findSharedToken } from '../store/shared_tokens.ts';
 import type { Box } from '../tokens/box.ts';
 import { composeTest } from './push_text.ts';
+import { createRemade } from './remade.ts';
 import {
   createSharedTokens,
   pushProviders,
@@ -49,10 +49,7 @@ export function createPushAccounts({ database, box, outbound, endpoints = {} }: 
     const [appId, name] = key.split(' ') as [string, string];
     return findPushCredential(kysely, Number(appId) as AppId, name);
   });
-  const made = new LRUCache<string, { changedAt: number; provider: Promise<AnyProvider> }>({
-    max: MAX_PROVIDERS,
-    dispose: ({ provider }) => void provider.then((each) => each.close()).catch(() => {}),
-  });
+  const made = createRemade<string, AnyProvider>(MAX_PROVIDERS);
 
   // Each process asks once for each.
   const sharedTokens = createSharedTokens(async (name, sign) => {
@@ -70,14 +67,7 @@ export function createPushAccounts({ database, box, outbound, endpoints = {} }: 
       made.delete(key);
       return undefined;
     }
-    const changedAt = credential.changedAt.getTime();
-    const known = made.get(key);
-    if (known?.changedAt === changedAt) return known.provider;
-    // Once for all who ask meanwhile, as the one before is closed.
-    const provider = create(name as PushProviderName, credential.sealed);
-    made.set(key, { changedAt, provider });
-    provider.catch(() => made.delete(key));
-    return provider;
+    return made.get(key, credential.changedAt, () => create(name as PushProviderName, credential.sealed));
   }
 
   async function create(name: PushProviderName, sealed: string): Promise<AnyProvider> {

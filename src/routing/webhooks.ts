@@ -1,7 +1,6 @@
 // The webhooks of apps: where each backend is told what happens. Its secrets are shown once, when they were made here, and to
 // nobody again. A change made on another process counts here within a second.
 
-import { LRUCache } from 'lru-cache';
 import { ImidError } from '../errors.ts';
 import { makeUuid, type AppId } from '../ids.ts';
 import { createSignedPost, type SignedPost } from '../push/signed_post.ts';
@@ -19,6 +18,7 @@ import {
 } from '../store/webhooks.ts';
 import type { Box } from '../tokens/box.ts';
 import type { Outbound } from './push_providers.ts';
+import { createRemade } from './remade.ts';
 
 const MAX_AGE_MS = 1_000;
 const MAX_POSTS = 1_000;
@@ -44,10 +44,7 @@ export function createWebhooks({ database, box, outbound }: WebhooksOptions) {
   const { kysely, clock } = database;
   const now = (): Date => clock.now();
   const fresh = createFresh(MAX_AGE_MS, (appId: AppId) => findWebhook(kysely, appId));
-  const made = new LRUCache<AppId, { changedAt: number; signed: Promise<SignedPost> }>({
-    max: MAX_POSTS,
-    dispose: ({ signed }) => void signed.then((each) => each.close()).catch(() => {}),
-  });
+  const made = createRemade<AppId, SignedPost>(MAX_POSTS);
   const seal = (secrets: readonly string[]): Promise<string> =>
     box.seal(PURPOSE, Buffer.from(JSON.stringify(secrets)));
 
@@ -56,16 +53,8 @@ export function createWebhooks({ database, box, outbound }: WebhooksOptions) {
     return createSignedPost({ url, secrets }, { now, outbound, who: 'the webhook' });
   }
 
-  /** Made once for all who ask meanwhile, as the one before is closed. */
-  function open(appId: AppId, webhook: StoredWebhook): Promise<SignedPost> {
-    const changedAt = webhook.changedAt.getTime();
-    const known = made.get(appId);
-    if (known?.changedAt === changedAt) return known.signed;
-    const signed = create(webhook);
-    made.set(appId, { changedAt, signed });
-    signed.catch(() => made.delete(appId));
-    return signed;
-  }
+  const open = (appId: AppId, webhook: StoredWebhook): Promise<SignedPost> =>
+    made.get(appId, webhook.changedAt, () => create(webhook));
 
   async function get(appId: AppId): Promise<StoredWebhook> {
     const webhook = await findWebhook(kysely, appId);

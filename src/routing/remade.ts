@@ -1,0 +1,31 @@
+// What is made of a row, kept until the row has changed: such as a client with its connections. Made once for all who ask
+// meanwhile, since the one before is closed.
+
+import { LRUCache } from 'lru-cache';
+
+interface Closable {
+  close(): unknown;
+}
+
+/** At most `max` are kept; whatever is kept no more is closed. */
+export function createRemade<K extends {}, V extends Closable>(max: number) {
+  const made = new LRUCache<K, { changedAt: number; value: Promise<V> }>({
+    max,
+    dispose: ({ value }) => void value.then((each) => each.close()).catch(() => {}),
+  });
+  return {
+    get(key: K, changedAt: Date, make: () => Promise<V>): Promise<V> {
+      const known = made.get(key);
+      if (known?.changedAt === changedAt.getTime()) return known.value;
+      const value = make();
+      made.set(key, { changedAt: changedAt.getTime(), value });
+      value.catch(() => made.delete(key));
+      return value;
+    },
+
+    delete: (key: K): void => void made.delete(key),
+
+    /** Gives up all of them. */
+    clear: (): void => made.clear(),
+  };
+}
