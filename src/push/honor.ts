@@ -3,12 +3,12 @@
 
 import { Type, type Static } from 'typebox';
 import { createAccessTokens, fetchByClientSecret } from './access_tokens.ts';
-import { createAsking, type AskingOptions } from './asking.ts';
+import { createAsking } from './asking.ts';
 import type { Notification, Outcome, Provider, Target } from './contract.ts';
 import { isShown, writeWithin } from './fitting.ts';
-import { huaweiCodes } from './huawei.ts';
+import { huaweiCodes, type HuaweiOptions } from './huawei.ts';
 import { parseObject, postpone, refuse } from './outcomes.ts';
-import { AppName, notifyIdOf, wordsOf } from './vendor_words.ts';
+import { AppName, BadgeClass, notifyIdOf, wordsOf } from './vendor_words.ts';
 import { createVerdicts } from './verdicts.ts';
 
 export const HonorCredentials = Type.Object(
@@ -24,23 +24,13 @@ export const HonorCredentials = Type.Object(
           'NORMAL is of services and conversations, and has to be granted by Honor; LOW is marketing.',
       }),
     ),
-    badgeClass: Type.Optional(
-      Type.String({
-        pattern: '^[\\w.$]{1,200}$',
-        description: 'The full name of the activity that the icon opens. Without one there is no badge.',
-      }),
-    ),
+    badgeClass: BadgeClass,
   },
   { additionalProperties: false },
 );
 export type HonorCredentials = Static<typeof HonorCredentials>;
 
-export interface HonorOptions extends AskingOptions {
-  now(): Date;
-  /** Other ones in tests. */
-  endpoint?: string | undefined;
-  tokenEndpoint?: string | undefined;
-}
+export type HonorOptions = HuaweiOptions;
 
 const NAME = 'Honor';
 const ENDPOINT = 'https://push-api.cloud.honor.com';

@@ -7,7 +7,7 @@ import { createAsking, type AskingOptions } from './asking.ts';
 import type { Notification, Outcome, Provider, Target } from './contract.ts';
 import { isShown, writeWithin } from './fitting.ts';
 import { parseObject, postpone, refuse, refuseCredential } from './outcomes.ts';
-import { AppName, notifyIdOf, wordsOf } from './vendor_words.ts';
+import { AppName, BadgeClass, notifyIdOf, wordsOf } from './vendor_words.ts';
 import { createVerdicts, type Verdict } from './verdicts.ts';
 
 export const HuaweiCredentials = Type.Object(
@@ -23,12 +23,7 @@ export const HuaweiCredentials = Type.Object(
       }),
     ),
     channelId: Type.Optional(Type.String({ minLength: 1, maxLength: 64 })),
-    badgeClass: Type.Optional(
-      Type.String({
-        pattern: '^[\\w.$]{1,200}$',
-        description: 'The full name of the activity that the icon opens. Without one there is no badge.',
-      }),
-    ),
+    badgeClass: BadgeClass,
   },
   { additionalProperties: false },
 );

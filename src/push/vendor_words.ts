@@ -8,6 +8,14 @@ const ELLIPSIS = '…';
 /** What people take for one character is never cut in two. */
 const characterizer = new Intl.Segmenter();
 
+/** Of Huawei, and of Honor, which was a part of it. */
+export const BadgeClass = Type.Optional(
+  Type.String({
+    pattern: '^[\\w.$]{1,200}$',
+    description: 'The full name of the activity that the icon opens. Without one there is no badge.',
+  }),
+);
+
 export const AppName = Type.String({
   minLength: 1,
   maxLength: 20,
