@@ -13,7 +13,7 @@ import {
 import type { Database } from '../store/database.ts';
 import { readFrame } from './frames.ts';
 import type { Hub } from './hub.ts';
-import type { Rings } from './rings.ts';
+import { readPair, writePair, type Rings } from './rings.ts';
 import type { Session } from './session.ts';
 
 export type { Conversation } from '../store/conversations.ts';
@@ -66,19 +66,12 @@ export function createConversations({ database: { kysely }, hub, rings }: Conver
         throw new ImidError('not_found', 'There is no such message in this conversation.');
       if (mark === 'before') return;
       await show(owner, peerId, session);
-      rings.tellHoldersOf(
-        [owner, { appId: owner.appId, id: peerId }],
-        'read',
-        `${owner.appId}:${owner.id}:${peerId}`,
-      );
+      rings.tellHoldersOf([owner, { appId: owner.appId, id: peerId }], 'read', writePair(owner, peerId));
     },
 
     /** Another process tells that somebody has read. */
     async hear(ids: readonly string[]): Promise<void> {
-      for (const each of ids) {
-        const [appId, id, peerId] = each.split(':').map(Number) as [AppId, number, number];
-        await show({ appId, id }, peerId);
-      }
+      for (const each of ids) await show(...readPair(each));
     },
   };
 }

@@ -138,7 +138,7 @@ export function createPushing(options: PushingOptions) {
     const app = standing && (await apps.find(appId));
     if (!app) return settle({ inbox, againMs: undefined, results: [] });
     if (isLate()) return undefined;
-    if (standing.devices.length === 0) await forgetUnreachable(kysely, inbox);
+    if (standing.hasPush && standing.devices.length === 0) await forgetUnreachable(kysely, inbox);
     const handled = await Promise.all(standing.devices.map((device) => handleDevice(app, standing, device)));
     const since = told.get(appId);
     const offline: OfflineNews = since
@@ -188,9 +188,6 @@ export function createPushing(options: PushingOptions) {
         look();
       }, SOON_MS).unref();
     },
-
-    /** Accounts that nothing is sent by for a while, as their provider is out of order. */
-    countOpenCircuits: circuits.countOpen,
 
     /** Resolves when what was begun is done. */
     async stop(): Promise<void> {

@@ -30,7 +30,7 @@ export interface Facts {
   blocks: number;
   /** Rows of users that were merged into another one. */
   merged: number;
-  /** Somebody has read, or is writing: `<appId>:<row of who>:<row of the other>`. */
+  /** Somebody has read, or is writing: a pair of users. */
   read: string;
   typing: string;
 }
@@ -43,6 +43,16 @@ type OfUsers = 'inbox' | 'user' | 'blocks';
 interface Row {
   appId: AppId;
   id: number;
+}
+
+/** Who of an app does something, and the row of the other one, as `Facts` have it. */
+export function writePair({ appId, id }: Row, otherId: number): string {
+  return `${appId}:${id}:${otherId}`;
+}
+
+export function readPair(pair: string): [who: Row, otherId: number] {
+  const [appId, id, otherId] = pair.split(':').map(Number) as [AppId, number, number];
+  return [{ appId, id }, otherId];
 }
 
 export interface RingsOptions {

@@ -7,7 +7,7 @@ import { findBlockers } from '../store/blocks.ts';
 import type { Database } from '../store/database.ts';
 import { typingFrame } from './frames.ts';
 import type { Hub } from './hub.ts';
-import type { Rings } from './rings.ts';
+import { readPair, writePair, type Rings } from './rings.ts';
 
 /** How often it is told of the same two. */
 const INTERVAL_MS = 1_000;
@@ -28,9 +28,9 @@ interface Row {
 export function createTyping({ database: { kysely }, directory, hub, rings }: TypingOptions) {
   const told = new LRUCache<string, true>({ max: MAX_PAIRS, ttl: INTERVAL_MS });
 
-  async function show(appId: AppId, from: Row, toId: number): Promise<void> {
+  async function show({ appId, id }: Row, toId: number): Promise<void> {
     if (!hub.has(toId)) return;
-    const sender = await directory.findRow(appId, from.id);
+    const sender = await directory.findRow(appId, id);
     if (!sender) return;
     // Asked for each time: what a process remembers of blocks may be older than the answer that said they hold.
     const blockers = await findBlockers(kysely, appId, [toId]);
@@ -40,19 +40,16 @@ export function createTyping({ database: { kysely }, directory, hub, rings }: Ty
 
   return {
     async type(from: Row, to: Row): Promise<void> {
-      const pair = `${from.appId}:${from.id}:${to.id}`;
+      const pair = writePair(from, to.id);
       if (told.has(pair)) return;
       told.set(pair, true);
       rings.tellHoldersOf([to], 'typing', pair);
-      await show(from.appId, from, to.id);
+      await show(from, to.id);
     },
 
     /** Another process tells that somebody is writing. */
     async hear(ids: readonly string[]): Promise<void> {
-      for (const each of ids) {
-        const [appId, id, toId] = each.split(':').map(Number) as [AppId, number, number];
-        await show(appId, { appId, id }, toId);
-      }
+      for (const each of ids) await show(...readPair(each));
     },
   };
 }

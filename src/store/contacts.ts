@@ -3,7 +3,7 @@
 import { sql } from 'kysely';
 import type { AppId } from '../ids.ts';
 import type { Executor } from './database.ts';
-import { toUser, type User } from './identities.ts';
+import { awaitMergers, toUser, type User } from './identities.ts';
 import { transact } from './transact.ts';
 
 export interface NewContact {
@@ -38,14 +38,12 @@ export async function replaceContacts(
       .executeTakeFirst();
     if (!owner) return false;
     await trx.deleteFrom('contact').where('app_id', '=', appId).where('owner_id', '=', ownerId).execute();
-    // Waits for those that are just being merged, so that the next statement sees who they are then.
-    await sql`
-      select from identity where app_id = ${appId} and id = any (${contacts.map((contact) => contact.userId)}::bigint[])
-      order by id for key share`.execute(trx);
+    const ids = contacts.map((contact) => contact.userId);
+    await awaitMergers(trx, appId, sql`select unnest(${ids}::bigint[])`);
     await sql`
       insert into contact (app_id, owner_id, contact_id, position, display_name, data)
       select ${appId}, ${ownerId}, coalesce(i.merged_into, i.id), t.position, t.display_name, t.data
-      from unnest(${contacts.map((contact) => contact.userId)}::bigint[],
+      from unnest(${ids}::bigint[],
         ${contacts.map((contact) => contact.displayName ?? null)}::text[],
         ${contacts.map((contact) => contact.data ?? null)}::text[])
         with ordinality as t (contact_id, display_name, data, position)

@@ -7,7 +7,7 @@ import type { AppId } from '../ids.ts';
 import { WITHHELD } from './blocks.ts';
 import type { Executor } from './database.ts';
 import { makeDue } from './push_due.ts';
-import { toUser, type User } from './identities.ts';
+import { awaitMergers, toUser, type User } from './identities.ts';
 import { COLUMNS, PARTIES, toInboxEntry, type EntryRow, type InboxEntry } from './messages.ts';
 import { transact } from './transact.ts';
 
@@ -62,26 +62,27 @@ async function countPortion(trx: Executor, { appId, id }: Owner): Promise<boolea
     .executeTakeFirst();
   if (!row || row.merged_into !== null || row.listed_seq >= row.last_seq) return true;
   const until = Math.min(row.last_seq, row.listed_seq + PORTION);
-  await lockPeers(trx, { appId, id }, row.listed_seq, until);
+  await awaitMergers(
+    trx,
+    appId,
+    sql`
+      select sender_id from message
+      where app_id = ${appId} and recipient_id = ${id} and recipient_seq > ${row.listed_seq} and recipient_seq <= ${until}
+      union
+      select recipient_id from message
+      where app_id = ${appId} and sender_id = ${id} and sender_seq > ${row.listed_seq} and sender_seq <= ${until}`,
+  );
   await countEntries(trx, { appId, id }, { after: row.listed_seq, until, isNews: true });
   return until === row.last_seq;
 }
 
-/** Waits for those who are just being merged, so that the next statement sees whom they became. */
-async function lockPeers(trx: Executor, { appId, id }: Owner, after: number, until: number): Promise<void> {
-  await sql`
-    select from identity where app_id = ${appId} and id in (
-      select sender_id from message
-      where app_id = ${appId} and recipient_id = ${id} and recipient_seq > ${after} and recipient_seq <= ${until}
-      union
-      select recipient_id from message
-      where app_id = ${appId} and sender_id = ${id} and sender_seq > ${after} and sender_seq <= ${until}
-    )
-    order by id for key share`.execute(trx);
-}
-
 const IS_WITHHELD = sql.raw(WITHHELD('m.app_id', 'm.recipient_id', 'm.recipient_seq'));
 const COUNTS = sql`coalesce(i.merged_into, i.id) <> m.recipient_id and not m.is_imported and m.recalled_at is null`;
+
+/** All in one transaction, where it has to be. */
+async function countAll(trx: Executor, owner: Owner): Promise<void> {
+  while (!(await countPortion(trx, owner)));
+}
 
 /** Takes what stands in an inbox between two seqs into its conversations; `isNews`: what came from others is unread. */
 async function countEntries(
@@ -276,8 +277,7 @@ export async function mergeConversations(
     trx,
   );
   // Who has never asked for them has nothing but unread messages.
-  if (rows[0]!.count > 0)
-    for (const id of [fromId, intoId]) while (!(await countPortion(trx, { appId, id })));
+  if (rows[0]!.count > 0) for (const id of [fromId, intoId]) await countAll(trx, { appId, id });
   const union = sql`on conflict (app_id, owner_id, peer_id) do update
     set last_seq = greatest(o.last_seq, excluded.last_seq), unread = o.unread + excluded.unread,
       read_seq = least(o.read_seq, excluded.read_seq),
@@ -307,7 +307,7 @@ export async function mergeConversations(
  */
 export async function beginJoining(trx: Executor, owner: Owner, fromId: number): Promise<boolean> {
   if (await isBehind(trx, { appId: owner.appId, id: fromId })) return false;
-  while (!(await countPortion(trx, owner)));
+  await countAll(trx, owner);
   return true;
 }
 

@@ -117,6 +117,12 @@ export async function findUsersBy(
   return { byName, byImId };
 }
 
+/** Waits for those who are just being merged, so that the next statement sees whom they became; `ids`: a query. */
+export async function awaitMergers(trx: Executor, appId: AppId, ids: RawBuilder<unknown>): Promise<void> {
+  await sql`
+    select from identity where app_id = ${appId} and id in (${ids}) order by id for key share`.execute(trx);
+}
+
 /** The app's id, kept from being deleted until what is inserted under it is committed; null when it is gone. */
 function lockApp(appId: AppId): RawBuilder<number> {
   return sql`(select id from app where id = ${appId} for key share)`;

@@ -3,9 +3,9 @@
 import { sql } from 'kysely';
 import type { AppId } from '../ids.ts';
 import type { Executor } from './database.ts';
-import { toUser, type User } from './identities.ts';
+import { awaitMergers, toUser, type User } from './identities.ts';
 import { makeDue } from './push_due.ts';
-import type { QuietHours } from './push_standings.ts';
+import { toQuietHours, type QuietHours } from './push_standings.ts';
 import { transact } from './transact.ts';
 
 export interface NotificationSettings<Peer> {
@@ -40,9 +40,7 @@ export async function findNotificationSettings(
     .orderBy('i.id')
     .execute();
   return {
-    quietHours: row?.quiet_from
-      ? { from: row.quiet_from, to: row.quiet_to!, timeZone: row.quiet_zone! }
-      : undefined,
+    quietHours: row && toQuietHours(row),
     pausedUntil: row?.paused_until ?? undefined,
     showsText: row?.shows_text ?? true,
     muted: muted.map((each) => ({ peer: toUser(each), until: each.until ?? undefined })),
@@ -76,11 +74,7 @@ export async function replaceNotificationSettings(
       .execute();
     await trx.deleteFrom('muted_peer').where('app_id', '=', appId).where('owner_id', '=', userId).execute();
     const ids = muted.map(({ peer }) => peer);
-    // Waits for those that are just being merged, so that the next statement sees who they are then.
-    await sql`
-      select from identity where app_id = ${appId} and id = any (${ids}::bigint[]) order by id for key share`.execute(
-      trx,
-    );
+    await awaitMergers(trx, appId, sql`select unnest(${ids}::bigint[])`);
     await sql`
       insert into muted_peer (app_id, owner_id, peer_id, position, until)
       select ${appId}, ${userId}, coalesce(i.merged_into, i.id), t.position, t.until

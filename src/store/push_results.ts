@@ -40,6 +40,7 @@ from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6
 where d.app_id = q.app_id and d.identity_id = q.identity_id and d.id = q.id and d.push_token = q.token`;
 
 export async function storePushResults(pool: pg.Pool, results: readonly PushResult[]): Promise<void> {
+  if (results.length === 0) return;
   const ordered = results.toSorted(
     (a, b) => a.appId - b.appId || a.identityId - b.identityId || (a.deviceId < b.deviceId ? -1 : 1),
   );
@@ -83,17 +84,19 @@ export async function storeNews(
     const { rows } = await sql`
       select from identity where app_id = ${appId} and id = ${userId} for key share`.execute(trx);
     if (rows.length === 0) return;
-    for (const { deviceId, provider, messageId, reason } of failures)
+    if (failures.length > 0)
       await trx
         .insertInto('push_failure')
-        .values({
-          app_id: appId,
-          identity_id: userId,
-          device_id: deviceId,
-          provider,
-          message_id: messageId,
-          reason,
-        })
+        .values(
+          failures.map(({ deviceId, provider, messageId, reason }) => ({
+            app_id: appId,
+            identity_id: userId,
+            device_id: deviceId,
+            provider,
+            message_id: messageId,
+            reason,
+          })),
+        )
         .execute();
     if (toldSeq !== undefined)
       await sql`

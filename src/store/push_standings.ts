@@ -62,6 +62,8 @@ export interface QuietHours {
 }
 
 export interface PushStanding extends Inbox {
+  /** A device of it is, or was, bound. */
+  hasPush: boolean;
   devices: PushDevice[];
   /** A device of the user, also one that can't be reached by push, is in the foreground. */
   hasForeground: boolean;
@@ -85,6 +87,15 @@ export interface PushStanding extends Inbox {
   unreadOf: Map<number, number>;
 }
 
+export function toQuietHours(row: {
+  quiet_from: string | null;
+  quiet_to: string | null;
+  quiet_zone: string | null;
+}): QuietHours | undefined {
+  if (row.quiet_from === null) return undefined;
+  return { from: row.quiet_from, to: row.quiet_to!, timeZone: row.quiet_zone! };
+}
+
 /** At most so many messages of an inbox at a time. */
 const MESSAGES_MAX = 100;
 /** What is longer is shown nowhere. */
@@ -94,6 +105,7 @@ const UNCOUNTED_MAX = 500;
 
 interface EndRow {
   place: number;
+  has_push: boolean;
   last_seq: number;
   listed_seq: number;
   after: number | null;
@@ -108,14 +120,14 @@ interface EndRow {
 }
 
 const ENDS = `
-select q.place, i.last_seq, i.listed_seq, coalesce(o.seq, greatest(0, i.last_seq - ${MESSAGES_MAX})) as told,
-  case when q.hears then least(d.after, coalesce(o.seq, greatest(0, i.last_seq - ${MESSAGES_MAX}))) else d.after end as after,
+select q.place, i.has_push, i.last_seq, i.listed_seq, coalesce(o.seq, greatest(0, i.last_seq - ${MESSAGES_MAX})) as told,
+  case when q.is_told then least(d.after, coalesce(o.seq, greatest(0, i.last_seq - ${MESSAGES_MAX}))) else d.after end as after,
   coalesce(d.max_acked, 0) as max_acked, (
     -- as a value, which is looked up for each, however few connections there were when it was planned
     select true from connection c join process p on p.id = c.process_id
     where c.app_id = i.app_id and c.identity_id = i.id and c.is_foreground and ${ALIVE} limit 1
   ) is true as has_foreground, s.quiet_from, s.quiet_to, s.quiet_zone, s.paused_until, s.shows_text
-from unnest($1::bigint[], $2::bigint[], $3::boolean[]) with ordinality as q (app_id, id, hears, place)
+from unnest($1::bigint[], $2::bigint[], $3::boolean[]) with ordinality as q (app_id, id, is_told, place)
 join identity i on i.app_id = q.app_id and i.id = q.id and i.merged_into is null
 left join lateral (
   select coalesce(
@@ -125,18 +137,18 @@ left join lateral (
   from device where app_id = i.app_id and identity_id = i.id
 ) d on true
 left join notification_setting s on s.app_id = i.app_id and s.identity_id = i.id
-left join offline_told o on q.hears and o.app_id = i.app_id and o.identity_id = i.id`;
+left join offline_told o on q.is_told and o.app_id = i.app_id and o.identity_id = i.id`;
 
-/** By their place; users that are gone, or merged into others, have none. `hears`: whose backend is told of what comes. */
+/** By their place; users that are gone, or merged into others, have none. `isTold`: whose backend is told of what comes. */
 export async function findPushStandings(
   { pool, kysely }: Database,
   inboxes: readonly (Inbox & { clears: boolean })[],
-  hears: (appId: AppId) => boolean,
+  isTold: (appId: AppId) => boolean,
 ): Promise<(PushStanding | undefined)[]> {
   const ends = await pool.query<EndRow>({
     name: 'find_push_ends',
     text: ENDS,
-    values: [...keysOf(inboxes), booleanArray(inboxes.map(({ appId }) => hears(appId)))],
+    values: [...keysOf(inboxes), booleanArray(inboxes.map(({ appId }) => isTold(appId)))],
   });
   const standings = inboxes.map((): PushStanding | undefined => undefined);
   const asked: Asked[] = [];
@@ -159,13 +171,11 @@ function toStanding(inbox: Inbox, row: EndRow): PushStanding {
   return {
     appId: inbox.appId,
     id: inbox.id,
+    hasPush: row.has_push,
     devices: [],
     hasForeground: row.has_foreground,
     maxAcked: row.max_acked,
-    quietHours:
-      row.quiet_from === null
-        ? undefined
-        : { from: row.quiet_from, to: row.quiet_to!, timeZone: row.quiet_zone! },
+    quietHours: toQuietHours(row),
     pausedUntil: row.paused_until ?? undefined,
     showsText: row.shows_text ?? true,
     toldSeq: row.told,
