@@ -82,7 +82,9 @@ test('not ready while shutting down, though what is under way is finished', asyn
   await operator.query("begin; select from identity where name = 'bob' for update");
   alice.send({ type: 'send', id: 'last', to: { uid: 'bob' }, content: 'under way' });
   await eventually(async () => {
-    const { rows } = await operator.query("select from pg_stat_activity where wait_event_type = 'Lock'");
+    const { rows } = await operator.query(
+      "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+    );
     return rows.length > 0;
   });
   const closing = service.close();
