@@ -74,34 +74,56 @@ test('quiet hours end at their time of day, where the user is, over midnight too
   assert.equal(end('2026-01-15T07:59:00Z', always), '2026-01-15T08:00:00.000Z');
 });
 
-test('an account whose provider is out of order is left alone, tried by one, and used again; others are not held up', () => {
+test('an account whose provider is out of order is left alone, tried by one, and used again; others are not held up', async () => {
   let nowMs = 0;
   const circuits = createCircuits(() => nowMs);
   for (let n = 0; n < 5; n++) {
-    assert.equal(circuits.enter('1 fcm'), 0);
+    assert.equal(await circuits.enter('1 fcm'), 0);
     circuits.leave('1 fcm', true);
   }
-  assert.ok(circuits.enter('1 fcm') > 0);
+  assert.ok((await circuits.enter('1 fcm')) > 0);
   assert.equal(circuits.countOpen(), 1);
-  assert.equal(circuits.enter('1 apns'), 0);
-  assert.equal(circuits.enter('2 fcm'), 0);
+  assert.equal(await circuits.enter('1 apns'), 0);
+  assert.equal(await circuits.enter('2 fcm'), 0);
   nowMs += 2_000;
-  assert.equal(circuits.enter('1 fcm'), 0);
-  assert.ok(circuits.enter('1 fcm') > 0, 'one tries for all');
+  assert.equal(await circuits.enter('1 fcm'), 0);
+  assert.ok((await circuits.enter('1 fcm')) > 0, 'one tries for all');
   circuits.leave('1 fcm', true);
   nowMs += 2_000;
-  const openMs = circuits.enter('1 fcm');
+  const openMs = await circuits.enter('1 fcm');
   assert.ok(openMs === 0 || openMs <= 2_000);
   nowMs += 2_000;
-  if (openMs > 0) assert.equal(circuits.enter('1 fcm'), 0);
+  if (openMs > 0) assert.equal(await circuits.enter('1 fcm'), 0);
   circuits.leave('1 fcm', false);
-  assert.deepEqual([circuits.enter('1 fcm'), circuits.enter('1 fcm')], [0, 0]);
+  assert.deepEqual([await circuits.enter('1 fcm'), await circuits.enter('1 fcm')], [0, 0]);
 });
 
-test('no account takes up all there is', () => {
+test('no account takes up all there is: some wait for their turn, and not for long, and the others come again', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
   const circuits = createCircuits(() => 0);
-  let taken = 0;
-  while (circuits.enter('1 fcm') === 0) taken += 1;
-  assert.equal(taken, 500);
-  assert.equal(circuits.enter('2 fcm'), 0);
+  const enter = (count: number): Promise<number>[] =>
+    Array.from({ length: count }, () => circuits.enter('1 fcm'));
+  const first = await Promise.all(enter(500));
+  assert.deepEqual(new Set(first), new Set([0]));
+  const waiting = enter(250);
+  assert.ok((await circuits.enter('1 fcm')) > 0);
+  assert.equal(await circuits.enter('2 fcm'), 0);
+  circuits.leave('1 fcm', false);
+  assert.equal(await waiting[0], 0);
+  t.mock.timers.tick(2_000);
+  const late = await Promise.all(waiting.slice(1));
+  assert.ok(late.every((forMs) => forMs > 0));
+});
+
+test('who waits for its turn is told when the provider turns out to be out of order', async () => {
+  const circuits = createCircuits(() => 0);
+  const enter = (): Promise<number> => circuits.enter('1 fcm');
+  await Promise.all(Array.from({ length: 500 }, enter));
+  const waiting = Array.from({ length: 10 }, enter);
+  for (let n = 0; n < 5; n++) circuits.leave('1 fcm', true);
+  const answers = await Promise.all(waiting);
+  assert.deepEqual(
+    answers.map((forMs) => forMs > 0),
+    [...Array<boolean>(4).fill(false), ...Array<boolean>(6).fill(true)],
+  );
 });

@@ -1,12 +1,11 @@
 // Apple's push service, by HTTP/2 and a provider token. What Apple says of one device is told apart from what it says of
 // the credential, and of the connection: those two are mended once before they count.
 
-import { sensitiveHeaders } from 'node:http2';
-import { outcomeOf, readAnswer, remedyOf } from './apns_answers.ts';
+import { outcomeOf, readAnswer, remedyOf, type ApnsReply } from './apns_answers.ts';
 import { createChannel, type ApnsChannel } from './apns_channel.ts';
 import { ApnsFault, type Pace } from './apns_connection.ts';
 import type { ApnsCredentials } from './apns_credentials.ts';
-import { apnsHeaders, apnsPayload, type ApnsHeaders } from './apns_payload.ts';
+import { apnsHeaders, apnsPayload } from './apns_payload.ts';
 import { createApnsTokens, createSharedTokens, type SharedTokens } from './apns_tokens.ts';
 import type { ApnsAnswer } from './apns_reasons.ts';
 import type { Notification, Outcome, Provider, Target } from './contract.ts';
@@ -27,8 +26,6 @@ const PING_MS = 60_000;
 const IDLE_MS = 15 * 60_000;
 /** Of no device: what Apple finds fault with, if not with this, is the credential. */
 const NO_DEVICE = '0'.repeat(64);
-/** Apple's table of header compression is small: what each request has another one of, and what is secret, stays out. */
-const UNINDEXED = [':path', 'authorization', 'apns-id', 'apns-expiration', 'apns-collapse-id'];
 const TOKEN = /^(?:[0-9a-f]{2}){1,128}$/i;
 
 export function createApns(credentials: ApnsCredentials, options: ApnsOptions): Provider {
@@ -42,36 +39,20 @@ export function createApns(credentials: ApnsCredentials, options: ApnsOptions): 
     sandbox: createChannel(origins.sandbox, pace),
   };
 
-  async function post(
-    headers: ApnsHeaders,
-    body: Buffer,
-    { token, environment }: Target,
-  ): Promise<ApnsAnswer> {
-    const channel = channels[environment];
-    const path = `/3/device/${token.toLowerCase()}`;
-    const ask = async (jwt: string): Promise<ApnsAnswer> =>
-      readAnswer(
-        await channel.ask(
-          {
-            ':method': 'POST',
-            ':path': path,
-            authorization: `bearer ${jwt}`,
-            ...headers,
-            [sensitiveHeaders]: UNINDEXED,
-          },
-          body,
-        ),
-      );
+  async function post(notification: Notification, body: Buffer, target: Target): Promise<ApnsAnswer> {
+    const channel = channels[target.environment];
+    const ask = (jwt: string): Promise<ApnsReply> =>
+      channel.ask(apnsHeaders(notification, target, { bundleId, jwt, now: now() }), body);
     const jwt = await tokens.get();
-    const answer = await ask(jwt);
+    const answer = readAnswer(await ask(jwt));
     switch (remedyOf(answer)) {
       case 'token': {
         const fresh = await tokens.renew(jwt);
-        return fresh ? ask(fresh) : answer;
+        return fresh ? readAnswer(await ask(fresh)) : answer;
       }
       case 'connection':
         channel.reconnect();
-        return ask(jwt);
+        return readAnswer(await ask(jwt));
       default:
         return answer;
     }
@@ -82,9 +63,7 @@ export function createApns(credentials: ApnsCredentials, options: ApnsOptions): 
     const payload = apnsPayload(notification);
     if ('reason' in payload) return { kind: 'failed', reason: payload.reason, isCredential: false };
     try {
-      return outcomeOf(
-        await post(apnsHeaders(notification, target, { bundleId, now: now() }), payload, target),
-      );
+      return outcomeOf(await post(notification, payload, target));
     } catch (error) {
       if (error instanceof ApnsFault) return { kind: 'retry', reason: error.message };
       throw error;

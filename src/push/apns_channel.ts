@@ -1,13 +1,13 @@
 // The way to one of APNs' hosts: a connection that is opened when it is needed, and another one in its place when it is no
 // more. What Apple can't have seen is sent again; what it may have seen never is.
 
-import type { OutgoingHttpHeaders } from 'node:http2';
 import type { ApnsReply } from './apns_answers.ts';
 import { ApnsFault, openConnection, type ApnsConnection, type Pace } from './apns_connection.ts';
+import type { Patience } from './apns_turns.ts';
 
 export interface ApnsChannel {
-  /** Throws `ApnsFault` when there is no whole answer in time. */
-  ask(headers: OutgoingHttpHeaders, body: Buffer): Promise<ApnsReply>;
+  /** Headers by name and value in turn. Throws `ApnsFault` when there is no whole answer in time. */
+  ask(headers: readonly string[], body: Buffer): Promise<ApnsReply>;
   /** The next request goes over a new connection. */
   reconnect(): void;
   close(): Promise<void>;
@@ -28,18 +28,14 @@ export function createChannel(origin: string, pace: Pace): ApnsChannel {
     return current;
   }
 
-  async function askUntil(
-    signal: AbortSignal,
-    headers: OutgoingHttpHeaders,
-    body: Buffer,
-  ): Promise<ApnsReply> {
+  async function askInTime(patience: Patience, headers: readonly string[], body: Buffer): Promise<ApnsReply> {
     for (let tries = 1; ; tries += 1) {
       if (isClosed) throw new ApnsFault('closed: this provider is shut down');
       const used = connection();
       try {
-        return await used.ask(headers, body, signal);
+        return await used.ask(headers, body, patience);
       } catch (error) {
-        if (signal.aborted) {
+        if (patience.isOver) {
           // It may be the connection that is dead.
           used.retire();
           throw new ApnsFault(`timeout: APNs has not answered within ${pace.timeoutMs} ms`);
@@ -51,11 +47,13 @@ export function createChannel(origin: string, pace: Pace): ApnsChannel {
 
   return {
     async ask(headers, body) {
-      // AbortSignal.timeout would be kept, with all it holds, for as long as it might take.
-      const timeout = new AbortController();
-      const timer = setTimeout(() => timeout.abort(), pace.timeoutMs).unref();
+      const patience = { isOver: false, onOver: () => {} };
+      const timer = setTimeout(() => {
+        patience.isOver = true;
+        patience.onOver();
+      }, pace.timeoutMs).unref();
       try {
-        return await askUntil(timeout.signal, headers, body);
+        return await askInTime(patience, headers, body);
       } finally {
         clearTimeout(timer);
       }

@@ -1,11 +1,11 @@
 // One HTTP/2 connection to APNs. Asks no more at once than the other side's SETTINGS allow, and one thing until that was
 // answered; takes nothing new once it is unusable, and knows of each request that failed whether Apple can have seen it.
 
-import { connect, constants, type OutgoingHttpHeaders } from 'node:http2';
+import { connect, constants, sensitiveHeaders } from 'node:http2';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { ApnsReply } from './apns_answers.ts';
-import { createTurns } from './apns_turns.ts';
+import { createTurns, type Patience } from './apns_turns.ts';
 
 /** Says why in its message, as an outcome does. */
 export class ApnsFault extends Error {
@@ -31,14 +31,18 @@ export interface ApnsConnection {
   readonly isUsable: boolean;
   /** Nothing of it is left. */
   readonly isOver: boolean;
-  /** Throws `ApnsFault` when there is no whole answer, and may throw the signal's reason. */
-  ask(headers: OutgoingHttpHeaders, body: Buffer, signal: AbortSignal): Promise<ApnsReply>;
+  /** Headers by name and value in turn. Throws `ApnsFault` when there is no whole answer, also for want of patience. */
+  ask(headers: readonly string[], body: Buffer, patience: Patience): Promise<ApnsReply>;
   /** Takes nothing new, and closes when what is under way has ended. */
   retire(): void;
   /** At once; resolves when it is gone. */
   destroy(): Promise<void>;
 }
 
+/** Apple's table of header compression is small: what each request has another one of, and what is secret, stays out. */
+const UNINDEXED = {
+  [sensitiveHeaders]: [':path', 'authorization', 'apns-id', 'apns-expiration', 'apns-collapse-id'],
+};
 const ANSWER_MAX_BYTES = 4_096;
 const FORBIDDEN = 403;
 const HTTPS_PORT = 443;
@@ -108,37 +112,39 @@ export function openConnection(origin: string, { timeoutMs, pingMs, idleMs }: Pa
     session.ping(() => clearTimeout(missing));
   }, pingMs).unref();
 
-  async function exchange(
-    headers: OutgoingHttpHeaders,
-    body: Buffer,
-    signal: AbortSignal,
-  ): Promise<ApnsReply> {
+  function exchange(headers: readonly string[], body: Buffer, patience: Patience): Promise<ApnsReply> {
     // Node knows of a GOAWAY a tick earlier than it tells.
     if (session.closed) throw new ApnsFault(`closed: the connection to APNs is closing${why}`, true);
-    const stream = session.request(headers, { signal });
+    const stream = session.request(Object.assign(headers, UNINDEXED));
+    patience.onOver = () => stream.close(NGHTTP2_CANCEL);
     let answered: ApnsReply['headers'] | undefined;
-    const chunks: Buffer[] = [];
+    let chunks: Buffer[] | undefined;
     let size = 0;
     stream.on('response', (received) => (answered = received));
     stream.on('data', (chunk: Buffer) => {
       size += chunk.length;
-      if (size <= ANSWER_MAX_BYTES) chunks.push(chunk);
+      if (size <= ANSWER_MAX_BYTES) (chunks ??= []).push(chunk);
       else stream.close(NGHTTP2_CANCEL);
     });
     // What it was is to be seen at `close`, which always comes.
     stream.on('error', () => undefined);
     stream.end(body);
-    await new Promise<void>((resolve) => stream.once('close', resolve));
-    if (size > ANSWER_MAX_BYTES)
-      throw new ApnsFault(`malformed: APNs answers more than ${ANSWER_MAX_BYTES} bytes`);
-    // Where the connection ends, the stream ends like a whole one, but for this.
-    if (answered && stream.rstCode === NGHTTP2_NO_ERROR) {
-      const status = Number(answered[':status']);
-      return { status, headers: answered, body: Buffer.concat(chunks).toString() };
-    }
-    const { id, rstCode } = stream;
-    const isUnseen = rstCode === NGHTTP2_REFUSED_STREAM || id === undefined || id > lastSeenId;
-    throw new ApnsFault(`closed: APNs broke off before it had answered${why}`, isUnseen);
+    return new Promise((resolve, reject) => {
+      stream.on('close', () => {
+        const { id, rstCode } = stream;
+        if (size > ANSWER_MAX_BYTES)
+          return reject(new ApnsFault(`malformed: APNs answers more than ${ANSWER_MAX_BYTES} bytes`));
+        // Where the connection ends, the stream ends like a whole one, but for this.
+        if (answered && rstCode === NGHTTP2_NO_ERROR)
+          return resolve({
+            status: Number(answered[':status']),
+            headers: answered,
+            body: chunks ? Buffer.concat(chunks).toString() : '',
+          });
+        const isUnseen = rstCode === NGHTTP2_REFUSED_STREAM || id === undefined || id > lastSeenId;
+        return reject(new ApnsFault(`closed: APNs broke off before it had answered${why}`, isUnseen));
+      });
+    });
   }
 
   function rest(): void {
@@ -154,11 +160,11 @@ export function openConnection(origin: string, { timeoutMs, pingMs, idleMs }: Pa
       return isUsable && !session.closed;
     },
 
-    async ask(headers, body, signal) {
-      await turns.take(signal);
+    async ask(headers, body, patience) {
+      if (!turns.tryTake()) await turns.take(patience);
       clearTimeout(idling);
       try {
-        const reply = await exchange(headers, body, signal);
+        const reply = await exchange(headers, body, patience);
         isProven ||= reply.status !== FORBIDDEN;
         obeySettings();
         return reply;

@@ -3,8 +3,6 @@
 import { hash } from 'node:crypto';
 import type { Notification, Target } from './contract.ts';
 
-export type ApnsHeaders = Readonly<Record<`apns-${string}`, string>>;
-
 /** Refused here, since Apple would, or would take it for something else. */
 export interface Unsendable {
   reason: string;
@@ -18,30 +16,46 @@ const TITLE_SHARE = 1 / 4;
 const ELLIPSIS = '…';
 const graphemes = new Intl.Segmenter(undefined, { granularity: 'grapheme' });
 
+export interface ApnsHeadersOptions {
+  bundleId: string;
+  /** The provider token. */
+  jwt: string;
+  now: Date;
+}
+
+/** By name and value in turn. */
 export function apnsHeaders(
   notification: Notification,
   { token }: Target,
-  { bundleId, now }: { bundleId: string; now: Date },
-): ApnsHeaders {
+  { bundleId, jwt, now }: ApnsHeadersOptions,
+): string[] {
   const { id, collapseId, priority, ttlSeconds, isSilent } = notification;
   const isUrgent = priority === 'high' && !isSilent && isSeen(notification);
   const ttl = Math.min(ttlSeconds, TTL_MAX_SECONDS);
   const expiration = ttl > 0 ? Math.floor(now.getTime() / 1_000) + ttl : 0;
-  return {
-    'apns-topic': bundleId,
-    'apns-push-type': isSeen(notification) ? 'alert' : 'background',
-    'apns-priority': isUrgent ? '10' : '5',
-    'apns-id': apnsId(id, token),
-    'apns-expiration': String(expiration),
-    ...(collapseId && { 'apns-collapse-id': collapseId }),
-  };
+  // prettier-ignore
+  const headers = [
+    ':method', 'POST',
+    ':path', `/3/device/${token.toLowerCase()}`,
+    'authorization', `bearer ${jwt}`,
+    'apns-topic', bundleId,
+    'apns-push-type', isSeen(notification) ? 'alert' : 'background',
+    'apns-priority', isUrgent ? '10' : '5',
+    'apns-id', apnsId(id, token),
+    'apns-expiration', String(expiration),
+  ];
+  if (collapseId) headers.push('apns-collapse-id', collapseId);
+  return headers;
 }
 
 export function apnsPayload(notification: Notification): Buffer | Unsendable {
   const { data } = notification;
   if ('aps' in data)
     return { reason: 'refused: data must not hold a field "aps", which is a word of Apple\'s' };
-  const { title, body } = wordsOf(notification);
+  const words = wordsOf(notification);
+  const whole = Buffer.from(JSON.stringify(payloadOf(notification, words)));
+  if (whole.length <= PAYLOAD_MAX_BYTES) return whole;
+  const { title, body } = words;
   const room = PAYLOAD_MAX_BYTES - sizeOf(payloadOf(notification, { title: title && '', body: body && '' }));
   if (room < 0)
     return { reason: `too_large: data leaves no room in the ${PAYLOAD_MAX_BYTES} bytes that Apple takes` };
@@ -63,9 +77,8 @@ function wordsOf({ isSilent, title, body }: Notification): Words {
 }
 
 /** Changes something that the user sees, be it only the badge: such a push must not be called `background`. */
-function isSeen(notification: Notification): boolean {
-  const { title, body } = wordsOf(notification);
-  return title !== undefined || body !== undefined || notification.badge !== undefined;
+function isSeen({ isSilent, title, body, badge }: Notification): boolean {
+  return (!isSilent && Boolean(title || body)) || badge !== undefined;
 }
 
 function payloadOf(notification: Notification, { title, body }: Words): object {

@@ -1,11 +1,20 @@
 // Who may use a connection next: in the order in which they came, and no more at once than its limit.
 
+/** How long somebody waits; an AbortSignal for each request would cost as much as half of the request. */
+export interface Patience {
+  readonly isOver: boolean;
+  /** What to do when it is over. */
+  onOver: () => void;
+}
+
 export interface Turns {
   /** None at first. */
   limit: number;
   readonly taken: number;
-  /** Resolves when it is one's turn, which lasts until `give`; rejects with what `signal` or `stop` says. */
-  take(signal: AbortSignal): Promise<void>;
+  /** Whether it is one's turn at once, which lasts until `give`. */
+  tryTake(): boolean;
+  /** Resolves when it is one's turn, which lasts until `give`; rejects when patience is over, and with what `stop` says. */
+  take(patience: Patience): Promise<void>;
   give(): void;
   /** Whoever waits has waited in vain, and so has who comes later. */
   stop(reason: Error): void;
@@ -43,25 +52,20 @@ export function createTurns(): Turns {
       return taken;
     },
 
-    take: (signal) =>
+    tryTake() {
+      if (stopped || waiting.size > 0 || taken >= limit) return false;
+      taken += 1;
+      return true;
+    },
+
+    take: (patience) =>
       new Promise((begin, refuse) => {
         if (stopped) return refuse(stopped);
-        if (signal.aborted) return refuse(signal.reason as Error);
-        const giveUp = (): void => {
+        const waiter: Waiter = { begin, refuse };
+        patience.onOver = () => {
           waiting.delete(waiter);
-          refuse(signal.reason as Error);
+          refuse(new Error('It was not its turn in time'));
         };
-        const waiter: Waiter = {
-          begin() {
-            signal.removeEventListener('abort', giveUp);
-            begin();
-          },
-          refuse(reason) {
-            signal.removeEventListener('abort', giveUp);
-            refuse(reason);
-          },
-        };
-        signal.addEventListener('abort', giveUp);
         waiting.add(waiter);
         admit();
       }),

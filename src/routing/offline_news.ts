@@ -1,7 +1,8 @@
 // What the backend of an app is told of messages that came for a user who wasn't there: each once, at the time at which a device
 // of the user would be pushed to.
 
-import type { Pushable, PushStanding } from '../store/push_standings.ts';
+import type { Pushable } from '../store/pushables.ts';
+import type { PushStanding } from '../store/push_standings.ts';
 import { decide, type PushTiming } from './push_decision.ts';
 import { findQuietEnd, isWanted } from './push_device.ts';
 

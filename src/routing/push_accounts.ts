@@ -114,6 +114,13 @@ export function createPushAccounts({ database, box, outbound, endpoints = {} }: 
 
     find,
 
+    /** As `find`, where that is known without asking. */
+    peek(appId: AppId, name: string): AnyProvider | undefined {
+      const key = keyOf(appId, name);
+      const credential = fresh.peek(key);
+      return credential && made.peek(key, credential.changedAt);
+    },
+
     /** What is wrong with the credentials, in words; undefined: nothing, as far as the provider tells. Throws `not_found`. */
     check: async (appId: AppId, name: PushProviderName) => (await findGiven(appId, name)).check(),
 

@@ -4,7 +4,8 @@ import type { App } from '../identity/apps.ts';
 import { unbindGone } from '../store/bindings.ts';
 import type { Database } from '../store/database.ts';
 import type { NewPushFailure, PushResult } from '../store/push_results.ts';
-import type { Pushable, PushDevice, PushStanding } from '../store/push_standings.ts';
+import type { Pushable } from '../store/pushables.ts';
+import type { PushDevice, PushStanding } from '../store/push_standings.ts';
 import type { PushAccounts } from './push_accounts.ts';
 import type { Meters } from './meters.ts';
 import type { Circuits } from './push_circuits.ts';
@@ -41,25 +42,35 @@ interface Handled {
   again: Date | undefined;
 }
 
-/** What came of a push: it has ended, one way or the other, or something is to be done later. */
-type Came = { failure?: string } | { waitMs: number; isRetry: boolean } | 'gone';
+/** Nothing can be sent now. */
+interface Held {
+  kind: 'held';
+  forMs: number;
+}
+
+/** What a device is to be pushed for a conversation. */
+interface Push {
+  peerId: number;
+  messages: readonly Pushable[];
+  first: Pushable;
+  last: Pushable;
+}
 
 export function createDevicePushing(options: DevicePushingOptions) {
   const { accounts, circuits, meters, timing, log } = options;
   const { kysely, clock } = options.database;
 
-  /** `waitMs`: nothing can be sent now. */
   async function send(
     app: App,
     { provider: name, token, environment }: PushDevice,
     notification: Notification,
-  ): Promise<Outcome | { waitMs: number }> {
+  ): Promise<Outcome | Held> {
     const account = accountOf(app, name, token);
-    const waitMs = circuits.enter(account);
-    if (waitMs > 0) return { waitMs };
+    const forMs = await circuits.enter(account);
+    if (forMs > 0) return { kind: 'held', forMs };
     let outcome: Outcome;
     try {
-      const provider = await accounts.find(app.id, name);
+      const provider = accounts.peek(app.id, name) ?? (await accounts.find(app.id, name));
       outcome = provider
         ? await provider.send(notification, { token, environment })
         : { kind: 'failed', reason: 'credential: the app has none for this provider', isCredential: true };
@@ -73,31 +84,9 @@ export function createDevicePushing(options: DevicePushingOptions) {
     return outcome;
   }
 
-  async function push(
-    app: App,
-    standing: PushStanding,
-    device: PushDevice,
-    messages: readonly Pushable[],
-  ): Promise<Came> {
-    const sentAt = clock.now();
-    const outcome = await send(app, device, compose(app, standing, device, messages, sentAt));
-    if ('waitMs' in outcome) return { waitMs: outcome.waitMs, isRetry: false };
-    if (outcome.kind === 'sent') return {};
-    if (outcome.kind === 'gone') {
-      const { provider, token } = device;
-      if (
-        (await unbindGone(kysely, { appId: app.id, provider, tokens: [token] }, outcome.since ?? sentAt)) > 0
-      )
-        return 'gone';
-    }
-    if (outcome.kind === 'failed') return { failure: outcome.reason };
-    const { reason, afterMs = 0 } = outcome.kind === 'retry' ? outcome : BOUND_AGAIN;
-    if (device.attempts + 1 >= MAX_ATTEMPTS) return { failure: `given up: ${reason}` };
-    const backoffMs = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** device.attempts);
-    return {
-      waitMs: Math.max(afterMs, backoffMs * (0.5 + Math.random() / 2)),
-      isRetry: true,
-    };
+  /** False: it is bound anew, to this user or another one. */
+  async function unbind(app: App, { provider, token }: PushDevice, since: Date): Promise<boolean> {
+    return (await unbindGone(kysely, { appId: app.id, provider, tokens: [token] }, since)) > 0;
   }
 
   return async (app: App, standing: PushStanding, device: PushDevice): Promise<Handled> => {
@@ -124,8 +113,28 @@ export function createDevicePushing(options: DevicePushingOptions) {
       againMs = Math.min(againMs, untilMs);
     }
 
-    async function handle([peerId, messages]: [number, Pushable[]]): Promise<void> {
-      const [first, last] = [messages[0]!, messages.at(-1)!];
+    function retry({ first }: Push, waitMs: number): void {
+      leave(first, now.getTime() + waitMs);
+      retryAt = new Date(Math.max(retryAt?.getTime() ?? 0, now.getTime() + waitMs));
+    }
+
+    /** It has ended, one way or the other; what comes next is tried as often again. */
+    function end({ peerId, last }: Push, failure?: string): void {
+      if (attempts === device.attempts) attempts = 0;
+      // Also of one that was given up, which isn't to be tried again while another conversation is.
+      shown.set(peerId, { peerId, seq: last.seq, atMs: clock.now().getTime(), isOver: false });
+      if (failure !== undefined)
+        failures.push({
+          deviceId: device.id,
+          provider: device.provider,
+          messageId: last.messageId,
+          reason: failure,
+        });
+    }
+
+    const pushes: Push[] = [];
+    for (const [peerId, messages] of conversations) {
+      const push = { peerId, messages, first: messages[0]!, last: messages.at(-1)! };
       const decision = decide(
         {
           isForeground: device.isForeground,
@@ -135,46 +144,39 @@ export function createDevicePushing(options: DevicePushingOptions) {
           notBefore: device.retryAt,
           quietUntil,
           shownAt: shown.get(peerId)?.atMs,
-          first,
-          last,
+          first: push.first,
+          last: push.last,
         },
         timing,
         now,
       );
-      if (decision.do === 'wait') return leave(first, decision.until.getTime());
-      if (decision.do === 'drop') return;
-      const came = await push(app, standing, device, messages);
-      if (came === 'gone') {
-        isGone = true;
-        return;
-      }
-      if ('waitMs' in came) {
-        leave(first, now.getTime() + came.waitMs);
-        if (came.isRetry) attempts = device.attempts + 1;
-        retryAt = new Date(Math.max(retryAt?.getTime() ?? 0, now.getTime() + came.waitMs));
-        return;
-      }
-      // It has ended; what comes next is tried as often again.
-      if (attempts === device.attempts) attempts = 0;
-      // Also of one that was given up, which isn't to be tried again while another conversation is.
-      shown.set(peerId, { peerId, seq: last.seq, atMs: clock.now().getTime(), isOver: false });
-      if (came.failure !== undefined)
-        failures.push({
-          deviceId: device.id,
-          provider: device.provider,
-          messageId: last.messageId,
-          reason: came.failure,
-        });
+      if (decision.do === 'wait') leave(push.first, decision.until.getTime());
+      if (decision.do === 'push') pushes.push(push);
     }
-
     // Whoever looks at it takes it away by itself. It is tried once: the next push says what is unread as well.
     const clearing = device.isForeground || !takesSilent(device.provider) ? [] : over;
-    await Promise.all([
-      ...Array.from(conversations, handle),
+    const outcomes = await Promise.all([
+      ...pushes.map(({ messages }) => send(app, device, compose(app, standing, device, messages, now))),
       ...clearing.map((place) => send(app, device, composeClearing(standing, place))),
     ]);
+    for (const [i, push] of pushes.entries()) {
+      const outcome = outcomes[i]!;
+      if (outcome.kind === 'sent') end(push);
+      else if (outcome.kind === 'held') retry(push, outcome.forMs);
+      else if (outcome.kind === 'failed') end(push, outcome.reason);
+      else if (outcome.kind === 'gone' && (await unbind(app, device, outcome.since ?? now))) isGone = true;
+      else {
+        const { reason, afterMs = 0 } = outcome.kind === 'retry' ? outcome : BOUND_AGAIN;
+        if (device.attempts + 1 >= MAX_ATTEMPTS) end(push, `given up: ${reason}`);
+        else {
+          attempts = device.attempts + 1;
+          retry(push, Math.max(afterMs, backoffOf(device.attempts)));
+        }
+      }
+    }
     if (isGone) return { result: undefined, failures, again: undefined };
     if (standing.hasMore && settledSeq === standing.untilSeq && floor < settledSeq) againMs = now.getTime();
+    const places = [...shown.values()];
     return {
       result: {
         appId: app.id,
@@ -184,12 +186,18 @@ export function createDevicePushing(options: DevicePushingOptions) {
         settledSeq,
         attempts,
         retryAt,
-        shown: [...shown.values()].toSorted((a, b) => b.atMs - a.atMs).slice(0, SHOWN_MAX),
+        shown:
+          places.length > SHOWN_MAX ? places.toSorted((a, b) => b.atMs - a.atMs).slice(0, SHOWN_MAX) : places,
       },
       failures,
       again: againMs === Infinity ? undefined : new Date(againMs),
     };
   };
+}
+
+/** Spread, so that what failed at one time isn't tried at one time. */
+function backoffOf(attempts: number): number {
+  return Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** attempts) * (0.5 + Math.random() / 2);
 }
 
 /** What a device wasn't told of, by the peer's row; 0: of those who are gone. */

@@ -7,7 +7,8 @@ import { describe } from '../identity/schemes.ts';
 import type { PushText } from './frames.ts';
 import type { Notification } from './push_providers.ts';
 import type { PushTemplate, PushTemplates } from '../store/push_templates.ts';
-import type { Pushable, PushDevice, PushStanding } from '../store/push_standings.ts';
+import type { Pushable } from '../store/pushables.ts';
+import type { PushDevice, PushStanding } from '../store/push_standings.ts';
 
 export const TTL_MAX_SECONDS = 28 * 86_400;
 const DEFAULT_TEMPLATE = { title: '{sender}', body: 'New message', hidden: 'New message' };
@@ -102,6 +103,7 @@ function collapseIdOf(appId: AppId, peerId: number): string {
 
 /** That of the language, or of what it is a variety of: `pt-BR`, `pt`, `default`. */
 function findTemplate(templates: PushTemplates, locale = ''): PushTemplate | undefined {
+  if (Object.keys(templates).length === 0) return undefined;
   const byTag = new Map(Object.entries(templates).map(([tag, template]) => [tag.toLowerCase(), template]));
   for (
     let tag = locale.toLowerCase().replaceAll('_', '-');

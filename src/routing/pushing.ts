@@ -16,7 +16,7 @@ import { findTold } from '../store/webhooks.ts';
 import type { Meters } from './meters.ts';
 import { findOfflineNews, type OfflineNews } from './offline_news.ts';
 import type { PushAccounts } from './push_accounts.ts';
-import { createCircuits } from './push_circuits.ts';
+import { createCircuits, WAIT_MAX_MS } from './push_circuits.ts';
 import type { PushTiming } from './push_decision.ts';
 import { createDevicePushing } from './push_device.ts';
 import { TTL_MAX_SECONDS } from './push_text.ts';
@@ -40,8 +40,8 @@ const DEFAULT_TIMING: PushTiming = { graceMs: 10_000, windowMs: 5_000 };
 const SOON_MS = 120;
 /** Whoever is killed delays what it had taken by as much. */
 const LEASE_MS = 25_000;
-/** A provider has answered by then, or never will. */
-const SEND_MAX_MS = 12_000;
+/** It has been a push's turn, and its provider has answered by then, or never will. */
+const SEND_MAX_MS = WAIT_MAX_MS + 12_000;
 const BATCH = 100;
 const IN_FLIGHT_MAX = 1_000;
 /** While senders are waiting, so many times as long as a batch took nothing is taken. */
@@ -135,7 +135,7 @@ export function createPushing(options: PushingOptions) {
     isLate: () => boolean,
   ): Promise<void> {
     const { appId, id } = inbox;
-    const app = standing && (await apps.find(appId));
+    const app = standing && (apps.peek(appId) ?? (await apps.find(appId)));
     if (!app) return settle({ inbox, againMs: undefined, results: [] });
     if (isLate()) return undefined;
     if (standing.hasPush && standing.devices.length === 0) await forgetUnreachable(kysely, inbox);

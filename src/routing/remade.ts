@@ -9,7 +9,7 @@ interface Closable {
 
 /** At most `max` are kept; whatever is kept no more is closed. */
 export function createRemade<K extends {}, V extends Closable>(max: number) {
-  const made = new LRUCache<K, { changedAt: number; value: Promise<V> }>({
+  const made = new LRUCache<K, { changedAt: number; value: Promise<V>; ready?: V }>({
     max,
     dispose: ({ value }) => void value.then((each) => each.close()).catch(() => {}),
   });
@@ -18,9 +18,22 @@ export function createRemade<K extends {}, V extends Closable>(max: number) {
       const known = made.get(key);
       if (known?.changedAt === changedAt.getTime()) return known.value;
       const value = make();
-      made.set(key, { changedAt: changedAt.getTime(), value });
-      value.catch(() => made.delete(key));
+      const entry: { changedAt: number; value: Promise<V>; ready?: V } = {
+        changedAt: changedAt.getTime(),
+        value,
+      };
+      made.set(key, entry);
+      value.then(
+        (ready) => (entry.ready = ready),
+        () => made.delete(key),
+      );
       return value;
+    },
+
+    /** What `get` would give, where it is made already. */
+    peek(key: K, changedAt: Date): V | undefined {
+      const known = made.get(key);
+      return known?.changedAt === changedAt.getTime() ? known.ready : undefined;
     },
 
     delete: (key: K): void => void made.delete(key),

@@ -29,14 +29,13 @@ export async function leaseDue(pool: pg.Pool, limit: number, leaseMs: number): P
     clears: boolean;
   }>({
     name: 'lease_push_due',
-    text: `update push_due d set leased_until = now() + $2 * interval '1 millisecond'
-      from (
-        select app_id, identity_id from push_due
-        where due_at <= now() and (leased_until is null or leased_until < now())
+    // By its place in the table, since a join would be planned for any number of rows, and read all of them.
+    text: `update push_due set leased_until = now() + $2 * interval '1 millisecond'
+      where ctid = any (array(
+        select ctid from push_due where due_at <= now() and (leased_until is null or leased_until < now())
         order by due_at limit $1 for update skip locked
-      ) t
-      where d.app_id = t.app_id and d.identity_id = t.identity_id
-      returning d.app_id, d.identity_id, d.version, d.clears`,
+      ))
+      returning app_id, identity_id, version, clears`,
     values: [limit, leaseMs],
   });
   return rows.map((row) => ({

@@ -6,7 +6,8 @@ import type { AppId } from '../ids.ts';
 import { bigintArray, integerArray, textArray } from './arrays.ts';
 import type { Executor } from './database.ts';
 import { toUser, type User } from './identities.ts';
-import type { Pushable, PushStanding, Shown } from './push_standings.ts';
+import type { Pushable } from './pushables.ts';
+import type { PushStanding, Shown } from './push_standings.ts';
 import { transact } from './transact.ts';
 import { insertEvents } from './webhook_events.ts';
 
@@ -61,7 +62,7 @@ export async function storePushResults(pool: pg.Pool, results: readonly PushResu
 }
 
 function writeShown(shown: PushResult['shown']): string {
-  return JSON.stringify(Object.fromEntries(shown.map(({ peerId, seq, atMs }) => [peerId, [seq, atMs]])));
+  return `{${shown.map(({ peerId, seq, atMs }) => `"${peerId}":[${seq},${atMs}]`).join(',')}}`;
 }
 
 /** What the backend of an app is to be told of an inbox. */
