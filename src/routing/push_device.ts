@@ -39,7 +39,8 @@ interface Handled {
   /** Undefined: nothing, or it has no push token any more. */
   result: PushResult | undefined;
   failures: readonly NewPushFailure[];
-  again: Date | undefined;
+  /** By the epoch; Infinity: when more has come. */
+  againMs: number;
 }
 
 /** Nothing can be sent now. */
@@ -92,7 +93,8 @@ export function createDevicePushing(options: DevicePushingOptions) {
   return async (app: App, standing: PushStanding, device: PushDevice): Promise<Handled> => {
     const now = clock.now();
     const floor = Math.max(device.ackedSeq, device.pushedSeq);
-    if (floor < standing.fromSeq) return { result: undefined, failures: [], again: device.retryAt ?? now };
+    if (floor < standing.fromSeq)
+      return { result: undefined, failures: [], againMs: (device.retryAt ?? now).getTime() };
     const quietUntil = findQuietEnd(standing, now);
     const conversations = findConversations(standing, device, now);
     const over = device.shown.filter(({ isOver, peerId }) => isOver && !conversations.has(peerId));
@@ -174,7 +176,7 @@ export function createDevicePushing(options: DevicePushingOptions) {
         }
       }
     }
-    if (isGone) return { result: undefined, failures, again: undefined };
+    if (isGone) return { result: undefined, failures, againMs: Infinity };
     if (standing.hasMore && settledSeq === standing.untilSeq && floor < settledSeq) againMs = now.getTime();
     const places = [...shown.values()];
     return {
@@ -190,7 +192,7 @@ export function createDevicePushing(options: DevicePushingOptions) {
           places.length > SHOWN_MAX ? places.toSorted((a, b) => b.atMs - a.atMs).slice(0, SHOWN_MAX) : places,
       },
       failures,
-      again: againMs === Infinity ? undefined : new Date(againMs),
+      againMs,
     };
   };
 }

@@ -147,8 +147,7 @@ export function createPushing(options: PushingOptions) {
     const failures = handled.flatMap((each) => each.failures);
     if (failures.length > 0 || offline.toldSeq !== undefined)
       await storeNews(kysely, { appId, userId: id, failures, offline, standing }, clock.now());
-    const again = [...handled.map((each) => each.again), offline.again];
-    const nextMs = Math.min(...again.map((at) => at?.getTime() ?? Infinity));
+    const nextMs = Math.min(offline.again?.getTime() ?? Infinity, ...handled.map(({ againMs }) => againMs));
     return settle({
       inbox,
       againMs: nextMs === Infinity ? undefined : Math.max(0, nextMs - clock.now().getTime()),

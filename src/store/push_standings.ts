@@ -151,12 +151,12 @@ export async function findPushStandings(
   const standings: (PushStanding | undefined)[] = [];
   const asked: PushStanding[] = [];
   for (const [i, inbox] of inboxes.entries()) {
-    const [row, ...others] = rowsByPlace.get(i + 1) ?? [];
-    const standing = row && toStanding(inbox, [row, ...others], told[i]!, now);
+    const own = rowsByPlace.get(i + 1);
+    const standing = own && toStanding(inbox, own, told[i]!, now);
     standings.push(standing);
     if (!standing || (standing.devices.length === 0 && !told[i])) continue;
     asked.push(standing);
-    if (row.last_seq - row.listed_seq >= UNCOUNTED_MAX) await bringUpToDate(kysely, inbox);
+    if (own[0]!.last_seq - own[0]!.listed_seq >= UNCOUNTED_MAX) await bringUpToDate(kysely, inbox);
   }
   if (asked.length > 0) await Promise.all([addUnread(pool, asked), addPushables(pool, asked)]);
   return standings;
@@ -164,11 +164,11 @@ export async function findPushStandings(
 
 function toStanding(
   { appId, id }: Inbox,
-  rows: readonly [StandingRow, ...StandingRow[]],
+  rows: readonly StandingRow[],
   isTold: boolean,
   now: Date,
 ): PushStanding {
-  const [row] = rows;
+  const row = rows[0]!;
   const devices = rows.flatMap((each) => toDevice(each) ?? []);
   const toldSeq = row.told_seq ?? Math.max(0, row.last_seq - MESSAGES_MAX);
   const trying = devices.filter(({ retryAt }) => !retryAt || retryAt <= now);
