@@ -1,5 +1,5 @@
-// Writes answers by their schemas, which leave out what isn't declared. Each is compiled once, however many routes,
-// statuses and services have it: Fastify would compile that of problems some seven hundred times.
+// Writes answers by their schemas, which leave out what isn't declared. What reads the same is compiled once: Fastify would
+// compile the schema of problems some seven hundred times.
 
 import fastJsonStringify from 'fast-json-stringify';
 import { sharedShapes } from './shapes.ts';
@@ -7,11 +7,12 @@ import { sharedShapes } from './shapes.ts';
 type Write = (answer: unknown) => string;
 
 const shapes = Object.fromEntries(sharedShapes.map((shape) => [(shape as { $id?: string }).$id, shape]));
-const compiled = new WeakMap<object, Write>();
+const compiled = new Map<string, Write>();
 
 /** For Fastify. */
 export function compileAnswer(schema: object): Write {
-  const write = compiled.get(schema) ?? (fastJsonStringify(schema, { schema: shapes }) as Write);
-  compiled.set(schema, write);
+  const key = JSON.stringify(schema);
+  const write = compiled.get(key) ?? (fastJsonStringify(schema, { schema: shapes }) as Write);
+  compiled.set(key, write);
   return write;
 }

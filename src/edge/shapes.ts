@@ -275,8 +275,6 @@ export function backendProblems(...more: ErrorCode[]): Record<number, TSchema> {
   return problems('invalid_request', 'unauthorized', 'forbidden', 'not_found', ...more, 'unavailable');
 }
 
-/** One object, so that it is compiled once. */
-const PROBLEM = { $ref: 'Problem#' };
 const RETRY_AFTER = { 'Retry-After': { type: 'integer', description: 'In seconds.' } };
 const PROBLEM_HEADERS: Record<number, object> = {
   401: { 'WWW-Authenticate': { type: 'string', description: 'The challenge of RFC 6750.' } },
@@ -290,7 +288,7 @@ function problemResponse(status: number, codes: ErrorCode[]) {
     ...(status in PROBLEM_HEADERS && { headers: PROBLEM_HEADERS[status] }),
     content: {
       'application/problem+json': {
-        schema: PROBLEM,
+        schema: { $ref: 'Problem#' },
         ...(codes.length === 1
           ? { example: problemExample(codes[0]!) }
           : { examples: Object.fromEntries(codes.map((each) => [each, { value: problemExample(each) }])) }),
