@@ -180,20 +180,13 @@ export function kindOf(form: Form): 'appId' | 'composedId' | 'imId' | 'messageId
 
 /** An id of this form that nobody was ever given, or a name that nobody has. */
 export function nobodysId(form: Form, name = fresh()): string {
-  switch (kindOf(form)) {
-    case 'appId':
-      return '9007199254740991';
-    case 'composedId':
-      return '9007199254740991:alice';
-    case 'imId':
-      return makeImId();
-    case 'messageId':
-      return randomUUID();
-    case 'jti':
-      return makeUuid(new Date());
-    case 'name':
-      return name;
-  }
+  const kind = kindOf(form);
+  if (kind === 'appId') return '9007199254740991';
+  if (kind === 'composedId') return '9007199254740991:alice';
+  if (kind === 'imId') return makeImId();
+  if (kind === 'messageId') return randomUUID();
+  if (kind === 'jti') return makeUuid(new Date());
+  return name;
 }
 
 /** A key as long and of the same kind that stands right beside the one a cursor holds. */
