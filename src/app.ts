@@ -17,6 +17,7 @@ import { openapi } from './edge/openapi.ts';
 import { problems, refuseMalformed, sendProblem, toImidError } from './edge/problems.ts';
 import { holdQuotas } from './edge/quotas.ts';
 import { registerRoutes } from './edge/routes.ts';
+import { compileAnswer } from './edge/serialization.ts';
 import { completeTimeouts, createBodyTimeouts, type Timeouts } from './edge/timeouts.ts';
 import { compileSchema } from './edge/validation.ts';
 import { parseJson, parseQuery, refuseBadQuery, refuseWithoutHost } from './edge/parsing.ts';
@@ -344,6 +345,7 @@ export async function createApp(options: AppOptions) {
 
   // What holds for all routes.
   app.setValidatorCompiler(({ schema, httpPart }) => compileSchema(schema, httpPart as 'body'));
+  app.setSerializerCompiler(({ schema }) => compileAnswer(schema));
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, parseJson);
   app.addHook('onRequest', (request, reply, done) => {

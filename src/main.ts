@@ -4,7 +4,6 @@ import { once } from 'node:events';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readConfig, type Config } from './config.ts';
-import { openDatabase } from './store/database.ts';
 import { startCluster } from './store/embedded.ts';
 import { keepKeyFile } from './store/key_files.ts';
 
@@ -41,6 +40,8 @@ async function start(config: Config, open: (() => Promise<unknown>)[]): Promise<
     config.secret === undefined
       ? await keepKeyFile(join(config.directory, 'secret.key'), 'ims_')
       : { key: config.secret, former: config.otherSecret };
+  // What there is most of to load comes as late as it can: a wrong setting or database is told of without it.
+  const { openDatabase } = await import('./store/database.ts');
   const database = await openDatabase({
     connection: cluster ? { ...cluster.connection, ssl: false } : { connectionString: config.databaseUrl },
     allowUnsafe: config.allowUnsafePostgres,
@@ -53,7 +54,6 @@ async function start(config: Config, open: (() => Promise<unknown>)[]): Promise<
   const traces =
     config.traces && (await import('./routing/tracing_opentelemetry.ts')).startTracing(config.traces);
   if (traces) open.push(() => traces.stop());
-  // Most of what there is to load: a setting or a database that is wrong is told of without it.
   const { createApp } = await import('./app.ts');
   const app = await createApp({
     database,

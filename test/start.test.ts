@@ -151,8 +151,8 @@ test('a signal while it is starting, or two of them, still leave no process behi
 });
 
 test('npm start passes a signal on, so that nothing is left when npm has ended', async () => {
+  const directory = await makeDirectory();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    const directory = await makeDirectory();
     const npm = spawn('npm', ['start'], {
       cwd: new URL('..', import.meta.url),
       env: { ...process.env, LOG_LEVEL: 'error', PORT: '0', IMID_DATA_DIR: directory },

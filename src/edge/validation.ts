@@ -60,15 +60,27 @@ function createAjv(coerceTypes: boolean): Ajv {
   return ajv.addSchema([...sharedShapes]);
 }
 
-const strict = createAjv(false);
-const coercing = createAjv(true);
+/** What reads the same is compiled once. */
+function createCompiler(coerceTypes: boolean): (schema: object) => ValidateFunction {
+  const ajv = createAjv(coerceTypes);
+  const compiled = new Map<string, ValidateFunction>();
+  return (schema) => {
+    const key = JSON.stringify(schema);
+    const validate = compiled.get(key) ?? ajv.compile(schema);
+    compiled.set(key, validate);
+    return validate;
+  };
+}
+
+const compileStrict = createCompiler(false);
+const compileCoercing = createCompiler(true);
 
 /** For Fastify; also what frames are checked with. */
 export function compileSchema(
   schema: object,
   part: FieldFault['in'] | 'params' | 'querystring' | undefined,
 ): ValidateFunction {
-  return (part === 'body' || part === 'frame' ? strict : coercing).compile(schema);
+  return (part === 'body' || part === 'frame' ? compileStrict : compileCoercing)(schema);
 }
 
 const NO_QUERY = { type: 'object', properties: {}, additionalProperties: false };

@@ -33,7 +33,12 @@ export interface LookupsOptions {
 }
 
 export function createLookups({ database: { pool }, onChange }: LookupsOptions) {
-  const remembered = new LRUCache<string, User>({ max: MAX_REMEMBERED, ttl: MAX_AGE_MS, ttlResolution: 10 });
+  const remembered = new LRUCache<string, User>({
+    maxSize: MAX_REMEMBERED, // with a `max` it makes room for all of them at once
+    sizeCalculation: () => 1,
+    ttl: MAX_AGE_MS,
+    ttlResolution: 10,
+  });
   /** Counts what this process changed: what was asked before may be out of date, and isn't remembered. */
   let changes = 0;
   const uses: Uses = { hits: 0, misses: 0 };

@@ -51,7 +51,8 @@ export class Uses {
   constructor({ windowSeconds }: Quota, now: () => number, holdersMax = HOLDERS_MAX) {
     this.#windowMs = windowSeconds * 1_000;
     this.#now = now;
-    this.#holders = new LRUCache({ max: holdersMax });
+    // Of a size, since one with a `max` makes room for all of them at once.
+    this.#holders = new LRUCache({ maxSize: holdersMax, sizeCalculation: () => 1 });
   }
 
   /** Of how many holders anything is counted. */

@@ -26,7 +26,11 @@ interface Row {
 }
 
 export function createTyping({ database: { kysely }, directory, hub, rings }: TypingOptions) {
-  const told = new LRUCache<string, true>({ max: MAX_PAIRS, ttl: INTERVAL_MS });
+  const told = new LRUCache<string, true>({
+    maxSize: MAX_PAIRS, // with a `max` it makes room for all of them at once
+    sizeCalculation: () => 1,
+    ttl: INTERVAL_MS,
+  });
 
   async function show({ appId, id }: Row, toId: number): Promise<void> {
     if (!hub.has(toId)) return;
