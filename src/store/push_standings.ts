@@ -7,7 +7,7 @@ import { ALIVE } from './connections.ts';
 import { bringUpToDate } from './conversations.ts';
 import type { Database } from './database.ts';
 import { keysOf, type Inbox } from './push_due.ts';
-import { addPushables, addUnread, MESSAGES_MAX, type Pushable } from './pushables.ts';
+import { addPushables, addUnread, MESSAGES_MAX, type Arrivals } from './pushables.ts';
 
 /** A device that can be reached by push. */
 export interface PushDevice {
@@ -42,7 +42,7 @@ export interface QuietHours {
   timeZone: string;
 }
 
-export interface PushStanding extends Inbox {
+export interface PushStanding extends Arrivals {
   /** A device of it is, or was, bound. */
   hasPush: boolean;
   devices: PushDevice[];
@@ -55,19 +55,6 @@ export interface PushStanding extends Inbox {
   showsText: boolean;
   /** Up to here the app's backend was told what has come while the user wasn't there. */
   toldSeq: number;
-  /** It blocks somebody, or did once. */
-  hasBlocks: boolean;
-  /** What is looked at stands behind this. A device that hasn't come so far waits to be tried again, and holds up no other. */
-  fromSeq: number;
-  /** What nobody is to be pushed any more stands up to here, but for `messages`. */
-  untilSeq: number;
-  /** There is more behind `untilSeq`. */
-  hasMore: boolean;
-  /** What others have sent that isn't handled by some device, and not read, in order. */
-  messages: Pushable[];
-  /** What is unread, in all and by whom it is from; of a sender that is gone, 0. */
-  unread: number;
-  unreadOf: Map<number, number>;
 }
 
 export function toQuietHours(row: {

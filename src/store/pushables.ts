@@ -4,8 +4,7 @@ import type pg from 'pg';
 import { bigintArray, booleanArray } from './arrays.ts';
 import { WITHHELD } from './blocks.ts';
 import { toUser, type User } from './identities.ts';
-import { keysOf } from './push_due.ts';
-import type { PushStanding } from './push_standings.ts';
+import { keysOf, type Inbox } from './push_due.ts';
 
 /** A message that may be pushed. */
 export interface Pushable {
@@ -22,6 +21,23 @@ export interface Pushable {
   at: Date;
   /** Until when the recipient wants no push for the sender's; Infinity: until it says otherwise. */
   mutedUntil: number | undefined;
+}
+
+/** What has come for a user. */
+export interface Arrivals extends Inbox {
+  /** It blocks somebody, or did once. */
+  hasBlocks: boolean;
+  /** What is looked at stands behind this. A device that hasn't come so far waits to be tried again, and holds up no other. */
+  fromSeq: number;
+  /** What nobody is to be pushed any more stands up to here, but for `messages`. */
+  untilSeq: number;
+  /** There is more behind `untilSeq`. */
+  hasMore: boolean;
+  /** What others have sent that isn't handled by some device, and not read, in order. */
+  messages: Pushable[];
+  /** What is unread, in all and by whom it is from; of a sender that is gone, 0. */
+  unread: number;
+  unreadOf: Map<number, number>;
 }
 
 /** At most so many messages of an inbox at a time. */
@@ -61,7 +77,7 @@ cross join lateral (
 ) m order by q.place, m.seq`;
 
 /** What others have sent behind `fromSeq`; where that is much, only its beginning, up to another `untilSeq`. */
-export async function addPushables(pool: pg.Pool, standings: readonly PushStanding[]): Promise<void> {
+export async function addPushables(pool: pg.Pool, standings: readonly Arrivals[]): Promise<void> {
   const { rows } = await pool.query<{
     place: number;
     seq: number;
@@ -128,7 +144,7 @@ select place, peer_id, sum(unread)::bigint as unread from (
   where coalesce(i.merged_into, i.id) is distinct from q.id
 ) u group by place, peer_id`;
 
-export async function addUnread(pool: pg.Pool, standings: readonly PushStanding[]): Promise<void> {
+export async function addUnread(pool: pg.Pool, standings: readonly Arrivals[]): Promise<void> {
   const { rows } = await pool.query<{ place: number; peer_id: number; unread: number }>({
     name: 'find_push_unread',
     text: UNREAD,
