@@ -44,6 +44,8 @@ const LEASE_MS = 25_000;
 const SEND_MAX_MS = WAIT_MAX_MS + 12_000;
 const BATCH = 100;
 const IN_FLIGHT_MAX = 1_000;
+/** Batches that are read at a time: more would only make each of them take longer. */
+const READING_MAX = 2;
 /** While senders are waiting, so many times as long as a batch took nothing is taken. */
 const BUSY_REST = 6;
 const BUSY_REST_MAX_MS = 2_000;
@@ -82,6 +84,7 @@ export function createPushing(options: PushingOptions) {
   }, WRITES);
   const underWay = new Set<Promise<void>>();
   let inFlight = 0;
+  let reading = 0;
   let isStopped = false;
   let looking: Promise<void> | undefined;
   let mustLook = false;
@@ -90,20 +93,19 @@ export function createPushing(options: PushingOptions) {
   let told: ReadonlyMap<AppId, Date> = new Map();
 
   async function take(): Promise<void> {
-    while (mustLook && inFlight <= IN_FLIGHT_MAX - BATCH) {
+    while (mustLook && reading < READING_MAX && inFlight <= IN_FLIGHT_MAX - BATCH) {
       mustLook = false;
       const startMs = performance.now();
       const due = await leaseDue(pool, BATCH, LEASE_MS);
       if (due.length === 0) return;
       mustLook = due.length === BATCH;
       inFlight += due.length;
-      const handled = handleAll(due, () => performance.now() - startMs > LEASE_MS - SEND_MAX_MS)
-        .catch((error: unknown) => log('inboxes could not be looked at for what is to be pushed', error))
-        .finally(() => {
-          inFlight -= due.length;
-          underWay.delete(handled);
-          if (mustLook) look();
-        });
+      const isLate = (): boolean => performance.now() - startMs > LEASE_MS - SEND_MAX_MS;
+      const handled = handleAll(due, isLate).finally(() => {
+        inFlight -= due.length;
+        underWay.delete(handled);
+        if (mustLook) look();
+      });
       underWay.add(handled);
       if (!isBusy()) continue;
       // A provider that is slow to answer holds up no other.
@@ -114,16 +116,30 @@ export function createPushing(options: PushingOptions) {
     }
   }
 
+  /** None where they couldn't be read. */
+  async function read(due: readonly DueInbox[]): Promise<readonly (PushStanding | undefined)[] | undefined> {
+    reading += 1;
+    try {
+      return await findPushStandings(database, due, (appId) => told.has(appId));
+    } catch (error) {
+      log('inboxes could not be looked at for what is to be pushed', error);
+      return undefined;
+    } finally {
+      reading -= 1;
+      if (mustLook) look();
+    }
+  }
+
   /** `isLate`: nothing is to be begun any more. */
   async function handleAll(due: readonly DueInbox[], isLate: () => boolean): Promise<void> {
-    const standings = await findPushStandings(database, due, (appId) => told.has(appId));
+    const standings = await read(due);
+    if (!standings) return; // the lease ends by itself, and somebody looks again
     await Promise.all(
       due.map(async (inbox, i) => {
         try {
           await handle(inbox, standings[i], isLate);
         } catch (error) {
-          // The lease ends by itself, and somebody looks again.
-          log('an inbox could not be pushed', error);
+          log('an inbox could not be pushed', error); // as above
         }
       }),
     );

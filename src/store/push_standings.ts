@@ -121,7 +121,7 @@ from unnest($1::bigint[], $2::bigint[], $3::boolean[], $4::boolean[]) with ordin
 join identity o on o.app_id = q.app_id and o.id = q.id and o.merged_into is null
 left join device d on d.app_id = o.app_id and d.identity_id = o.id
 left join notification_setting s on s.app_id = o.app_id and s.identity_id = o.id
-left join offline_told t on q.is_told and t.app_id = o.app_id and t.identity_id = o.id
+left join offline_told t on t.app_id = case when q.is_told then o.app_id end and t.identity_id = o.id
 order by q.place, d.id`;
 
 /** By their place; users that are gone, or merged into others, have none. `isTold`: whose backend is told of what comes. */

@@ -77,7 +77,7 @@ cross join lateral (
 ) m order by q.place, m.seq`;
 
 /** What others have sent behind `fromSeq`; where that is much, only its beginning, up to another `untilSeq`. */
-export async function addPushables(pool: pg.Pool, standings: readonly Arrivals[]): Promise<void> {
+export async function addPushables(pool: pg.Pool, arrivals: readonly Arrivals[]): Promise<void> {
   const { rows } = await pool.query<{
     place: number;
     seq: number;
@@ -95,15 +95,15 @@ export async function addPushables(pool: pg.Pool, standings: readonly Arrivals[]
     name: 'find_pushables',
     text: MESSAGES,
     values: [
-      ...keysOf(standings),
-      booleanArray(standings.map(({ hasBlocks }) => hasBlocks)),
-      bigintArray(standings.map(({ fromSeq }) => fromSeq)),
-      bigintArray(standings.map(({ untilSeq }) => untilSeq)),
+      ...keysOf(arrivals),
+      booleanArray(arrivals.map(({ hasBlocks }) => hasBlocks)),
+      bigintArray(arrivals.map(({ fromSeq }) => fromSeq)),
+      bigintArray(arrivals.map(({ untilSeq }) => untilSeq)),
     ],
   });
   for (const row of rows) {
-    const standing = standings[row.place - 1]!;
-    standing.messages.push({
+    const arrived = arrivals[row.place - 1]!;
+    arrived.messages.push({
       seq: row.seq,
       messageId: row.message_id,
       sender: row.id === null ? undefined : toUser({ id: row.id, name: row.name, im_id: row.im_id }),
@@ -113,46 +113,57 @@ export async function addPushables(pool: pg.Pool, standings: readonly Arrivals[]
       at: row.at,
       mutedUntil: row.is_muted ? (row.until?.getTime() ?? Infinity) : undefined,
     });
-    if (standing.messages.length < MESSAGES_MAX) continue;
-    standing.hasMore = row.seq < standing.untilSeq;
-    standing.untilSeq = row.seq;
+    if (arrived.messages.length < MESSAGES_MAX) continue;
+    arrived.hasMore = row.seq < arrived.untilSeq;
+    arrived.untilSeq = row.seq;
   }
 }
 
 // What conversations have counted, and what has come since then: in one statement, as they may be brought up to date meanwhile.
+// Few are merged, so that to look for those alone costs next to nothing.
 const UNREAD = `
-select place, peer_id, sum(unread)::bigint as unread from (
-  select q.place, c.peer_id, c.unread
-  from unnest($1::bigint[], $2::bigint[]) with ordinality as q (app_id, id, place)
-  cross join lateral (
-    select peer_id, unread from conversation where app_id = q.app_id and owner_id = q.id and unread > 0 offset 0
-  ) c
-  union all
-  select q.place, coalesce(i.merged_into, i.id, 0), m.unread
-  from unnest($1::bigint[], $2::bigint[]) with ordinality as q (app_id, id, place)
-  join identity o on o.app_id = q.app_id and o.id = q.id
-  cross join lateral (
-    select m.sender_id, count(*) as unread from message m
-    where m.app_id = q.app_id and m.recipient_id = q.id and m.recipient_seq > o.listed_seq and ${IS_NEWS}
-      and not (o.blocks_version > 0 and exists (
-        select from identity i where i.app_id = m.app_id and i.id = m.sender_id
-          and ${WITHHELD('m.app_id', 'q.id', 'm.recipient_seq')} offset 0
-      ))
-    group by m.sender_id
-  ) m
-  left join identity i on i.app_id = q.app_id and i.id = m.sender_id
-  where coalesce(i.merged_into, i.id) is distinct from q.id
-) u group by place, peer_id`;
+select place, json_object_agg(peer_id, unread) as unread_of
+from (
+  select place, peer_id, sum(unread) as unread
+  from (
+    select q.place, c.peer_id, c.unread
+    from unnest($1::bigint[], $2::bigint[]) with ordinality as q (app_id, id, place)
+    cross join lateral (
+      select peer_id, unread from conversation where app_id = q.app_id and owner_id = q.id and unread > 0 offset 0
+    ) c
+    union all
+    select u.place, coalesce(i.merged_into, u.sender_id, 0), u.unread
+    from (
+      select q.place, q.app_id, q.id, m.sender_id, count(*) as unread
+      from unnest($1::bigint[], $2::bigint[]) with ordinality as q (app_id, id, place)
+      join identity o on o.app_id = q.app_id and o.id = q.id
+      cross join lateral (
+        select m.sender_id from message m
+        where m.app_id = q.app_id and m.recipient_id = q.id and m.recipient_seq > o.listed_seq and ${IS_NEWS}
+          and not (o.blocks_version > 0 and exists (
+            select from identity i where i.app_id = m.app_id and i.id = m.sender_id
+              and ${WITHHELD('m.app_id', 'q.id', 'm.recipient_seq')} offset 0
+          ))
+        offset 0
+      ) m
+      group by q.place, q.app_id, q.id, m.sender_id
+    ) u
+    left join identity i on i.app_id = u.app_id and i.id = u.sender_id and i.merged_into is not null
+    where coalesce(i.merged_into, u.sender_id) is distinct from u.id
+  ) u group by place, peer_id
+) u group by place`;
 
-export async function addUnread(pool: pg.Pool, standings: readonly Arrivals[]): Promise<void> {
-  const { rows } = await pool.query<{ place: number; peer_id: number; unread: number }>({
+export async function addUnread(pool: pg.Pool, arrivals: readonly Arrivals[]): Promise<void> {
+  const { rows } = await pool.query<{ place: number; unread_of: Record<string, number> }>({
     name: 'find_push_unread',
     text: UNREAD,
-    values: keysOf(standings),
+    values: keysOf(arrivals),
   });
-  for (const { place, peer_id: peerId, unread } of rows) {
-    const standing = standings[place - 1]!;
-    standing.unread += unread;
-    standing.unreadOf.set(peerId, unread);
+  for (const { place, unread_of: unreadOf } of rows) {
+    const arrived = arrivals[place - 1]!;
+    for (const [peerId, unread] of Object.entries(unreadOf)) {
+      arrived.unread += unread;
+      arrived.unreadOf.set(Number(peerId), unread);
+    }
   }
 }
