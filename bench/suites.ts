@@ -14,6 +14,7 @@ import { idle } from './messaging/idle.ts';
 import { throughput } from './messaging/throughput.ts';
 import { backlog } from './push/backlog.ts';
 import { offline } from './push/offline.ts';
+import { provider } from './push/provider.ts';
 import { throughput as pushThroughput } from './push/throughput.ts';
 import { toClientResult } from './report/client.ts';
 import type { Result } from './report/files.ts';
@@ -58,7 +59,7 @@ export const suites: Record<string, Suite> = {
 
   messaging: toSuite({ throughput, connects, idle, growth: messageGrowth }, toMessagingResult),
 
-  push: toSuite({ offline, throughput: pushThroughput, backlog }, toPushResult),
+  push: toSuite({ offline, provider, throughput: pushThroughput, backlog }, toPushResult),
 
   client: toSuite({ size, throughput: clientThroughput, thousand }, toClientResult),
 

@@ -92,8 +92,12 @@ export function createPushing(options: PushingOptions) {
   /** Apps whose backends are told of what comes for users who aren't there, and since when. */
   let told: ReadonlyMap<AppId, Date> = new Map();
 
+  function hasRoom(): boolean {
+    return reading < READING_MAX && inFlight <= IN_FLIGHT_MAX - BATCH;
+  }
+
   async function take(): Promise<void> {
-    while (mustLook && reading < READING_MAX && inFlight <= IN_FLIGHT_MAX - BATCH) {
+    while (mustLook && hasRoom()) {
       mustLook = false;
       const startMs = performance.now();
       const due = await leaseDue(pool, BATCH, LEASE_MS);
