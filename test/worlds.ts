@@ -61,11 +61,9 @@ export async function createWorld(service: Service, schemes?: string[], mark = '
     call('POST', '/messages', { from, to, content, id: `id${mark}` });
   const { messageId } = await send({ uid: 'alice' }, { userId: 'dave' });
   await send({ userId: 'bob' }, { imId: `${app.appId}:carol` });
-  await send({ imId: DAVE }, { uid: 'alice' });
-  await send({ imId: `${app.appId}:carol` }, { imId: BOB });
   // Two conversations each, so that there is a second page.
-  await call('POST', '/messages', { from: { uid: 'carol' }, to: [{ uid: 'alice' }], content: 1 });
-  await call('POST', '/messages', { from: { imId: DAVE }, to: [{ imId: BOB }], content: 1 });
+  await send({ imId: DAVE }, [{ uid: 'alice' }, { imId: BOB }]);
+  await send({ imId: `${app.appId}:carol` }, [{ imId: BOB }, { uid: 'alice' }]);
   for (const owner of [`${app.appId}:alice`, BOB]) {
     const items = [{ uid: 'carol', displayName: `Carol${mark}` }, { imId: DAVE }];
     await call('PUT', `/contacts/${owner}`, { items });
