@@ -46,7 +46,8 @@ const BATCH = 100;
 const IN_FLIGHT_MAX = 1_000;
 /** Batches that are read at a time: more would only make each of them take longer. */
 const READING_MAX = 2;
-/** While senders are waiting, so many times as long as a batch took nothing is taken. */
+/** While senders are waiting, batches are small, and so many times as long as one took nothing is taken. */
+const BUSY_BATCH = 25;
 const BUSY_REST = 6;
 const BUSY_REST_MAX_MS = 2_000;
 const BUSY_WAIT_MS = 500;
@@ -100,9 +101,10 @@ export function createPushing(options: PushingOptions) {
     while (mustLook && hasRoom()) {
       mustLook = false;
       const startMs = performance.now();
-      const due = await leaseDue(pool, BATCH, LEASE_MS);
+      const most = isBusy() ? BUSY_BATCH : BATCH;
+      const due = await leaseDue(pool, most, LEASE_MS);
       if (due.length === 0) return;
-      mustLook = due.length === BATCH;
+      mustLook = due.length === most;
       inFlight += due.length;
       const isLate = (): boolean => performance.now() - startMs > LEASE_MS - SEND_MAX_MS;
       const handled = handleAll(due, isLate).finally(() => {
