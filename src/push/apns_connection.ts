@@ -1,7 +1,7 @@
 // One HTTP/2 connection to APNs. Asks no more at once than the other side's SETTINGS allow, and one thing until that was
 // answered; takes nothing new once it is unusable, and knows of each request that failed whether Apple can have seen it.
 
-import { connect, constants, sensitiveHeaders } from 'node:http2';
+import { connect, constants } from 'node:http2';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { ApnsReply } from './apns_answers.ts';
@@ -39,10 +39,6 @@ export interface ApnsConnection {
   destroy(): Promise<void>;
 }
 
-/** Apple's table of header compression is small: what each request has another one of, and what is secret, stays out. */
-const UNINDEXED = {
-  [sensitiveHeaders]: [':path', 'authorization', 'apns-id', 'apns-expiration', 'apns-collapse-id'],
-};
 const ANSWER_MAX_BYTES = 4_096;
 const FORBIDDEN = 403;
 const HTTPS_PORT = 443;
@@ -115,8 +111,11 @@ export function openConnection(origin: string, { timeoutMs, pingMs, idleMs }: Pa
   function exchange(headers: readonly string[], body: Buffer, patience: Patience): Promise<ApnsReply> {
     // Node knows of a GOAWAY a tick earlier than it tells.
     if (session.closed) throw new ApnsFault(`closed: the connection to APNs is closing${why}`, true);
-    const stream = session.request(Object.assign(headers, UNINDEXED));
-    patience.onOver = () => stream.close(NGHTTP2_CANCEL);
+    const stream = session.request(headers);
+    patience.onOver = () => {
+      stream.close(NGHTTP2_CANCEL);
+      stream.destroy(); // where the other end reads nothing, it is never told, and the stream closes all the same
+    };
     let answered: ApnsReply['headers'] | undefined;
     let chunks: Buffer[] | undefined;
     let size = 0;

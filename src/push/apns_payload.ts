@@ -1,6 +1,7 @@
 // A notification in APNs' words: the headers and at most 4096 bytes of JSON. Words are shortened to fit, data never is.
 
 import { hash } from 'node:crypto';
+import { sensitiveHeaders } from 'node:http2';
 import type { Notification, Target } from './contract.ts';
 
 /** Refused here, since Apple would, or would take it for something else. */
@@ -15,6 +16,11 @@ const TTL_MAX_SECONDS = 30 * 86_400;
 const TITLE_SHARE = 1 / 4;
 const ELLIPSIS = '…';
 const graphemes = new Intl.Segmenter(undefined, { granularity: 'grapheme' });
+
+/** Apple's table of header compression is small: what each request has another one of, and what is secret, stays out. */
+const UNINDEXED = {
+  [sensitiveHeaders]: [':path', 'authorization', 'apns-id', 'apns-expiration', 'apns-collapse-id'],
+};
 
 export interface ApnsHeadersOptions {
   bundleId: string;
@@ -45,7 +51,7 @@ export function apnsHeaders(
     'apns-expiration', String(expiration),
   ];
   if (collapseId) headers.push('apns-collapse-id', collapseId);
-  return headers;
+  return Object.assign(headers, UNINDEXED);
 }
 
 export function apnsPayload(notification: Notification): Buffer | Unsendable {
