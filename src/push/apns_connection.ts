@@ -116,7 +116,10 @@ export function openConnection(origin: string, { timeoutMs, pingMs, idleMs }: Pa
     // Node knows of a GOAWAY a tick earlier than it tells.
     if (session.closed) throw new ApnsFault(`closed: the connection to APNs is closing${why}`, true);
     const stream = session.request(Object.assign(headers, UNINDEXED));
-    patience.onOver = () => stream.close(NGHTTP2_CANCEL);
+    patience.onOver = () => {
+      stream.close(NGHTTP2_CANCEL);
+      stream.destroy(); // to close it waits for the other end to read, which it may never do
+    };
     let answered: ApnsReply['headers'] | undefined;
     let chunks: Buffer[] | undefined;
     let size = 0;
