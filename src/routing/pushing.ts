@@ -219,6 +219,7 @@ export function createPushing(options: PushingOptions) {
       await looking;
       // A provider that doesn't answer is not waited for: what was begun is another worker's when the lease is over.
       await Promise.race([Promise.all(underWay), sleep(STOP_MS, undefined, { ref: false })]);
+      circuits.stop(); // who is let in now would have providers made anew
       accounts.close();
       await Promise.all(underWay);
     },
