@@ -93,7 +93,13 @@ export function createPushing(options: PushingOptions) {
   let told: ReadonlyMap<AppId, Date> = new Map();
 
   function hasRoom(): boolean {
-    return reading < READING_MAX && inFlight <= IN_FLIGHT_MAX - BATCH;
+    return !isStopped && reading < READING_MAX && inFlight <= IN_FLIGHT_MAX - BATCH;
+  }
+
+  /** Each inbox by itself: one that takes long holds up none of those that were taken with it. */
+  function makeRoom(count: number): void {
+    inFlight -= count;
+    if (mustLook && hasRoom()) look();
   }
 
   async function take(): Promise<void> {
@@ -105,11 +111,7 @@ export function createPushing(options: PushingOptions) {
       mustLook = due.length === BATCH;
       inFlight += due.length;
       const isLate = (): boolean => performance.now() - startMs > LEASE_MS - SEND_MAX_MS;
-      const handled = handleAll(due, isLate).finally(() => {
-        inFlight -= due.length;
-        underWay.delete(handled);
-        if (mustLook) look();
-      });
+      const handled = handleAll(due, isLate).finally(() => underWay.delete(handled));
       underWay.add(handled);
       if (!isBusy()) continue;
       // A provider that is slow to answer holds up no other.
@@ -137,13 +139,15 @@ export function createPushing(options: PushingOptions) {
   /** `isLate`: nothing is to be begun any more. */
   async function handleAll(due: readonly DueInbox[], isLate: () => boolean): Promise<void> {
     const standings = await read(due);
-    if (!standings) return; // the lease ends by itself, and somebody looks again
+    if (!standings) return makeRoom(due.length); // the lease ends by itself, and somebody looks again
     await Promise.all(
       due.map(async (inbox, i) => {
         try {
           await handle(inbox, standings[i], isLate);
         } catch (error) {
           log('an inbox could not be pushed', error); // as above
+        } finally {
+          makeRoom(1);
         }
       }),
     );
