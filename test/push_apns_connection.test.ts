@@ -3,9 +3,15 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import {
+  constants,
+  createServer as createHttp2,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
+import { createChannel } from '../src/push/apns_channel.ts';
 import type { Outcome, Provider } from '../src/push/contract.ts';
 import { actOf, apnsStage, target } from './push/apns_stage.ts';
 import { refuseWith, type Act } from './push/apns_stand_in.ts';
@@ -13,6 +19,8 @@ import { notificationOf, reasonOf } from './push/contract.ts';
 
 const { NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_REFUSED_STREAM } = constants;
 const hold: Act = () => undefined;
+/** More than sockets hold of what nobody reads. */
+const MUCH = 2 ** 24;
 
 const send = (provider: Provider, count: number): Promise<Outcome[]> =>
   Promise.all(
@@ -118,6 +126,30 @@ test('a request that gets no answer costs its connection, and the next one goes 
   assert.equal((await provider.send(notificationOf(), target)).kind, 'sent');
   assert.equal(production.opened(), 2);
 });
+
+test(
+  'a request is given up in time also where the other end takes nothing more',
+  { timeout: 10_000 },
+  async (t) => {
+    const wide = createHttp2({ settings: { initialWindowSize: MUCH } });
+    wide.on('session', (session) => session.setLocalWindowSize(MUCH));
+    wide.on('stream', (stream: ServerHttp2Stream) =>
+      stream.resume().respond({ ':status': 200 }, { endStream: true }),
+    );
+    wide.listen(0, '127.0.0.1');
+    await once(wide, 'listening');
+    t.after(() => wide.close());
+    const { origin, sockets } = await relay(t, `http://127.0.0.1:${(wide.address() as AddressInfo).port}`);
+    const channel = createChannel(origin, { timeoutMs: 200, pingMs: 60_000, idleMs: 60_000 });
+    t.after(() => channel.close());
+    const headers = (): string[] => [':method', 'POST', ':path', '/'];
+    assert.equal((await channel.ask(headers(), Buffer.from('first'))).status, 200);
+    const [[client, server] = assert.fail()] = sockets;
+    client.unpipe(server);
+    client.pause();
+    await assert.rejects(channel.ask(headers(), Buffer.alloc(MUCH)), /timeout: .* 200 ms$/);
+  },
+);
 
 test('a connection whose other end has vanished is found out by a ping, before anything is sent over it', async (t) => {
   const stage = await apnsStage(t);

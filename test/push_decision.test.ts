@@ -127,3 +127,14 @@ test('who waits for its turn is told when the provider turns out to be out of or
     [...Array<boolean>(4).fill(false), ...Array<boolean>(6).fill(true)],
   );
 });
+
+test('once it is over nobody waits for its turn, and nobody gets one', async () => {
+  const circuits = createCircuits(() => 0);
+  const enter = (): Promise<number> => circuits.enter('1 fcm');
+  await Promise.all(Array.from({ length: 500 }, enter));
+  const waiting = enter();
+  circuits.stop();
+  circuits.leave('1 fcm', false);
+  assert.ok((await waiting) > 0);
+  assert.ok((await enter()) > 0);
+});

@@ -114,7 +114,7 @@ export function openConnection(origin: string, { timeoutMs, pingMs, idleMs }: Pa
     const stream = session.request(headers);
     patience.onOver = () => {
       stream.close(NGHTTP2_CANCEL);
-      stream.destroy(); // where the other end reads nothing, it is never told, and the stream closes all the same
+      stream.destroy(); // to close it waits for the other end to read, which it may never do
     };
     let answered: ApnsReply['headers'] | undefined;
     let chunks: Buffer[] | undefined;

@@ -31,9 +31,11 @@ export function createCircuits(now: () => number = () => performance.now()) {
     max: MAX_CIRCUITS,
     memoMethod: () => ({ failures: 0, openUntilMs: 0, inFlight: 0, waiting: new Set() }),
   });
+  let isStopped = false;
 
   /** As `enter` answers, without waiting; undefined: too many are under way. */
   function tryEnter(circuit: Circuit): number | undefined {
+    if (isStopped) return BUSY_MS;
     const closedInMs = circuit.openUntilMs - now();
     if (closedInMs > 0) return closedInMs;
     // After a time-out one tries whether it goes again.
@@ -78,6 +80,12 @@ export function createCircuits(now: () => number = () => performance.now()) {
         circuit.openUntilMs = now() + openMs * (0.5 + Math.random() / 2);
       }
       admit(circuit);
+    },
+
+    /** Nothing is sent any more, and nobody waits for it. */
+    stop(): void {
+      isStopped = true;
+      for (const circuit of circuits.values()) admit(circuit);
     },
 
     /** How many are open now. */

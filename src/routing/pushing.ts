@@ -94,7 +94,13 @@ export function createPushing(options: PushingOptions) {
   let told: ReadonlyMap<AppId, Date> = new Map();
 
   function hasRoom(): boolean {
-    return reading < READING_MAX && inFlight <= IN_FLIGHT_MAX - BATCH;
+    return !isStopped && reading < READING_MAX && inFlight <= IN_FLIGHT_MAX - BATCH;
+  }
+
+  /** Each inbox by itself: one that takes long holds up none of those that were taken with it. */
+  function makeRoom(count: number): void {
+    inFlight -= count;
+    if (mustLook && hasRoom()) look();
   }
 
   async function take(): Promise<void> {
@@ -107,11 +113,7 @@ export function createPushing(options: PushingOptions) {
       mustLook = due.length === most;
       inFlight += due.length;
       const isLate = (): boolean => performance.now() - startMs > LEASE_MS - SEND_MAX_MS;
-      const handled = handleAll(due, isLate).finally(() => {
-        inFlight -= due.length;
-        underWay.delete(handled);
-        if (mustLook) look();
-      });
+      const handled = handleAll(due, isLate).finally(() => underWay.delete(handled));
       underWay.add(handled);
       if (!isBusy()) continue;
       // A provider that is slow to answer holds up no other.
@@ -139,13 +141,15 @@ export function createPushing(options: PushingOptions) {
   /** `isLate`: nothing is to be begun any more. */
   async function handleAll(due: readonly DueInbox[], isLate: () => boolean): Promise<void> {
     const standings = await read(due);
-    if (!standings) return; // the lease ends by itself, and somebody looks again
+    if (!standings) return makeRoom(due.length); // the lease ends by itself, and somebody looks again
     await Promise.all(
       due.map(async (inbox, i) => {
         try {
           await handle(inbox, standings[i], isLate);
         } catch (error) {
           log('an inbox could not be pushed', error); // as above
+        } finally {
+          makeRoom(1);
         }
       }),
     );
@@ -221,6 +225,7 @@ export function createPushing(options: PushingOptions) {
       await looking;
       // A provider that doesn't answer is not waited for: what was begun is another worker's when the lease is over.
       await Promise.race([Promise.all(underWay), sleep(STOP_MS, undefined, { ref: false })]);
+      circuits.stop(); // who is let in now would have providers made anew
       accounts.close();
       await Promise.all(underWay);
     },

@@ -28,8 +28,8 @@ export async function leaseDue(pool: pg.Pool, limit: number, leaseMs: number): P
     version: number;
     clears: boolean;
   }>({
-    name: 'lease_push_due',
-    // By its place in the table, since a join would be planned for any number of rows, and read all of them.
+    // By its place in the table, since a join would be planned for any number of rows, and read all of them. Not prepared:
+    // a plan that is kept from when little was due reads all of it as well.
     text: `update push_due set leased_until = now() + $2 * interval '1 millisecond'
       where ctid = any (array(
         select ctid from push_due where due_at <= now() and (leased_until is null or leased_until < now())
