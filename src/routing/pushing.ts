@@ -110,7 +110,7 @@ export function createPushing(options: PushingOptions) {
       const most = isBusy() ? BUSY_BATCH : BATCH;
       const due = await leaseDue(pool, most, LEASE_MS);
       if (due.length === 0) return;
-      mustLook = due.length === most;
+      mustLook = due.length > most / 2; // one that changes while it is taken is left for the next time
       inFlight += due.length;
       const isLate = (): boolean => performance.now() - startMs > LEASE_MS - SEND_MAX_MS;
       const handled = handleAll(due, isLate).finally(() => underWay.delete(handled));

@@ -7,9 +7,16 @@ interface Closable {
   close(): unknown;
 }
 
+interface Made<V> {
+  changedAt: number;
+  value: Promise<V>;
+  /** Once it is made. */
+  ready?: V;
+}
+
 /** At most `max` are kept; whatever is kept no more is closed. */
 export function createRemade<K extends {}, V extends Closable>(max: number) {
-  const made = new LRUCache<K, { changedAt: number; value: Promise<V>; ready?: V }>({
+  const made = new LRUCache<K, Made<V>>({
     max,
     dispose: ({ value }) => void value.then((each) => each.close()).catch(() => {}),
   });
@@ -18,10 +25,7 @@ export function createRemade<K extends {}, V extends Closable>(max: number) {
       const known = made.get(key);
       if (known?.changedAt === changedAt.getTime()) return known.value;
       const value = make();
-      const entry: { changedAt: number; value: Promise<V>; ready?: V } = {
-        changedAt: changedAt.getTime(),
-        value,
-      };
+      const entry: Made<V> = { changedAt: changedAt.getTime(), value };
       made.set(key, entry);
       value.then(
         (ready) => (entry.ready = ready),

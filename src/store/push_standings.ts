@@ -1,5 +1,5 @@
 // How inboxes that have something to be pushed stand: their devices, what has come for them, and what they may be showing.
-// Each statement looks at many inboxes; it is prepared, and so planned as for a few, which is right for any number.
+// What is asked is asked of many inboxes at once, in prepared statements: planned as for a few, which is right for any number.
 
 import type { AppId } from '../ids.ts';
 import { booleanArray } from './arrays.ts';
