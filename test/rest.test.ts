@@ -224,6 +224,7 @@ test('bad queries and paths are named, and escapes that are not UTF-8 refused', 
   for (const [path, pointer] of [
     ['/identities?limit=0', '#/limit'],
     ['/identities?limit=1001', '#/limit'],
+    ['/identities?limit=1e400', '#/limit'],
     ['/identities?limit=ten', '#/limit'],
     ['/identities?unknown=1', '#/unknown'],
     ['/schemes?unknown=1', '#/unknown'],

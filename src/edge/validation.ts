@@ -51,6 +51,8 @@ function createAjv(coerceTypes: boolean): Ajv {
     removeAdditional: false,
     useDefaults: true,
     coerceTypes: coerceTypes ? 'array' : false,
+    // What is coerced may be infinite, such as 1e400: unless that is taken for a number, no `maximum` is looked at.
+    strictNumbers: !coerceTypes,
     strictTypes: false,
     strictRequired: false,
   });
