@@ -1,10 +1,10 @@
 // APNs as the service sends to it, without the rest of the service: no Postgres, and nothing to decide.
 
 import { randomUUID } from 'node:crypto';
-import { exportPKCS8, generateKeyPair } from 'jose';
 import { createApns } from '../../src/push/apns.ts';
 import type { Provider } from '../../src/push/contract.ts';
 import { perform } from '../tasks.ts';
+import { makeCredentials } from './credentials.ts';
 
 interface Order {
   origin: string;
@@ -15,23 +15,13 @@ interface Order {
 
 let provider: Provider | undefined;
 
-async function openProvider(origin: string): Promise<Provider> {
-  const { privateKey } = await generateKeyPair('ES256', { extractable: true });
-  return createApns(
-    {
-      keyId: 'ABC123DEFG',
-      teamId: 'DEF123GHIJ',
-      bundleId: 'com.customer.chat',
-      privateKey: await exportPKCS8(privateKey),
-    },
-    { now: () => new Date(), origins: { production: origin, sandbox: origin } },
-  );
-}
-
 const tasks = {
   /** Gives back how many were taken. */
   async push({ origin, count, atATime }: Order): Promise<number> {
-    provider ??= await openProvider(origin);
+    provider ??= createApns(await makeCredentials(), {
+      now: () => new Date(),
+      origins: { production: origin, sandbox: origin },
+    });
     let next = 0;
     let taken = 0;
     async function pushOn(): Promise<void> {

@@ -2,12 +2,12 @@
 // never connected. What they were sent can be stored without the service, and is pushed once it is said to be due.
 
 import { fileURLToPath } from 'node:url';
-import { exportPKCS8, generateKeyPair } from 'jose';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Service, Site, Tenant } from '../service.ts';
 import { startTasks, type TaskProcess } from '../tasks.ts';
 import { insertUsersInTurn } from '../users.ts';
 import type { Tasks } from './apns.ts';
+import { makeCredentials } from './credentials.ts';
 
 const APNS = fileURLToPath(new URL('apns.ts', import.meta.url));
 const SERVE = fileURLToPath(new URL('serve.ts', import.meta.url));
@@ -88,16 +88,10 @@ export async function openPushStage(site: Site, users: number, env = {}): Promis
 }
 
 async function putCredentials(app: Tenant): Promise<void> {
-  const { privateKey } = await generateKeyPair('ES256', { extractable: true });
   const response = await fetch(`${app.url}/push/apns`, {
     method: 'PUT',
     headers: { authorization: `Bearer ${app.apiKey}`, 'content-type': 'application/json' },
-    body: JSON.stringify({
-      keyId: 'ABC123DEFG',
-      teamId: 'DEF123GHIJ',
-      bundleId: 'com.customer.chat',
-      privateKey: await exportPKCS8(privateKey),
-    }),
+    body: JSON.stringify(await makeCredentials()),
   });
   if (!response.ok) throw new Error(`The credentials were refused: ${await response.text()}`);
 }

@@ -5,6 +5,7 @@ import type { RouteOptions } from 'fastify';
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import { ImidError, type FieldFault } from '../errors.ts';
 import { faultOfName, parseAppId, parseImId } from '../ids.ts';
+import { compiledOnce } from './compiled_once.ts';
 import { faultOfOrigin } from './origins.ts';
 import { sharedShapes } from './shapes.ts';
 
@@ -62,16 +63,9 @@ function createAjv(coerceTypes: boolean): Ajv {
   return ajv.addSchema([...sharedShapes]);
 }
 
-/** What reads the same is compiled once. */
 function createCompiler(coerceTypes: boolean): (schema: object) => ValidateFunction {
   const ajv = createAjv(coerceTypes);
-  const compiled = new Map<string, ValidateFunction>();
-  return (schema) => {
-    const key = JSON.stringify(schema);
-    const validate = compiled.get(key) ?? ajv.compile(schema);
-    compiled.set(key, validate);
-    return validate;
-  };
+  return compiledOnce((schema) => ajv.compile(schema));
 }
 
 const compileStrict = createCompiler(false);
