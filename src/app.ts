@@ -268,7 +268,7 @@ export async function createApp(options: AppOptions) {
     endpoints: options.pushEndpoints,
   });
   let isRoutingBusy = (): boolean => false;
-  const pushing = createPushing({
+  const pushing = await createPushing({
     database,
     apps,
     accounts: pushAccounts,

@@ -43,7 +43,7 @@ test('an app whose provider does not answer leaves room for another app, whose p
       [SLOW, QUICK],
     ]);
 
-  const pushing = createPushing({
+  const pushing = await createPushing({
     database,
     apps: apps as unknown as Apps,
     accounts: { peek: providerOf, close() {} } as unknown as PushAccounts,

@@ -427,3 +427,13 @@ test('a backend is told of what comes for a user who is not there, of dead push 
   );
   assert.equal(new Set(offline.map(({ messageId }) => messageId)).size, offline.length);
 });
+
+test('a process that has only just started knows who is told of what comes', async () => {
+  const { app, receiver } = await createTold();
+  const fresh = await startService({ on: service, app: { allowPrivateUrls: true } });
+  const body = { from: { uid: 'alice' }, to: { userId: 'bob' }, content: 2 };
+  const sent = await fresh.call('POST', `${app.path}/messages`, { key: app.apiKey, body });
+  const [event] = await receiver.events(1);
+  await fresh.close();
+  assert.deepEqual([event?.type, event?.data.messageId], ['message.offline', sent.body.messageId]);
+});

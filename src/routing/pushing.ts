@@ -66,7 +66,7 @@ interface Settled {
   results: readonly PushResult[];
 }
 
-export function createPushing(options: PushingOptions) {
+export async function createPushing(options: PushingOptions) {
   const { database, apps, accounts, meters, isBusy, log, intervalMs = DEFAULT_INTERVAL_MS } = options;
   const { kysely, pool, clock } = database;
   const timing = { ...DEFAULT_TIMING, ...options.timing };
@@ -91,7 +91,7 @@ export function createPushing(options: PushingOptions) {
   let mustLook = false;
   let soon: NodeJS.Timeout | undefined;
   /** Apps whose backends are told of what comes for users who aren't there, and since when. */
-  let told: ReadonlyMap<AppId, Date> = new Map();
+  let told: ReadonlyMap<AppId, Date> = await findTold(kysely, 'message.offline');
 
   function hasRoom(): boolean {
     return !isStopped && reading < READING_MAX && inFlight <= IN_FLIGHT_MAX - BATCH;
