@@ -340,7 +340,7 @@ export async function createApp(options: AppOptions) {
   });
   await Promise.race([listening.promise, sleep(BELL_PATIENCE_MS)]);
 
-  createGauges(metrics, { database, meters, router, registry, apps, apiKeys, lookups });
+  createGauges(metrics, { database, meters, router, pushing, registry, apps, apiKeys, lookups });
   collectDefaultMetrics({ register: metrics });
 
   // What holds for all routes.

@@ -6,6 +6,8 @@ import type { Apps } from './identity/apps.ts';
 import type { Lookups } from './identity/lookups.ts';
 import type { Registry } from './identity/registry.ts';
 import { countAtScrape, type Meters } from './routing/meters.ts';
+import { pushProviderNames } from './routing/push_providers.ts';
+import type { Pushing } from './routing/pushing.ts';
 import type { Router } from './routing/router.ts';
 import type { Database } from './store/database.ts';
 import { findJobAges } from './store/jobs.ts';
@@ -16,6 +18,7 @@ export interface GaugesOptions {
   database: Database;
   meters: Meters;
   router: Router;
+  pushing: Pick<Pushing, 'countOpenCircuits'>;
   registry: Registry;
   apps: Apps;
   apiKeys: ApiKeys;
@@ -25,7 +28,7 @@ export interface GaugesOptions {
 const PATIENCE_MS = 500;
 
 export function createGauges(metrics: Metrics, options: GaugesOptions): void {
-  const { database, meters, router, registry, apps, apiKeys, lookups } = options;
+  const { database, meters, router, pushing, registry, apps, apiKeys, lookups } = options;
   const { pool } = database;
   const probeJobs = createProbe(() => findJobAges(database.kysely), PATIENCE_MS);
   const caches = {
@@ -76,6 +79,16 @@ export function createGauges(metrics: Metrics, options: GaugesOptions): void {
     'How long the oldest job that is not done yet has been waiting, of all processes; missing while Postgres is away.',
     ['queue'],
     async () => (await probeJobs())?.map(({ queue, ageSeconds }): Sample => [{ queue }, ageSeconds]) ?? [],
+  );
+  gauge(
+    metrics,
+    'imid_push_circuits_open',
+    'Accounts of apps that nothing is sent by for now, as pushes by them fail; of browsers, makers count by themselves.',
+    ['provider'],
+    () => {
+      const counts = pushing.countOpenCircuits();
+      return pushProviderNames.map((provider): Sample => [{ provider }, counts.get(provider) ?? 0]);
+    },
   );
 
   countAtScrape(

@@ -77,38 +77,39 @@ test('quiet hours end at their time of day, where the user is, over midnight too
 test('an account whose provider is out of order is left alone, tried by one, and used again; others are not held up', async () => {
   let nowMs = 0;
   const circuits = createCircuits(() => nowMs);
+  const fcm = circuits.find('fcm', '1');
   for (let n = 0; n < 5; n++) {
-    assert.equal(await circuits.enter('1 fcm'), 0);
-    circuits.leave('1 fcm', true);
+    assert.equal(await fcm.enter(), 0);
+    fcm.leave(true);
   }
-  assert.ok((await circuits.enter('1 fcm')) > 0);
-  assert.equal(circuits.countOpen(), 1);
-  assert.equal(await circuits.enter('1 apns'), 0);
-  assert.equal(await circuits.enter('2 fcm'), 0);
+  assert.ok((await fcm.enter()) > 0);
+  assert.deepEqual(circuits.countOpen(), new Map([['fcm', 1]]));
+  assert.equal(await circuits.find('apns', '1').enter(), 0);
+  assert.equal(await circuits.find('fcm', '2').enter(), 0);
   nowMs += 2_000;
-  assert.equal(await circuits.enter('1 fcm'), 0);
-  assert.ok((await circuits.enter('1 fcm')) > 0, 'one tries for all');
-  circuits.leave('1 fcm', true);
+  assert.equal(await fcm.enter(), 0);
+  assert.ok((await fcm.enter()) > 0, 'one tries for all');
+  fcm.leave(true);
   nowMs += 2_000;
-  const openMs = await circuits.enter('1 fcm');
+  const openMs = await fcm.enter();
   assert.ok(openMs === 0 || openMs <= 2_000);
   nowMs += 2_000;
-  if (openMs > 0) assert.equal(await circuits.enter('1 fcm'), 0);
-  circuits.leave('1 fcm', false);
-  assert.deepEqual([await circuits.enter('1 fcm'), await circuits.enter('1 fcm')], [0, 0]);
+  if (openMs > 0) assert.equal(await fcm.enter(), 0);
+  fcm.leave(false);
+  assert.deepEqual([await fcm.enter(), await fcm.enter()], [0, 0]);
 });
 
 test('no account takes up all there is: some wait for their turn, and not for long, and the others come again', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const circuits = createCircuits(() => 0);
-  const enter = (count: number): Promise<number>[] =>
-    Array.from({ length: count }, () => circuits.enter('1 fcm'));
+  const fcm = circuits.find('fcm', '1');
+  const enter = (count: number): Promise<number>[] => Array.from({ length: count }, () => fcm.enter());
   const first = await Promise.all(enter(500));
   assert.deepEqual(new Set(first), new Set([0]));
   const waiting = enter(250);
-  assert.ok((await circuits.enter('1 fcm')) > 0);
-  assert.equal(await circuits.enter('2 fcm'), 0);
-  circuits.leave('1 fcm', false);
+  assert.ok((await fcm.enter()) > 0);
+  assert.equal(await circuits.find('fcm', '2').enter(), 0);
+  fcm.leave(false);
   assert.equal(await waiting[0], 0);
   t.mock.timers.tick(2_000);
   const late = await Promise.all(waiting.slice(1));
@@ -117,10 +118,11 @@ test('no account takes up all there is: some wait for their turn, and not for lo
 
 test('who waits for its turn is told when the provider turns out to be out of order', async () => {
   const circuits = createCircuits(() => 0);
-  const enter = (): Promise<number> => circuits.enter('1 fcm');
+  const fcm = circuits.find('fcm', '1');
+  const enter = (): Promise<number> => fcm.enter();
   await Promise.all(Array.from({ length: 500 }, enter));
   const waiting = Array.from({ length: 10 }, enter);
-  for (let n = 0; n < 5; n++) circuits.leave('1 fcm', true);
+  for (let n = 0; n < 5; n++) fcm.leave(true);
   const answers = await Promise.all(waiting);
   assert.deepEqual(
     answers.map((forMs) => forMs > 0),
@@ -130,11 +132,12 @@ test('who waits for its turn is told when the provider turns out to be out of or
 
 test('once it is over nobody waits for its turn, and nobody gets one', async () => {
   const circuits = createCircuits(() => 0);
-  const enter = (): Promise<number> => circuits.enter('1 fcm');
+  const fcm = circuits.find('fcm', '1');
+  const enter = (): Promise<number> => fcm.enter();
   await Promise.all(Array.from({ length: 500 }, enter));
   const waiting = enter();
   circuits.stop();
-  circuits.leave('1 fcm', false);
+  fcm.leave(false);
   assert.ok((await waiting) > 0);
   assert.ok((await enter()) > 0);
 });

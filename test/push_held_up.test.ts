@@ -17,6 +17,7 @@ after(() => apns.close());
 const webhook = await startWebhook({ after, diagnostic: () => {} }, () => SECRET);
 
 let service: Service;
+let other: Service;
 let app: Tenant;
 before(async () => {
   const options = {
@@ -26,7 +27,7 @@ before(async () => {
     pushIntervalMs: 50,
   };
   service = await startService({ app: options });
-  await startService({ on: service, app: options });
+  other = await startService({ on: service, app: options });
 });
 // Circuits are an app's own.
 beforeEach(async () => {
@@ -100,6 +101,24 @@ test('a device that no push can be made for costs no other its own, and is given
   assert.deepEqual(heard(tablet), ['once']);
 });
 
+test('an account whose pushes fail one after another is counted while nothing is sent by it', async () => {
+  const open = async (provider: string): Promise<number[]> =>
+    Promise.all(
+      [service, other].map(async ({ call }) => {
+        const { text } = await call('GET', '/metrics', { key: '' });
+        return Number(
+          RegExp(`^imid_push_circuits_open\\{provider="${provider}"\\} (\\d)$`, 'm').exec(text)?.[1],
+        );
+      }),
+    );
+  await bind('phone', 'apns');
+  apns.act(refuseWith(503, 'ServiceUnavailable'));
+  for (const uid of ['x', 'y', 'z', 'u', 'v']) await send('of each', { from: { uid } });
+  await eventually(async () => (await open('apns')).includes(1), 'an open circuit');
+  apns.act(undefined);
+  assert.deepEqual(await open('fcm'), [0, 0]);
+});
+
 test('what comes after a push that was given up is tried as often as any other', async () => {
   const phone = await bind('phone', 'apns');
   apns.act(refuseWith(429, 'TooManyRequests'));
@@ -125,6 +144,23 @@ test('what was given up is not tried again with what another sender has sent', a
   await eventually(() => heard(phone).length > 0, 'another try');
   await eventually(async () => (await due()).length === 0, 'the end');
   assert.equal(heard(phone).length + (await failures()).length, 2);
+});
+
+test('a device that its provider calls dead at the last try of two conversations is unbound, and nothing is given up', async () => {
+  const phone = await bind('phone', 'apns');
+  const later = new Date(Date.now() + 3_600_000).toISOString();
+  await app.as({ uid: 'ann' }, 'PUT', '/notifications', { doNotDisturbUntil: later });
+  await send('of one');
+  await send('of another', { from: { uid: 'y' } });
+  await query('update device set push_attempts = 9 where push_token = $1', phone);
+  apns.act(refuseWith(410, 'Unregistered', Date.now() + 60_000));
+  await app.as({ uid: 'ann' }, 'PUT', '/notifications', {});
+  await eventually(async () => (await due()).length === 0, 'the end');
+  apns.act(undefined);
+  assert.deepEqual(await query('select push_token from device where app_id = $1', app.appId), [
+    { push_token: null },
+  ]);
+  assert.deepEqual(await failures(), []);
 });
 
 test('a push token that was bound after the provider had called it dead is tried again', async () => {

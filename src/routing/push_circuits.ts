@@ -3,13 +3,14 @@
 
 import { LRUCache } from 'lru-cache';
 
-interface Circuit {
-  /** Since one went well. */
-  failures: number;
-  openUntilMs: number;
-  inFlight: number;
-  /** Called with what `enter` answers. */
-  waiting: Set<(forMs: number) => void>;
+export interface Circuit {
+  readonly provider: string;
+  readonly isOpen: boolean;
+  /** For how long nothing may be sent; 0: it may now, and counts as under way until `leave`. */
+  enter(): Promise<number>;
+  leave(isOutOfOrder: boolean): void;
+  /** Has those who wait told that everything is over. */
+  stop(): void;
 }
 
 /** So many failures in a row open it. */
@@ -27,68 +28,91 @@ const MAX_CIRCUITS = 10_000;
 export type Circuits = ReturnType<typeof createCircuits>;
 
 export function createCircuits(now: () => number = () => performance.now()) {
-  const circuits = new LRUCache<string, Circuit>({
-    max: MAX_CIRCUITS,
-    memoMethod: () => ({ failures: 0, openUntilMs: 0, inFlight: 0, waiting: new Set() }),
-  });
   let isStopped = false;
+  const circuits = new LRUCache<string, Circuit, string>({
+    max: MAX_CIRCUITS,
+    memoMethod: (_account, _stale, { context: provider }) => createCircuit(provider),
+  });
 
-  /** As `enter` answers, without waiting; undefined: too many are under way. */
-  function tryEnter(circuit: Circuit): number | undefined {
-    if (isStopped) return BUSY_MS;
-    const closedInMs = circuit.openUntilMs - now();
-    if (closedInMs > 0) return closedInMs;
-    // After a time-out one tries whether it goes again.
-    const isProbing = circuit.failures >= FAILURES_MAX;
-    if (circuit.inFlight >= (isProbing ? 1 : IN_FLIGHT_MAX)) return undefined;
-    circuit.inFlight += 1;
-    return 0;
-  }
+  function createCircuit(provider: string): Circuit {
+    /** Called with what `enter` answers. */
+    const waiting = new Set<(forMs: number) => void>();
+    /** Since one went well. */
+    let failures = 0;
+    let openUntilMs = 0;
+    let inFlight = 0;
 
-  function admit(circuit: Circuit): void {
-    for (const begin of circuit.waiting) {
-      const forMs = tryEnter(circuit);
-      if (forMs === undefined) return;
-      begin(forMs);
+    /** As `enter` answers, without waiting; undefined: too many are under way. */
+    function tryEnter(): number | undefined {
+      if (isStopped) return BUSY_MS;
+      const closedInMs = openUntilMs - now();
+      if (closedInMs > 0) return closedInMs;
+      // After a time-out one tries whether it goes again.
+      if (inFlight >= (failures >= FAILURES_MAX ? 1 : IN_FLIGHT_MAX)) return undefined;
+      inFlight += 1;
+      return 0;
     }
+
+    function admit(): void {
+      for (const begin of waiting) {
+        const forMs = tryEnter();
+        if (forMs === undefined) return;
+        begin(forMs);
+      }
+    }
+
+    return {
+      provider,
+      get isOpen() {
+        return openUntilMs > now();
+      },
+
+      async enter() {
+        const forMs = tryEnter();
+        if (forMs !== undefined) return forMs;
+        if (failures >= FAILURES_MAX || waiting.size >= WAITING_MAX) return BUSY_MS;
+        return new Promise((resolve) => {
+          const begin = (answer: number): void => {
+            clearTimeout(timer);
+            waiting.delete(begin);
+            resolve(answer);
+          };
+          const timer = setTimeout(begin, WAIT_MAX_MS, BUSY_MS).unref();
+          waiting.add(begin);
+        });
+      },
+
+      leave(isOutOfOrder) {
+        inFlight -= 1;
+        failures = isOutOfOrder ? failures + 1 : 0;
+        if (failures >= FAILURES_MAX && openUntilMs <= now()) {
+          const openMs = Math.min(MAX_OPEN_MS, FIRST_OPEN_MS * 2 ** (failures - FAILURES_MAX));
+          openUntilMs = now() + openMs * (0.5 + Math.random() / 2);
+        }
+        admit();
+      },
+
+      stop: admit,
+    };
   }
 
   return {
-    /** For how long nothing may be sent by an account; 0: it may now, and counts as under way. */
-    async enter(account: string): Promise<number> {
-      const circuit = circuits.memo(account);
-      const forMs = tryEnter(circuit);
-      if (forMs !== undefined) return forMs;
-      if (circuit.failures >= FAILURES_MAX || circuit.waiting.size >= WAITING_MAX) return BUSY_MS;
-      return new Promise((resolve) => {
-        const begin = (answer: number): void => {
-          clearTimeout(timer);
-          circuit.waiting.delete(begin);
-          resolve(answer);
-        };
-        const timer = setTimeout(begin, WAIT_MAX_MS, BUSY_MS).unref();
-        circuit.waiting.add(begin);
-      });
-    },
-
-    leave(account: string, isOutOfOrder: boolean): void {
-      const circuit = circuits.memo(account);
-      circuit.inFlight -= 1;
-      circuit.failures = isOutOfOrder ? circuit.failures + 1 : 0;
-      if (circuit.failures >= FAILURES_MAX && circuit.openUntilMs <= now()) {
-        const openMs = Math.min(MAX_OPEN_MS, FIRST_OPEN_MS * 2 ** (circuit.failures - FAILURES_MAX));
-        circuit.openUntilMs = now() + openMs * (0.5 + Math.random() / 2);
-      }
-      admit(circuit);
-    },
+    /** Of an account, such as an app's, at a provider. Who enters one leaves the same. */
+    find: (provider: string, account: string): Circuit =>
+      circuits.memo(`${provider} ${account}`, { context: provider }),
 
     /** Nothing is sent any more, and nobody waits for it. */
     stop(): void {
       isStopped = true;
-      for (const circuit of circuits.values()) admit(circuit);
+      for (const circuit of circuits.values()) circuit.stop();
     },
 
-    /** How many are open now. */
-    countOpen: (): number => [...circuits.values()].filter(({ openUntilMs }) => openUntilMs > now()).length,
+    /** How many are open now, by provider. */
+    countOpen(): Map<string, number> {
+      const counts = new Map<string, number>();
+      for (const { isOpen, provider } of circuits.values())
+        if (isOpen) counts.set(provider, (counts.get(provider) ?? 0) + 1);
+      return counts;
+    },
   };
 }

@@ -23,7 +23,7 @@ const SHOWN_MAX_MS = TTL_MAX_SECONDS * 1_000;
 /** Another worker may have to take over. */
 const TTL_MIN_MS = 30_000;
 /** The provider hasn't noticed yet, or the device has been bound to another user meanwhile. */
-const BOUND_AGAIN = { reason: 'gone: the provider means a time before the push token was bound', afterMs: 0 };
+const BOUND_AGAIN = 'gone: the provider means a time before the push token was bound';
 
 export interface DevicePushingOptions {
   database: Database;
@@ -66,8 +66,8 @@ export function createDevicePushing(options: DevicePushingOptions) {
     { provider: name, token, environment }: PushDevice,
     notification: Notification,
   ): Promise<Outcome | Held> {
-    const account = accountOf(app, name, token);
-    const forMs = await circuits.enter(account);
+    const circuit = circuits.find(name, accountOf(app, name, token));
+    const forMs = await circuit.enter();
     if (forMs > 0) return { kind: 'held', forMs };
     let outcome: Outcome;
     try {
@@ -80,7 +80,7 @@ export function createDevicePushing(options: DevicePushingOptions) {
       log('a push could not be made', error);
       outcome = { kind: 'retry', reason: 'internal: the push could not be made; the log of imid says why' };
     }
-    circuits.leave(account, isOutOfOrder(outcome));
+    circuit.leave(isOutOfOrder(outcome));
     meters.pushed(name, outcome.kind, 'reason' in outcome ? codeOf(outcome.reason) : '');
     return outcome;
   }
@@ -115,9 +115,15 @@ export function createDevicePushing(options: DevicePushingOptions) {
       againMs = Math.min(againMs, untilMs);
     }
 
-    function retry({ first }: Push, waitMs: number): void {
+    function postpone({ first }: Push, waitMs: number): void {
       leave(first, now.getTime() + waitMs);
       retryAt = new Date(Math.max(retryAt?.getTime() ?? 0, now.getTime() + waitMs));
+    }
+
+    function retry(push: Push, reason: string, afterMs = 0): void {
+      if (device.attempts + 1 >= MAX_ATTEMPTS) return end(push, `given up: ${reason}`);
+      attempts = device.attempts + 1;
+      postpone(push, Math.max(afterMs, backoffOf(device.attempts)));
     }
 
     /** It has ended, one way or the other; what comes next is tried as often again. */
@@ -164,16 +170,12 @@ export function createDevicePushing(options: DevicePushingOptions) {
     for (const [i, push] of pushes.entries()) {
       const outcome = outcomes[i]!;
       if (outcome.kind === 'sent') end(push);
-      else if (outcome.kind === 'held') retry(push, outcome.forMs);
+      else if (outcome.kind === 'held') postpone(push, outcome.forMs);
       else if (outcome.kind === 'failed') end(push, outcome.reason);
-      else if (outcome.kind === 'gone' && (await unbind(app, device, outcome.since ?? now))) isGone = true;
+      else if (outcome.kind === 'retry') retry(push, outcome.reason, outcome.afterMs);
       else {
-        const { reason, afterMs = 0 } = outcome.kind === 'retry' ? outcome : BOUND_AGAIN;
-        if (device.attempts + 1 >= MAX_ATTEMPTS) end(push, `given up: ${reason}`);
-        else {
-          attempts = device.attempts + 1;
-          retry(push, Math.max(afterMs, backoffOf(device.attempts)));
-        }
+        isGone ||= await unbind(app, device, outcome.since ?? now);
+        if (!isGone) retry(push, BOUND_AGAIN);
       }
     }
     if (isGone) return { result: undefined, failures, againMs: Infinity };
@@ -241,8 +243,7 @@ export function findQuietEnd({ quietHours, pausedUntil }: PushStanding, now: Dat
 
 /** What is in order, or isn't, as a whole: an app's account at a provider; of browsers each maker's service. */
 function accountOf(app: App, provider: string, token: string): string {
-  const origin = provider === 'webpush' ? originOf(token) : '';
-  return `${app.id} ${provider} ${origin}`;
+  return provider === 'webpush' ? `${app.id} ${originOf(token)}` : String(app.id);
 }
 
 function originOf(subscription: string): string {

@@ -21,6 +21,8 @@ import type { PushTiming } from './push_decision.ts';
 import { createDevicePushing } from './push_device.ts';
 import { TTL_MAX_SECONDS } from './push_text.ts';
 
+export type Pushing = Awaited<ReturnType<typeof createPushing>>;
+
 export interface PushingOptions {
   database: Database;
   apps: Apps;
@@ -205,6 +207,9 @@ export async function createPushing(options: PushingOptions) {
   return {
     /** Whether the backend of an app is told of what comes for users who aren't there. */
     isTold: (appId: AppId): boolean => told.has(appId),
+
+    /** Accounts that nothing is sent by for now, by provider. */
+    countOpenCircuits: circuits.countOpen,
 
     /** Something becomes due in a moment. */
     lookSoon(): void {
