@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 import type pg from 'pg';
-import { leaseDue } from '../src/store/push_due.ts';
+import { leaseDue, returnDue } from '../src/store/push_due.ts';
 import { eventually, startService, type Json, type Service, type Tenant } from './harness.ts';
 import { credentials, publicKey } from './push/apns_stage.ts';
 import { refuseWith, startApns } from './push/apns_stand_in.ts';
@@ -68,6 +68,12 @@ const due = (): Promise<Json[]> =>
 const failures = async (): Promise<Json[]> => (await app.call('GET', '/push/failures')).body.items;
 const tries = async (pushToken: string): Promise<number> =>
   (await query('select push_attempts from device where push_token = $1', pushToken))[0].push_attempts;
+const isSomebodyWaiting = async (): Promise<boolean> =>
+  (
+    await query(
+      `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+    )
+  ).length > 0;
 
 test('a device that waits to be tried again holds up no other, however much waits for it', async () => {
   await bind('phone', 'apns');
@@ -223,4 +229,53 @@ test('however much is due, no more of it is read than is taken, also where littl
     await client.query('rollback');
     client.release();
   }
+});
+
+test('what was pushed is written down, though Postgres may break it off once to end a deadlock', async () => {
+  const [pad, phone] = [await bind('pad', 'webhook'), await bind('phone', 'webhook')];
+  const lock = `select from device where push_token = $1 for update`;
+  const client = await service.database.pool.connect();
+  try {
+    await client.query('begin');
+    await client.query(lock, [phone]);
+    await send('hello');
+    await eventually(isSomebodyWaiting, 'it to wait for the phone');
+    await client.query(lock, [pad]); // once the other one has been broken off
+    await client.query('commit');
+  } finally {
+    client.release();
+  }
+  await eventually(async () => (await due()).length === 0, 'the end');
+  assert.deepEqual([heard(pad), heard(phone)], [['hello'], ['hello']]);
+});
+
+test('who gives inboxes back and who stores messages for them never wait for each other', async () => {
+  for (const userId of ['a', 'b']) await app.register(userId);
+  const users = await query(
+    `insert into push_due (app_id, identity_id, due_at) select app_id, id, now() + interval '1 hour'
+     from identity where app_id = $1 returning app_id, identity_id as id`,
+    app.appId,
+  );
+  const [low, high] = users.toSorted((a, b) => a.id - b.id);
+  const lock = `select from push_due where identity_id = $1 for update`;
+  const client = await service.database.pool.connect();
+  try {
+    await client.query('begin');
+    await client.query(lock, [low.id]);
+    const done = [high, low].map(({ app_id: appId, id }) => ({
+      appId,
+      id,
+      version: 1,
+      clears: false,
+      againMs: undefined,
+    }));
+    const returned = returnDue(service.database.pool, done);
+    await eventually(isSomebodyWaiting, 'it to wait');
+    await client.query(lock, [high.id]);
+    await client.query('commit');
+    await returned;
+  } finally {
+    client.release();
+  }
+  assert.deepEqual(await due(), []);
 });

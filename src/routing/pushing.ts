@@ -12,6 +12,7 @@ import { forgetUnreachable, leaseDue, returnDue, type DueInbox } from '../store/
 import { deleteOldFailures, storeNews, storePushResults, type PushResult } from '../store/push_results.ts';
 import { findPushStandings, type PushStanding } from '../store/push_standings.ts';
 import { deleteOldTokens } from '../store/shared_tokens.ts';
+import { rerun } from '../store/transact.ts';
 import { findTold } from '../store/webhooks.ts';
 import type { Meters } from './meters.ts';
 import { findOfflineNews, type OfflineNews } from './offline_news.ts';
@@ -75,14 +76,10 @@ export async function createPushing(options: PushingOptions) {
   const circuits = createCircuits();
   const handleDevice = createDevicePushing({ database, accounts, circuits, meters, timing, log });
   const settle = coalesce(async (all: readonly Settled[]) => {
-    await storePushResults(
-      pool,
-      all.flatMap(({ results }) => results),
-    );
-    await returnDue(
-      pool,
-      all.map(({ inbox, againMs }) => ({ ...inbox, againMs })),
-    );
+    const results = all.flatMap((settled) => settled.results);
+    const inboxes = all.map(({ inbox, againMs }) => ({ ...inbox, againMs }));
+    await rerun(() => storePushResults(pool, results));
+    await rerun(() => returnDue(pool, inboxes));
     return all.map(() => undefined);
   }, WRITES);
   const underWay = new Set<Promise<void>>();

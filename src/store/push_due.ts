@@ -46,11 +46,15 @@ export async function leaseDue(pool: pg.Pool, limit: number, leaseMs: number): P
   }));
 }
 
-/** Gives inboxes back: done, unless more has come meanwhile, or due again after so many milliseconds. */
+/**
+ * Gives inboxes back: done, unless more has come meanwhile, or due again after so many milliseconds. In the order of their keys,
+ * as they are written by who stores messages: else the two might wait for each other.
+ */
 export async function returnDue(
   pool: pg.Pool,
-  inboxes: readonly (DueInbox & { againMs: number | undefined })[],
+  returned: readonly (DueInbox & { againMs: number | undefined })[],
 ): Promise<void> {
+  const inboxes = returned.toSorted((a, b) => a.appId - b.appId || a.id - b.id);
   const done = inboxes.filter(({ againMs }) => againMs === undefined);
   const { rows } = await pool.query<{ identity_id: number }>({
     name: 'delete_push_due',
