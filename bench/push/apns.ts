@@ -1,10 +1,15 @@
-// APNs as the benches have it: takes whatever comes, and counts it. Both sides of a comparison push to the same one.
+// APNs as the benches have it: takes what comes, and counts it. It either looks at nothing, so that it costs next to none of the
+// machine that it shares with who is measured, or at everything, as that of the tests does. Both sides of a comparison push
+// to the same one.
 
 import { once } from 'node:events';
 import { createServer, sensitiveHeaders, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { importJWK, type CryptoKey } from 'jose';
+import { findRefusal, type ApnsAccount } from '../../test/push/apns_checks.ts';
 import { perform } from '../tasks.ts';
+import type { Account } from './credentials.ts';
 
 /** A request that came, to be made again. */
 export interface Sample {
@@ -24,19 +29,32 @@ let most = 0;
 let sample: Sample | undefined;
 let awaited = { count: Infinity, resolve: (): void => {} };
 
-// It shares the machine with who is measured, and does no more than it has to. A request that is lost ends it.
+/** Whose requests are looked at; undefined: nobody's. */
+let account: ApnsAccount | undefined;
+
+// A request that is lost, or refused, ends it.
 const server = createServer({ settings: { maxConcurrentStreams: STREAMS_MAX } });
-server.on('stream', (stream: ServerHttp2Stream, headers) => {
+server.on('stream', (stream: ServerHttp2Stream, headers, _flags, rawHeaders) => {
   open += 1;
   most = Math.max(most, open);
-  if (sample) stream.resume();
-  else stream.once('data', (chunk: Buffer) => (sample = toSample(headers, chunk)));
-  stream.on('end', () => {
+  const take = (): void => {
     stream.respond([':status', '200', 'apns-id', String(headers['apns-id'])], { endStream: true });
     open -= 1;
     taken += 1;
     if (taken === awaited.count) awaited.resolve();
-  });
+  };
+  if (sample && !account) {
+    stream.resume();
+    stream.on('end', take);
+  } else {
+    void stream.toArray().then(async (chunks: Buffer[]) => {
+      const body = Buffer.concat(chunks);
+      sample ??= toSample(headers, body);
+      const refusal = account && (await findRefusal({ headers, rawHeaders, body }, account, new Date()));
+      if (refusal) throw new Error(`Refused: ${refusal.reason}`);
+      take();
+    });
+  }
 });
 
 function toSample(headers: IncomingHttpHeaders, chunk: Buffer): Sample {
@@ -45,8 +63,9 @@ function toSample(headers: IncomingHttpHeaders, chunk: Buffer): Sample {
 }
 
 const tasks = {
-  /** Gives back its origin. */
-  async listen(): Promise<string> {
+  /** Looks at what comes where it knows the account that it comes from. Gives back its origin. */
+  async listen(of: Account | undefined): Promise<string> {
+    account = of && { ...of, publicKey: (await importJWK(of.publicKey, 'ES256')) as CryptoKey };
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;

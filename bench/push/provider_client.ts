@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { createApns } from '../../src/push/apns.ts';
 import type { Provider } from '../../src/push/contract.ts';
 import { perform } from '../tasks.ts';
-import { makeCredentials } from './credentials.ts';
+import { makeAccount } from './credentials.ts';
 
 interface Order {
   origin: string;
@@ -18,7 +18,7 @@ let provider: Provider | undefined;
 const tasks = {
   /** Gives back how many were taken. */
   async push({ origin, count, atATime }: Order): Promise<number> {
-    provider ??= createApns(await makeCredentials(), {
+    provider ??= createApns((await makeAccount()).credentials, {
       now: () => new Date(),
       origins: { production: origin, sandbox: origin },
     });

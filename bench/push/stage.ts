@@ -3,11 +3,12 @@
 
 import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { ApnsCredentials } from '../../src/push/apns_credentials.ts';
 import type { Service, Site, Tenant } from '../service.ts';
 import { startTasks, type TaskProcess } from '../tasks.ts';
 import { insertUsersInTurn } from '../users.ts';
 import type { Tasks } from './apns.ts';
-import { makeCredentials } from './credentials.ts';
+import { makeAccount } from './credentials.ts';
 
 const APNS = fileURLToPath(new URL('apns.ts', import.meta.url));
 const SERVE = fileURLToPath(new URL('serve.ts', import.meta.url));
@@ -26,14 +27,20 @@ export interface PushStage extends AsyncDisposable {
   untilHandled(): Promise<void>;
 }
 
-export async function openPushStage(site: Site, users: number, env = {}): Promise<PushStage> {
+/** `isStrict`: its APNs looks at what comes. */
+export async function openPushStage(
+  site: Site,
+  users: number,
+  { isStrict = false } = {},
+): Promise<PushStage> {
+  const { account, credentials } = await makeAccount();
   const apns = startTasks<Tasks>(APNS);
-  const origin = await apns.ask('listen', undefined);
+  const origin = await apns.ask('listen', isStrict ? account : undefined);
   const { pool, startService } = await site.createDatabase();
-  const service = await startService({ ...env, APNS_ORIGIN: origin }, SERVE);
+  const service = await startService({ APNS_ORIGIN: origin }, SERVE);
   const app = await service.createApp(['composed']);
   const appId = Number(app.appId);
-  await putCredentials(app);
+  await putCredentials(app, credentials);
   await insertUsersInTurn(pool, { appId: app.appId, from: 0, to: users });
   await pool.query('update identity set has_push = true where app_id = $1', [appId]);
   await pool.query(
@@ -87,11 +94,11 @@ export async function openPushStage(site: Site, users: number, env = {}): Promis
   };
 }
 
-async function putCredentials(app: Tenant): Promise<void> {
+async function putCredentials(app: Tenant, credentials: ApnsCredentials): Promise<void> {
   const response = await fetch(`${app.url}/push/apns`, {
     method: 'PUT',
     headers: { authorization: `Bearer ${app.apiKey}`, 'content-type': 'application/json' },
-    body: JSON.stringify(await makeCredentials()),
+    body: JSON.stringify(credentials),
   });
   if (!response.ok) throw new Error(`The credentials were refused: ${await response.text()}`);
 }

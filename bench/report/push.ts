@@ -5,7 +5,9 @@ import type { Result } from './files.ts';
 import { toRowChart, toRowHeadline, toRowTable } from './rows.ts';
 
 const NOTE =
-  'APNs is a process of its own that takes and counts what comes, the same one for both sides. The bare client makes the very ' +
+  'APNs is a process of its own that counts what comes, the same one for both sides. It checks each request as strictly as that of the tests ' +
+  'does (test/push/apns_checks.ts: signature and age of the provider token, headers, payload), and then is what takes the longest; or it checks ' +
+  'none, which leaves most of the machine to who is measured. The bare client makes the very ' +
   'requests that the service makes, over one connection, with as many under way at once as the service had, and knows beforehand what to say ' +
   'and to whom; the service finds out what each device has not been shown, and writes down that it was. Users have one bound device ' +
   'each, and one message each is stored for them before a round; it is measured from the first push that arrives to the last. CPU time is that of the ' +

@@ -41,7 +41,22 @@ const APS = new Set(['alert', 'badge', 'sound', 'content-available']);
 
 const refuse = (status: number, reason: string): Refusal => ({ status, reason });
 
-export function refusalOfRequest({ headers, rawHeaders }: ApnsRequest): Refusal | undefined {
+/** All of them, in the order in which Apple's are told. */
+export async function findRefusal(
+  request: ApnsRequest,
+  account: ApnsAccount,
+  now: Date,
+): Promise<Refusal | undefined> {
+  return (
+    refusalOfRequest(request) ??
+    (await refusalOfToken(request, account, now)) ??
+    refusalOfHeaders(request, account.bundleId, now) ??
+    refusalOfPayload(request) ??
+    refusalOfDevice(request)
+  );
+}
+
+function refusalOfRequest({ headers, rawHeaders }: ApnsRequest): Refusal | undefined {
   const names = rawHeaders.filter((_, index) => index % 2 === 0);
   if (new Set(names).size !== names.length) return refuse(400, 'DuplicateHeaders');
   if (headers[':method'] !== 'POST') return refuse(405, 'MethodNotAllowed');
@@ -55,7 +70,7 @@ export function refusalOfRequest({ headers, rawHeaders }: ApnsRequest): Refusal 
   return undefined;
 }
 
-export async function refusalOfToken(
+async function refusalOfToken(
   { headers }: ApnsRequest,
   { keyId, teamId, publicKey }: ApnsAccount,
   now: Date,
@@ -77,7 +92,7 @@ export async function refusalOfToken(
   }
 }
 
-export function refusalOfHeaders({ headers }: ApnsRequest, bundleId: string, now: Date): Refusal | undefined {
+function refusalOfHeaders({ headers }: ApnsRequest, bundleId: string, now: Date): Refusal | undefined {
   const header = (name: string): string => String(headers[`apns-${name}`] ?? '');
   const seconds = now.getTime() / 1_000;
   if (!header('topic')) return refuse(400, 'MissingTopic');
@@ -95,7 +110,7 @@ export function refusalOfHeaders({ headers }: ApnsRequest, bundleId: string, now
 }
 
 /** The type of push must match the payload, which Apple only says; and every word of `aps` must be one of Apple's. */
-export function refusalOfPayload({ headers, body }: ApnsRequest): Refusal | undefined {
+function refusalOfPayload({ headers, body }: ApnsRequest): Refusal | undefined {
   if (body.length === 0) return refuse(400, 'PayloadEmpty');
   if (body.length > PAYLOAD_MAX_BYTES) return refuse(413, 'PayloadTooLarge');
   const text = new TextDecoder('utf-8', { fatal: true }).decode(body);
@@ -116,7 +131,7 @@ export function refusalOfPayload({ headers, body }: ApnsRequest): Refusal | unde
 }
 
 /** Such as is of no device at all. */
-export function refusalOfDevice({ headers }: ApnsRequest): Refusal | undefined {
+function refusalOfDevice({ headers }: ApnsRequest): Refusal | undefined {
   const isDevice = /\/(?!0{64})[0-9a-f]{64}$/.test(String(headers[':path']));
   return isDevice ? undefined : refuse(400, 'BadDeviceToken');
 }

@@ -10,15 +10,7 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
-import {
-  refusalOfDevice,
-  refusalOfHeaders,
-  refusalOfPayload,
-  refusalOfRequest,
-  refusalOfToken,
-  type ApnsAccount,
-  type ApnsRequest,
-} from './apns_checks.ts';
+import { findRefusal, type ApnsAccount, type ApnsRequest } from './apns_checks.ts';
 
 export interface ApnsReplyTold {
   status: number;
@@ -117,12 +109,8 @@ export async function startApns(
     const id = String(headers['apns-id']);
     const refusal =
       (proven.has(session) || isAlone ? undefined : { status: 400, reason: 'OneStreamUntilProven' }) ??
-      refusalOfRequest(request) ??
-      (await refusalOfToken(request, account, now())) ??
-      refusalOfUpdate(String(headers['authorization'])) ??
-      refusalOfHeaders(request, account.bundleId, now()) ??
-      refusalOfPayload(request) ??
-      refusalOfDevice(request);
+      (await findRefusal(request, account, now())) ??
+      refusalOfUpdate(String(headers['authorization']));
     if (refusal)
       return reply({ status: refusal.status, body: { reason: refusal.reason }, headers: { 'apns-id': id } })(
         stream,
