@@ -45,7 +45,7 @@ const SOON_MS = 120;
 const LEASE_MS = 25_000;
 /** It has been a push's turn, and its provider has answered by then, or never will. */
 const SEND_MAX_MS = WAIT_MAX_MS + 12_000;
-const BATCH = 100;
+const BATCH = 200;
 const IN_FLIGHT_MAX = 1_000;
 /** Batches that are read at a time: more would only make each of them take longer. */
 const READING_MAX = 2;
