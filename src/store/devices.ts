@@ -18,11 +18,21 @@ export interface Ack {
   seq: number;
 }
 
+/** In the order of their keys: who writes many in one statement waits for nobody who waits for it. */
+export function inOrder<T extends Pick<Ack, 'appId' | 'identityId' | 'deviceId'>>(
+  devices: readonly T[],
+): T[] {
+  return devices.toSorted(
+    (a, b) => a.appId - b.appId || a.identityId - b.identityId || (a.deviceId < b.deviceId ? -1 : 1),
+  );
+}
+
 /**
  * Marks all up to a seq as handled, on each of these devices; never goes back, never beyond the inbox's end. Doesn't wait
  * for the disk, since one that gets lost only costs a repeat.
  */
 export async function markAcked(pool: pg.Pool, acks: readonly Ack[]): Promise<void> {
+  const ordered = inOrder(acks);
   await pool.query({
     name: 'mark_acked',
     text: `update device d set acked_seq = least(a.seq, i.last_seq), last_seen_at = now()
@@ -32,10 +42,10 @@ export async function markAcked(pool: pg.Pool, acks: readonly Ack[]): Promise<vo
       ) a join identity i on i.app_id = a.app_id and i.id = a.identity_id
       where d.app_id = a.app_id and d.identity_id = a.identity_id and d.id = a.id and d.acked_seq < a.seq`,
     values: [
-      bigintArray(acks.map((ack) => ack.appId)),
-      bigintArray(acks.map((ack) => ack.identityId)),
-      textArray(acks.map((ack) => ack.deviceId)),
-      bigintArray(acks.map((ack) => ack.seq)),
+      bigintArray(ordered.map((ack) => ack.appId)),
+      bigintArray(ordered.map((ack) => ack.identityId)),
+      textArray(ordered.map((ack) => ack.deviceId)),
+      bigintArray(ordered.map((ack) => ack.seq)),
     ],
   });
 }

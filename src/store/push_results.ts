@@ -5,6 +5,7 @@ import type pg from 'pg';
 import type { AppId } from '../ids.ts';
 import { bigintArray, integerArray, textArray } from './arrays.ts';
 import type { Executor } from './database.ts';
+import { inOrder } from './devices.ts';
 import { toUser, type User } from './identities.ts';
 import type { Pushable } from './pushables.ts';
 import type { PushStanding, Shown } from './push_standings.ts';
@@ -32,7 +33,6 @@ export interface NewPushFailure {
   reason: string;
 }
 
-/** Of devices in the order of their keys, so that two calls don't deadlock. */
 const STORE = `
 update device d set pushed_seq = greatest(d.pushed_seq, q.seq), push_attempts = q.attempts,
   push_retry_at = q.retry_at::timestamptz, push_shown = q.shown::jsonb
@@ -42,9 +42,7 @@ where d.app_id = q.app_id and d.identity_id = q.identity_id and d.id = q.id and 
 
 export async function storePushResults(pool: pg.Pool, results: readonly PushResult[]): Promise<void> {
   if (results.length === 0) return;
-  const ordered = results.toSorted(
-    (a, b) => a.appId - b.appId || a.identityId - b.identityId || (a.deviceId < b.deviceId ? -1 : 1),
-  );
+  const ordered = inOrder(results);
   await pool.query({
     name: 'store_push_results',
     text: STORE,
