@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 import type pg from 'pg';
+import type { Pipeline } from '../src/store/pipeline.ts';
 import { leaseDue, returnDue } from '../src/store/push_due.ts';
 import { eventually, startService, type Json, type Service, type Tenant } from './harness.ts';
 import { credentials, publicKey } from './push/apns_stage.ts';
@@ -211,7 +212,7 @@ test('who was blocked while something of it was held back is not pushed', async 
 
 test('however much is due, no more of it is read than is taken, also where little was for long', async () => {
   const client = await service.database.pool.connect();
-  const pool = { query: (asked: pg.QueryConfig) => client.query(asked) } as pg.Pool;
+  const pipeline = { query: (asked: pg.QueryConfig) => client.query(asked) } as Pipeline;
   const insert = `insert into push_due (app_id, identity_id, due_at) select $1, n, now() from generate_series($2::int, $3) n`;
   try {
     // Nobody else sees any of it; the users need not be there.
@@ -219,11 +220,11 @@ test('however much is due, no more of it is read than is taken, also where littl
     await client.query('set local session_replication_role = replica');
     await client.query(insert, [app.appId, 1, 200]);
     await client.query('analyze push_due');
-    for (let n = 0; n < 10; n++) await leaseDue(pool, 10, 1_000);
+    for (let n = 0; n < 10; n++) await leaseDue(pipeline, 10, 1_000);
     await client.query(insert, [app.appId, 201, 20_000]);
     const read = `select seq_tup_read::int as count from pg_stat_xact_user_tables where relname = 'push_due'`;
     const { rows: readSoFar } = await client.query(read);
-    assert.equal((await leaseDue(pool, 10, 1_000)).length, 10);
+    assert.equal((await leaseDue(pipeline, 10, 1_000)).length, 10);
     assert.deepEqual((await client.query(read)).rows, readSoFar);
   } finally {
     await client.query('rollback');

@@ -72,6 +72,8 @@ interface Settled {
 export async function createPushing(options: PushingOptions) {
   const { database, apps, accounts, meters, isBusy, log, intervalMs = DEFAULT_INTERVAL_MS } = options;
   const { kysely, pool, clock } = database;
+  // One connection for all that is read: on several at once it would take Postgres longer.
+  const reads = database.openPipeline();
   const timing = { ...DEFAULT_TIMING, ...options.timing };
   const circuits = createCircuits();
   const handleDevice = createDevicePushing({ database, accounts, circuits, meters, timing, log });
@@ -107,7 +109,7 @@ export async function createPushing(options: PushingOptions) {
       mustLook = false;
       const startMs = performance.now();
       const most = isBusy() ? BUSY_BATCH : BATCH;
-      const due = await leaseDue(pool, most, LEASE_MS);
+      const due = await leaseDue(reads, most, LEASE_MS);
       if (due.length === 0) return;
       mustLook = due.length > most / 2; // one that changes while it is taken is left for the next time
       inFlight += due.length;
@@ -127,7 +129,7 @@ export async function createPushing(options: PushingOptions) {
   async function read(due: readonly DueInbox[]): Promise<readonly (PushStanding | undefined)[] | undefined> {
     reading += 1;
     try {
-      return await findPushStandings(database, due, (appId) => told.has(appId));
+      return await findPushStandings(database, reads, due, (appId) => told.has(appId));
     } catch (error) {
       log('inboxes could not be looked at for what is to be pushed', error);
       return undefined;
@@ -230,6 +232,7 @@ export async function createPushing(options: PushingOptions) {
       circuits.stop(); // who is let in now would have providers made anew
       accounts.close();
       await Promise.all(underWay);
+      await reads.close();
     },
   };
 }

@@ -21,6 +21,8 @@ export interface Database {
   readonly pipeline: Pipeline;
   /** A connection beside the pool's, for statements that may take long; to be ended by who asked for it. */
   openLongConnection(): Promise<Connection>;
+  /** Another pipeline, for what many statements a second are spent on as well; to be closed by who asked for it. */
+  openPipeline(): Pipeline;
   readonly clock: Clock;
   close(): Promise<void>;
 }
@@ -87,6 +89,7 @@ export async function openDatabase({
         await client.connect();
         return client;
       },
+      openPipeline: () => createPipeline(config),
       async close() {
         clock.stop();
         await pipeline.close();

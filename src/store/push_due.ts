@@ -5,6 +5,7 @@ import type pg from 'pg';
 import type { AppId } from '../ids.ts';
 import { bigintArray, textArray } from './arrays.ts';
 import type { Executor } from './database.ts';
+import type { Pipeline } from './pipeline.ts';
 import { transact } from './transact.ts';
 
 export interface Inbox {
@@ -20,9 +21,9 @@ export interface DueInbox extends Inbox {
   clears: boolean;
 }
 
-/** Takes inboxes that are due, for so long. */
-export async function leaseDue(pool: pg.Pool, limit: number, leaseMs: number): Promise<DueInbox[]> {
-  const { rows } = await pool.query<{
+/** Takes inboxes that are due, for so long. Doesn't wait for the disk, since a lease that gets lost only ends sooner. */
+export async function leaseDue(pipeline: Pipeline, limit: number, leaseMs: number): Promise<DueInbox[]> {
+  const { rows } = await pipeline.query<{
     app_id: number;
     identity_id: number;
     version: number;
@@ -30,7 +31,8 @@ export async function leaseDue(pool: pg.Pool, limit: number, leaseMs: number): P
   }>({
     // By its place in the table, since a join would be planned for any number of rows, and read all of them. Not prepared:
     // a plan that is kept from when little was due reads all of it as well.
-    text: `update push_due set leased_until = now() + $2 * interval '1 millisecond'
+    text: `with unflushed as (select set_config('synchronous_commit', 'off', true))
+      update push_due set leased_until = now() + $2 * interval '1 millisecond' from unflushed
       where ctid = any (array(
         select ctid from push_due where due_at <= now() and (leased_until is null or leased_until < now())
         order by due_at limit $1 for update skip locked

@@ -6,6 +6,7 @@ import { booleanArray } from './arrays.ts';
 import { ALIVE } from './connections.ts';
 import { bringUpToDate } from './conversations.ts';
 import type { Database } from './database.ts';
+import type { Pipeline } from './pipeline.ts';
 import { keysOf, type Inbox } from './push_due.ts';
 import { addPushables, addUnread, MESSAGES_MAX, type Arrivals } from './pushables.ts';
 
@@ -126,13 +127,18 @@ order by q.place, d.id`;
 
 /** By their place; users that are gone, or merged into others, have none. `isTold`: whose backend is told of what comes. */
 export async function findPushStandings(
-  { pool, kysely, clock }: Database,
+  { kysely, clock }: Database,
+  pipeline: Pipeline,
   inboxes: readonly (Inbox & { clears: boolean })[],
   isTold: (appId: AppId) => boolean,
 ): Promise<(PushStanding | undefined)[]> {
   const told = inboxes.map(({ appId }) => isTold(appId));
   const values = [...keysOf(inboxes), booleanArray(told), booleanArray(inboxes.map(({ clears }) => clears))];
-  const { rows } = await pool.query<StandingRow>({ name: 'find_push_standings', text: STANDINGS, values });
+  const { rows } = await pipeline.query<StandingRow>({
+    name: 'find_push_standings',
+    text: STANDINGS,
+    values,
+  });
   const now = clock.now();
   const rowsByPlace = Map.groupBy(rows, ({ place }) => place);
   const standings: (PushStanding | undefined)[] = [];
@@ -145,7 +151,7 @@ export async function findPushStandings(
     asked.push(standing);
     if (own[0]!.last_seq - own[0]!.listed_seq >= UNCOUNTED_MAX) await bringUpToDate(kysely, inbox);
   }
-  if (asked.length > 0) await Promise.all([addUnread(pool, asked), addPushables(pool, asked)]);
+  if (asked.length > 0) await Promise.all([addUnread(pipeline, asked), addPushables(pipeline, asked)]);
   return standings;
 }
 

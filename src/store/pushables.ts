@@ -1,9 +1,9 @@
 // What has come for users and may be pushed: the messages, and how much is unread. Of many inboxes at a time.
 
-import type pg from 'pg';
 import { bigintArray, booleanArray } from './arrays.ts';
 import { WITHHELD } from './blocks.ts';
 import { toUser, type User } from './identities.ts';
+import type { Pipeline } from './pipeline.ts';
 import { keysOf, type Inbox } from './push_due.ts';
 
 /** A message that may be pushed. */
@@ -77,8 +77,8 @@ cross join lateral (
 ) m order by q.place, m.seq`;
 
 /** What others have sent behind `fromSeq`; where that is much, only its beginning, up to another `untilSeq`. */
-export async function addPushables(pool: pg.Pool, arrivals: readonly Arrivals[]): Promise<void> {
-  const { rows } = await pool.query<{
+export async function addPushables(pipeline: Pipeline, arrivals: readonly Arrivals[]): Promise<void> {
+  const { rows } = await pipeline.query<{
     place: number;
     seq: number;
     message_id: string;
@@ -153,8 +153,8 @@ from (
   ) u group by place, peer_id
 ) u group by place`;
 
-export async function addUnread(pool: pg.Pool, arrivals: readonly Arrivals[]): Promise<void> {
-  const { rows } = await pool.query<{ place: number; unread_of: Record<string, number> }>({
+export async function addUnread(pipeline: Pipeline, arrivals: readonly Arrivals[]): Promise<void> {
+  const { rows } = await pipeline.query<{ place: number; unread_of: Record<string, number> }>({
     name: 'find_push_unread',
     text: UNREAD,
     values: keysOf(arrivals),
