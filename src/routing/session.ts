@@ -13,6 +13,7 @@ import type { Recalled } from '../store/recalls.ts';
 import type { Claims } from '../tokens/tokens.ts';
 import type { Acks } from './acks.ts';
 import type { FreshEntry, Outcome, Unit } from './batch.ts';
+import { findBeginning, type ConnectRequest } from './beginning.ts';
 import type { Connections } from './connections.ts';
 import { Delivery } from './delivery.ts';
 import { Expiry } from './expiry.ts';
@@ -29,14 +30,6 @@ export interface Admitted {
   app: App;
   user: User;
   claims: Claims;
-}
-
-export interface ConnectRequest {
-  /** Undefined: a device of its own, forgotten at the end. */
-  deviceId: string | undefined;
-  state: ConnectionState;
-  after: number | undefined;
-  epoch: string | undefined;
 }
 
 /** What a session needs of the router it belongs to. */
@@ -174,20 +167,13 @@ export class Session {
     if (standing.tokensFrom && this.claims.issuedAt < standing.tokensFrom) return this.close('tokenRevoked');
     this.blocks = standing.blocks;
     const epoch = this.#router.epochOf(this.identityId);
-    const { after } = this.#request;
-    const { lastSeq, acked = lastSeq } = standing;
-    const isKnown = !standing.isNew && !this.isAnonymous;
+    const { lastSeq } = standing;
     const isSameRun = run === 0 && (this.#request.epoch === undefined || this.#request.epoch === epoch);
-    const resumed = isSameRun && (after === undefined ? isKnown : after <= lastSeq);
-    let cursor = 0;
-    if (resumed) cursor = after ?? acked;
-    else if (after === undefined && isSameRun) cursor = acked;
-    const isWhole = cursor === 0 && (after !== undefined || !isSameRun);
+    const { outcome, cursor, acked, isWhole } = findBeginning(this.#request, standing, isSameRun);
     this.#wholeSeq = isWhole ? lastSeq : standing.wholeSeq;
     if (isWhole && lastSeq > 0 && !this.isAnonymous) await this.#router.connections.markWhole(this, lastSeq);
     if (isChanged()) return;
-    const isOver = isKnown || after !== undefined || this.#request.epoch !== undefined;
-    this.#router.meters.welcomed(resumed ? 'resumed' : isOver ? 'over' : 'new');
+    this.#router.meters.welcomed(outcome);
     this.#peer.send(
       welcomeFrame({
         connectionId: this.connectionId,
@@ -196,7 +182,7 @@ export class Session {
         epoch,
         seq: lastSeq,
         acked,
-        resumed,
+        resumed: outcome === 'resumed',
       }),
     );
     this.#isWelcome = true;
