@@ -12,18 +12,18 @@ import type { InboxEntry } from '../store/messages.ts';
 import type { Recalled } from '../store/recalls.ts';
 import type { Claims } from '../tokens/tokens.ts';
 import type { Acks } from './acks.ts';
+import { Answers } from './answers.ts';
 import type { FreshEntry, Outcome, Unit } from './batch.ts';
 import { findBeginning, type ConnectRequest } from './beginning.ts';
 import type { Connections } from './connections.ts';
 import { Delivery } from './delivery.ts';
 import { Expiry } from './expiry.ts';
 import type { ActFrame, ClientFrame, ConnectionState } from './frames.ts';
-import { errorFrame, messageFrame, PONG_FRAME, sentFrame, skipFrame, welcomeFrame } from './frames.ts';
+import { errorFrame, messageFrame, PONG_FRAME, skipFrame, welcomeFrame } from './frames.ts';
 import type { Closer, Meters } from './meters.ts';
 import { MAX_BUFFERED_BYTES, type Peer } from './peer.ts';
 import type { Trail, Tracing } from './tracing.ts';
 import { Turns } from './turns.ts';
-import { Unanswered } from './unanswered.ts';
 
 /** A token that was checked, with the user it acts for now. */
 export interface Admitted {
@@ -89,9 +89,7 @@ export class Session {
   readonly #delivery: Delivery;
   readonly #turns: Turns;
   readonly #expiry: Expiry;
-  readonly #unanswered = new Unanswered();
-  /** By the message: ids under which a recall was repeated that is still to be shown. */
-  readonly #repeated = new Map<string, string[]>();
+  readonly #answers: Answers;
   #admitted: Admitted;
   #user: User;
   #isClosed = false;
@@ -128,6 +126,7 @@ export class Session {
       onStalled: () => this.close('tooSlow'),
       onError: (error) => router.note(asImidError(error), this),
     });
+    this.#answers = new Answers(peer, this.#delivery);
   }
 
   /** What the token says that counts now. */
@@ -281,24 +280,18 @@ export class Session {
     const origin = `${this.connectionId}/${frame.id}`;
     const trail = tracing?.begin({ id: origin, way: 'socket' });
     meters.sent('socket');
-    this.#unanswered.add(frame.id);
+    this.#answers.expect(frame.id);
     this.#turns.take(
       () => {
         if (this.#isClosed) throw new ImidError('unavailable', 'The connection is closed.');
         return this.#router.prepareSend(this, frame, origin, trail);
       },
       async (unit) => {
-        const { run } = this.#delivery;
+        const { run } = this.#answers;
         const [outcome] = await this.#router.write(unit);
         if (outcome instanceof ImidError) throw outcome;
         trail?.ended();
-        const { messageId, senderSeq: seq, at } = outcome!;
-        // Where it was stored in an inbox before, it is answered when it comes in this one; a fresh one when its seq
-        // comes; a repeat that lies behind us right here.
-        if (run !== this.#delivery.run) return;
-        if (seq > this.#delivery.cursor) this.#delivery.reach(seq);
-        else if (this.#unanswered.take(frame.id))
-          this.#peer.send(sentFrame({ id: frame.id, messageId, seq, at }));
+        this.#answers.settle(frame.id, run, outcome!);
       },
       (error) => {
         trail?.ended(asImidError(error));
@@ -309,21 +302,15 @@ export class Session {
 
   #act(frame: ActFrame): void {
     const id = frame.type === 'recall' ? frame.id : undefined;
-    if (id !== undefined) this.#unanswered.add(id);
+    if (id !== undefined) this.#answers.expect(id);
     let run = 0;
     this.#turns.take(
       () => {
-        run = this.#delivery.run;
+        run = this.#answers.run;
         return this.#router.act(this, frame);
       },
       async (recalled) => {
-        if (id === undefined || !recalled) return;
-        const { messageId, clientId, senderSeq: seq, at } = recalled;
-        const isHere = run === this.#delivery.run;
-        if (isHere && seq <= this.#delivery.cursor) return this.#answer(id, { messageId, seq, at });
-        // It is answered when it comes; right behind that where it was recalled under another id.
-        if (clientId !== id) this.#repeated.set(messageId, [...(this.#repeated.get(messageId) ?? []), id]);
-        if (isHere) this.#delivery.reach(seq);
+        if (id !== undefined && recalled) this.#answers.settle(id, run, recalled);
       },
       (error) => this.#refuse(error, id),
     );
@@ -363,32 +350,21 @@ export class Session {
 
   #refuse(thrown: unknown, id?: string): void {
     const error = asImidError(thrown);
-    if (id !== undefined) this.#unanswered.take(id);
+    if (id !== undefined) this.#answers.take(id);
     if (!this.#isClosed) this.#router.note(error, this, id);
     this.fail(error, id);
     if (error.code === 'token_revoked' && id !== undefined) this.close('tokenRevoked');
   }
 
   #show(entry: FreshEntry): void {
-    if (entry.senderId === this.identityId && this.#unanswered.take(entry.clientId)) {
-      const { messageId, recalls = messageId } = entry;
-      const sent = sentFrame({ ...entry, messageId: recalls, id: entry.clientId });
-      do this.#peer.send(sent);
-      while (this.#unanswered.take(entry.clientId));
-    } else if (this.#isHidden(entry)) this.#peer.send(skipFrame(entry.seq));
-    else {
+    const isAnswer = entry.senderId === this.identityId && this.#answers.show(entry);
+    if (!isAnswer && this.#isHidden(entry)) this.#peer.send(skipFrame(entry.seq));
+    else if (!isAnswer) {
       this.#router.meters.delivered();
       this.#peer.send(messageFrame(this.scheme, this.appId, entry));
       entry.trail?.delivered(entry.messageId, entry.seq, this.connectionId);
     }
-    if (entry.recalls === undefined || this.#repeated.size === 0) return;
-    for (const id of this.#repeated.get(entry.recalls) ?? [])
-      this.#answer(id, { ...entry, messageId: entry.recalls });
-    this.#repeated.delete(entry.recalls);
-  }
-
-  #answer(id: string, stored: { messageId: string; seq: number; at: Date }): void {
-    if (this.#unanswered.take(id)) this.#peer.send(sentFrame({ ...stored, id }));
+    this.#answers.showRepeated(entry);
   }
 
   async #read(after: number, limit: number): Promise<InboxEntry[]> {
