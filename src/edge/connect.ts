@@ -118,7 +118,7 @@ export const connect: FastifyPluginAsyncTypebox<ConnectOptions> = async (
       const { query } = request;
       const peer = createPeer(socket, request.raw.socket, drainTimeoutMs, () => silent.delete(socket));
       const rate = new Rate(limits.framesPerSecond, limits.frameBurst, performance.now());
-      const { session, started } = router.open(peer, request.admitted, {
+      const { session, asking, started } = router.open(peer, request.admitted, {
         deviceId: query.device ?? request.admitted.claims.deviceId,
         state: query.state ?? 'foreground',
         after: query.after,
@@ -129,7 +129,7 @@ export const connect: FastifyPluginAsyncTypebox<ConnectOptions> = async (
         if (!rate.take(performance.now())) return session.close('tooFast');
         if (isBinary || data.length > FRAME_MAX_BYTES || !isUtf8(data)) return session.close('protocolError');
         const read = readFrame(data);
-        if ('frame' in read) session.receive(read.frame);
+        if ('frame' in read) asking.receive(read.frame);
         else session.fail(read.error, read.id);
       };
       let isReady = false;

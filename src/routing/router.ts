@@ -14,6 +14,7 @@ import { findInboxEntries, findLastSeq, type InboxEntry } from '../store/message
 import { findHidesPresence, setHidesPresence } from '../store/presence.ts';
 import { createAcks } from './acks.ts';
 import { createActs } from './acts.ts';
+import { Asking, type Stages } from './asking.ts';
 import type { Audience, Located, Outcome, Unit } from './batch.ts';
 import type { ConnectRequest } from './beginning.ts';
 import { createBlocking } from './blocking.ts';
@@ -188,26 +189,11 @@ export async function createRouter(options: RouterOptions) {
     acks,
     connections,
     meters,
-    tracing,
-    admit,
     follow,
     now: () => clock.now(),
-    write,
     readInbox: (appId, identityId, after, limit) => findInboxEntries(pool, appId, identityId, after, limit),
 
-    prepareSend(session, frame, origin, trail) {
-      const findSender = (anew: boolean): Located | Promise<Located> =>
-        anew ? findAnew(session) : { id: session.identityId, expectedName: undefined };
-      const prepare = (app: App) => {
-        requireScheme(app, session.scheme);
-        return locator.prepare(app, findSender, frame, origin, trail);
-      };
-      const app = apps.peek(session.appId);
-      return app ? prepare(app) : apps.resolve(session.appId).then(prepare);
-    },
-
     blocksOf: blocking.of,
-    act: createActs({ apps, directory, conversations, typing, watching, recall, follow }),
 
     changeToken(session, formerJti) {
       hub.changeToken(session, formerJti);
@@ -222,12 +208,35 @@ export async function createRouter(options: RouterOptions) {
       connections.close(session);
     },
 
-    note(error, { connectionId }, frameId) {
-      if (error.code !== 'unavailable') return;
-      const more = frameId === undefined ? undefined : { origin: `${connectionId}/${frameId}` };
-      log(`connection ${connectionId}: ${error.message}`, error.cause ?? error, more);
+    note,
+  };
+
+  const stages: Stages = {
+    meters,
+    tracing,
+    admit,
+    follow,
+    write,
+    act: createActs({ apps, directory, conversations, typing, watching, recall, follow }),
+    note,
+
+    prepareSend(session, frame, origin, trail) {
+      const findSender = (anew: boolean): Located | Promise<Located> =>
+        anew ? findAnew(session) : { id: session.identityId, expectedName: undefined };
+      const prepare = (app: App) => {
+        requireScheme(app, session.scheme);
+        return locator.prepare(app, findSender, frame, origin, trail);
+      };
+      const app = apps.peek(session.appId);
+      return app ? prepare(app) : apps.resolve(session.appId).then(prepare);
     },
   };
+
+  function note(error: ImidError, { connectionId }: Session, frameId?: string): void {
+    if (error.code !== 'unavailable') return;
+    const more = frameId === undefined ? undefined : { origin: `${connectionId}/${frameId}` };
+    log(`connection ${connectionId}: ${error.message}`, error.cause ?? error, more);
+  }
 
   async function findAnew(session: Session): Promise<Located> {
     if (await follow(session)) return { id: session.identityId, expectedName: undefined };
@@ -320,9 +329,10 @@ export async function createRouter(options: RouterOptions) {
       peer: Peer,
       admitted: Admitted,
       request: ConnectRequest,
-    ): { session: Session; started: Promise<void> } {
+    ): { session: Session; asking: Asking; started: Promise<void> } {
       const session = new Session(routes, peer, admitted, request);
-      return { session, started: enter(session) ? start(session) : Promise.resolve() };
+      const asking = new Asking(stages, session, peer);
+      return { session, asking, started: enter(session) ? start(session) : Promise.resolve() };
     },
 
     /** Closes every connection of users that are gone. */

@@ -1,4 +1,4 @@
-// One connection of one device: who is at it, what it sends, what it is told. Knows no socket, only a peer to write to.
+// One connection of one device: who is at it, and what it is told (what it asks for: asking.ts). Knows no socket, only a peer.
 // Invariant: `sent` and `message` frames together show every seq behind the start once, in order (see delivery.ts).
 
 import { randomUUID } from 'node:crypto';
@@ -9,20 +9,18 @@ import type { User } from '../identity/directory.ts';
 import { schemes } from '../identity/schemes.ts';
 import { isWithheld, type Blocks } from '../store/blocks.ts';
 import type { InboxEntry } from '../store/messages.ts';
-import type { Recalled } from '../store/recalls.ts';
 import type { Claims } from '../tokens/tokens.ts';
 import type { Acks } from './acks.ts';
 import { Answers } from './answers.ts';
-import type { FreshEntry, Outcome, Unit } from './batch.ts';
+import type { FreshEntry } from './batch.ts';
 import { findBeginning, type ConnectRequest } from './beginning.ts';
 import type { Connections } from './connections.ts';
 import { Delivery } from './delivery.ts';
 import { Expiry } from './expiry.ts';
-import type { ActFrame, ClientFrame, ConnectionState } from './frames.ts';
-import { errorFrame, messageFrame, PONG_FRAME, skipFrame, welcomeFrame } from './frames.ts';
+import type { ConnectionState } from './frames.ts';
+import { errorFrame, messageFrame, skipFrame, welcomeFrame } from './frames.ts';
 import type { Closer, Meters } from './meters.ts';
-import { MAX_BUFFERED_BYTES, type Peer } from './peer.ts';
-import type { Trail, Tracing } from './tracing.ts';
+import type { Peer } from './peer.ts';
 import { Turns } from './turns.ts';
 
 /** A token that was checked, with the user it acts for now. */
@@ -39,30 +37,16 @@ export interface Routes {
   readonly acks: Acks;
   readonly connections: Connections;
   readonly meters: Meters;
-  /** Undefined: nobody follows sends. */
-  readonly tracing: Tracing | undefined;
   now(): Date;
-  /** Checks a token, used on a device. Throws what the client is to be told. */
-  admit(token: string, deviceId: string | undefined): Promise<Admitted>;
   /** The session has another token. Closes it where that was revoked while it was looked at. */
   changeToken(session: Session, formerJti: string): void;
   /** Moves the session to the user that its own was merged into, if it was; undefined when there is none any more. */
   follow(session: Session): Promise<User | undefined>;
-  /** Finds whom a frame means, at once where that is known. Throws what the client is to be told. */
-  prepareSend(
-    session: Session,
-    frame: ClientFrame & { type: 'send' },
-    origin: string,
-    trail: Trail | undefined,
-  ): Unit | Promise<Unit>;
-  write(unit: Unit): Promise<Outcome>;
   readInbox(appId: AppId, identityId: number, after: number, limit: number): Promise<InboxEntry[]>;
   blocksOf(appId: AppId, identityId: number): Promise<Blocks>;
-  /** Does what a frame asks for; a recall is given back. Throws what the client is to be told. */
-  act(session: Session, frame: ActFrame): Promise<Recalled | undefined>;
   leave(session: Session): void;
   /** Logs what a client was told when it is not the client's doing. */
-  note(error: ImidError, session: Session, frameId?: string): void;
+  note(error: ImidError, session: Session): void;
 }
 
 export class Session {
@@ -80,6 +64,10 @@ export class Session {
   /** Of the token that counts now; decides how others are shown. */
   scheme: Scheme;
   state: ConnectionState;
+  /** The order in which what it asks for is done. */
+  readonly turns: Turns;
+  /** What it is still to be told of that. */
+  readonly answers: Answers;
   /** What is withheld of the inbox. */
   blocks: Blocks = { version: 0, all: [] };
 
@@ -87,14 +75,11 @@ export class Session {
   readonly #peer: Peer;
   readonly #request: ConnectRequest;
   readonly #delivery: Delivery;
-  readonly #turns: Turns;
   readonly #expiry: Expiry;
-  readonly #answers: Answers;
   #admitted: Admitted;
   #user: User;
   #isClosed = false;
   #isStopped = false;
-  #isWaitingForReader = false;
   #isWelcome = false;
   /** Up to here it is shown all there is, so also what was brought along. */
   #wholeSeq = 0;
@@ -113,7 +98,7 @@ export class Session {
     this.isAnonymous = request.deviceId === undefined;
     this.deviceId = request.deviceId ?? `connection-${this.connectionId}`;
     this.state = request.state;
-    this.#turns = new Turns(peer);
+    this.turns = new Turns(peer);
     this.#expiry = new Expiry(
       () => router.now(),
       () => this.close('tokenExpired'),
@@ -126,7 +111,7 @@ export class Session {
       onStalled: () => this.close('tooSlow'),
       onError: (error) => router.note(asImidError(error), this),
     });
-    this.#answers = new Answers(peer, this.#delivery);
+    this.answers = new Answers(peer, this.#delivery);
   }
 
   /** What the token says that counts now. */
@@ -140,6 +125,11 @@ export class Session {
 
   get isClosed(): boolean {
     return this.#isClosed;
+  }
+
+  /** Whether nothing more is taken from its client. */
+  get isStopped(): boolean {
+    return this.#isStopped || this.#isClosed;
   }
 
   /** Whether it can be told of anything now. */
@@ -201,7 +191,7 @@ export class Session {
     this.blocks = { version: 0, all: [] };
     this.#delivery.changeInbox();
     // What was sent before is on its way to the inbox before, or from there to this one.
-    this.#turns.settleFirst();
+    this.turns.settleFirst();
   }
 
   /** A message that has just been committed to this inbox. */
@@ -220,18 +210,32 @@ export class Session {
     this.#delivery.look();
   }
 
-  receive(frame: ClientFrame): void {
-    if (this.#isClosed || this.#isStopped) return;
-    if (this.#peer.buffered > MAX_BUFFERED_BYTES) void this.#waitForReader();
-    if (frame.type === 'send') this.#send(frame);
-    else if (frame.type === 'ack') this.#ack(frame.seq);
-    else if (frame.type === 'token') this.#renew(frame.token);
-    else if (frame.type === 'ping') this.#peer.send(PONG_FRAME);
-    else if (frame.type !== 'state') this.#act(frame);
-    else if (this.state !== frame.state) {
-      this.state = frame.state;
-      this.#router.connections.mark(this);
-    }
+  /** The client has all that it was shown up to `seq`. */
+  ack(seq: number): void {
+    const { cursor } = this.#delivery;
+    if (seq <= cursor) {
+      if (!this.isAnonymous) this.#router.acks.mark(this.appId, this.identityId, this.deviceId, seq);
+    } else if (!this.#delivery.hasShown(seq)) {
+      this.fail(new ImidError('invalid_request', `seq is beyond ${cursor}, the last that was sent here.`));
+    } // else one of the inbox before was on its way
+  }
+
+  changeState(state: ConnectionState): void {
+    if (this.state === state) return;
+    this.state = state;
+    this.#router.connections.mark(this);
+  }
+
+  /** Goes on by another token of its user. */
+  changeToken(admitted: Admitted): void {
+    if (this.#isClosed) return;
+    const { jti: formerJti } = this;
+    this.#admitted = admitted;
+    this.scheme = admitted.claims.scheme;
+    if (admitted.claims.issuedAt > this.tokenAt) this.tokenAt = admitted.claims.issuedAt;
+    this.#router.changeToken(this, formerJti);
+    this.#router.connections.mark(this);
+    this.#expiry.watch(this.claims.expiresAt);
   }
 
   /** Tells of something that stands in no inbox, in the form of the session's scheme. */
@@ -275,96 +279,15 @@ export class Session {
     this.#router.leave(this);
   }
 
-  #send(frame: ClientFrame & { type: 'send' }): void {
-    const { meters, tracing } = this.#router;
-    const origin = `${this.connectionId}/${frame.id}`;
-    const trail = tracing?.begin({ id: origin, way: 'socket' });
-    meters.sent('socket');
-    this.#answers.expect(frame.id);
-    this.#turns.take(
-      () => {
-        if (this.#isClosed) throw new ImidError('unavailable', 'The connection is closed.');
-        return this.#router.prepareSend(this, frame, origin, trail);
-      },
-      async (unit) => {
-        const { run } = this.#answers;
-        const [outcome] = await this.#router.write(unit);
-        if (outcome instanceof ImidError) throw outcome;
-        trail?.ended();
-        this.#answers.settle(frame.id, run, outcome!);
-      },
-      (error) => {
-        trail?.ended(asImidError(error));
-        this.#refuse(error, frame.id);
-      },
-    );
-  }
-
-  #act(frame: ActFrame): void {
-    const id = frame.type === 'recall' ? frame.id : undefined;
-    if (id !== undefined) this.#answers.expect(id);
-    let run = 0;
-    this.#turns.take(
-      () => {
-        run = this.#answers.run;
-        return this.#router.act(this, frame);
-      },
-      async (recalled) => {
-        if (id !== undefined && recalled) this.#answers.settle(id, run, recalled);
-      },
-      (error) => this.#refuse(error, id),
-    );
-  }
-
-  #ack(seq: number): void {
-    const { cursor } = this.#delivery;
-    if (seq <= cursor) {
-      if (!this.isAnonymous) this.#router.acks.mark(this.appId, this.identityId, this.deviceId, seq);
-    } else if (!this.#delivery.hasShown(seq)) {
-      this.fail(new ImidError('invalid_request', `seq is beyond ${cursor}, the last that was sent here.`));
-    } // else one of the inbox before was on its way
-  }
-
-  #renew(token: string): void {
-    this.#turns.take(
-      async () => {
-        const admitted = await this.#router.admit(token, this.#request.deviceId);
-        if (admitted.user.id !== this.identityId) await this.#router.follow(this);
-        if (admitted.user.id !== this.identityId)
-          throw new ImidError('forbidden', 'The token acts for another user than this connection.');
-        if (admitted.claims.deviceId !== undefined && admitted.claims.deviceId !== this.#request.deviceId)
-          throw new ImidError('forbidden', 'The token is bound to another device.');
-        if (this.#isClosed) return;
-        const { jti: formerJti } = this;
-        this.#admitted = admitted;
-        this.scheme = admitted.claims.scheme;
-        if (admitted.claims.issuedAt > this.tokenAt) this.tokenAt = admitted.claims.issuedAt;
-        this.#router.changeToken(this, formerJti);
-        this.#router.connections.mark(this);
-        this.#expiry.watch(this.claims.expiresAt);
-      },
-      () => Promise.resolve(),
-      (error) => this.#refuse(error),
-    );
-  }
-
-  #refuse(thrown: unknown, id?: string): void {
-    const error = asImidError(thrown);
-    if (id !== undefined) this.#answers.take(id);
-    if (!this.#isClosed) this.#router.note(error, this, id);
-    this.fail(error, id);
-    if (error.code === 'token_revoked' && id !== undefined) this.close('tokenRevoked');
-  }
-
   #show(entry: FreshEntry): void {
-    const isAnswer = entry.senderId === this.identityId && this.#answers.show(entry);
+    const isAnswer = entry.senderId === this.identityId && this.answers.show(entry);
     if (!isAnswer && this.#isHidden(entry)) this.#peer.send(skipFrame(entry.seq));
     else if (!isAnswer) {
       this.#router.meters.delivered();
       this.#peer.send(messageFrame(this.scheme, this.appId, entry));
       entry.trail?.delivered(entry.messageId, entry.seq, this.connectionId);
     }
-    this.#answers.showRepeated(entry);
+    this.answers.showRepeated(entry);
   }
 
   async #read(after: number, limit: number): Promise<InboxEntry[]> {
@@ -380,15 +303,5 @@ export class Session {
   #isHidden(entry: InboxEntry): boolean {
     if (entry.isImported && entry.seq > this.#wholeSeq) return true;
     return isWithheld(this.blocks, entry);
-  }
-
-  /** A client that sends and doesn't read what it is answered is not read from either. */
-  async #waitForReader(): Promise<void> {
-    if (this.#isWaitingForReader) return;
-    this.#isWaitingForReader = true;
-    this.#peer.pause();
-    if (!(await this.#peer.drained())) this.close('tooSlow');
-    this.#peer.resume();
-    this.#isWaitingForReader = false;
   }
 }
