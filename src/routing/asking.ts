@@ -4,33 +4,24 @@
 import { asImidError, ImidError } from '../errors.ts';
 import type { User } from '../identity/directory.ts';
 import type { Recalled } from '../store/recalls.ts';
-import type { Outcome, Unit } from './batch.ts';
 import type { ActFrame, ClientFrame } from './frames.ts';
 import { PONG_FRAME } from './frames.ts';
 import type { Meters } from './meters.ts';
 import { MAX_BUFFERED_BYTES, type Peer } from './peer.ts';
+import type { Sending } from './sending.ts';
 import type { Admitted, Session } from './session.ts';
-import type { Trail, Tracing } from './tracing.ts';
-
-type SendFrame = ClientFrame & { type: 'send' };
+import type { Tracing } from './tracing.ts';
 
 /** What is done by others of what is asked for. */
 export interface Stages {
   readonly meters: Meters;
   /** Undefined: nobody follows sends. */
   readonly tracing: Tracing | undefined;
+  readonly sending: Sending;
   /** Checks a token, used on a device. Throws what the client is to be told. */
   admit(token: string, deviceId: string | undefined): Promise<Admitted>;
   /** Moves the session to the user that its own was merged into, if it was; undefined when there is none any more. */
   follow(session: Session): Promise<User | undefined>;
-  /** Finds whom a frame means, at once where that is known. Throws what the client is to be told. */
-  prepareSend(
-    session: Session,
-    frame: SendFrame,
-    origin: string,
-    trail: Trail | undefined,
-  ): Unit | Promise<Unit>;
-  write(unit: Unit): Promise<Outcome>;
   /** Does what a frame asks for; a recall is given back. Throws what the client is to be told. */
   act(session: Session, frame: ActFrame): Promise<Recalled | undefined>;
   /** Logs what a client was told when it is not the client's doing. */
@@ -60,8 +51,8 @@ export class Asking {
     else this.#act(frame);
   }
 
-  #send(frame: SendFrame): void {
-    const { meters, tracing } = this.#stages;
+  #send(frame: ClientFrame & { type: 'send' }): void {
+    const { meters, sending, tracing } = this.#stages;
     const { connectionId, answers, turns } = this.#session;
     const origin = `${connectionId}/${frame.id}`;
     const trail = tracing?.begin({ id: origin, way: 'socket' });
@@ -70,11 +61,11 @@ export class Asking {
     turns.take(
       () => {
         if (this.#session.isClosed) throw new ImidError('unavailable', 'The connection is closed.');
-        return this.#stages.prepareSend(this.#session, frame, origin, trail);
+        return sending.prepare(this.#session, frame, origin, trail);
       },
       async (unit) => {
         const { run } = answers;
-        const [outcome] = await this.#stages.write(unit);
+        const [outcome] = await sending.write(unit);
         if (outcome instanceof ImidError) throw outcome;
         trail?.ended();
         answers.settle(frame.id, run, outcome!);

@@ -34,6 +34,8 @@ type Soon<T> = T | Promise<T>;
 
 const MAX_HINTS = 100_000;
 
+export type Locator = ReturnType<typeof createLocator>;
+
 export function createLocator({ directory, database: { pool } }: LocatorOptions) {
   /** Where a name or an imId led to last time. */
   const hints = new Recent<string, Located>(MAX_HINTS);

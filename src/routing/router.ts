@@ -2,11 +2,10 @@
 // Invariant: a message is acknowledged only when it is committed, and shown only after that.
 
 import { createHash } from 'node:crypto';
-import { asImidError, ImidError } from '../errors.ts';
+import { ImidError } from '../errors.ts';
 import type { AppId, Scheme } from '../ids.ts';
-import type { App, Apps } from '../identity/apps.ts';
+import type { Apps } from '../identity/apps.ts';
 import type { Directory, User } from '../identity/directory.ts';
-import { requireScheme, type Address } from '../identity/schemes.ts';
 import { isWithheld } from '../store/blocks.ts';
 import type { Database } from '../store/database.ts';
 import { countConnections } from '../store/connections.ts';
@@ -15,7 +14,7 @@ import { findHidesPresence, setHidesPresence } from '../store/presence.ts';
 import { createAcks } from './acks.ts';
 import { createActs } from './acts.ts';
 import { Asking, type Stages } from './asking.ts';
-import type { Audience, Located, Outcome, Unit } from './batch.ts';
+import type { Audience } from './batch.ts';
 import type { ConnectRequest } from './beginning.ts';
 import { createBlocking } from './blocking.ts';
 import { createConnections } from './connections.ts';
@@ -24,12 +23,13 @@ import { createFollowing } from './following.ts';
 import { startHeartbeat } from './heartbeat.ts';
 import { Hub } from './hub.ts';
 import type { Limits } from './limits.ts';
-import { createLocator, type Letter } from './locator.ts';
+import { createLocator } from './locator.ts';
 import type { Meters } from './meters.ts';
 import type { Peer } from './peer.ts';
 import { createPresence } from './presence.ts';
 import { createRecalling } from './recalling.ts';
 import type { Listeners, Rings } from './rings.ts';
+import { createSending } from './sending.ts';
 import { Session, type Admitted, type Routes } from './session.ts';
 import type { Tracing } from './tracing.ts';
 import type { Log } from './storing.ts';
@@ -60,15 +60,6 @@ export interface RouterOptions {
   maxQueuedMessages?: number | undefined;
   /** How often positions are checked, which makes good what rings have missed. */
   heartbeatMs?: number | undefined;
-}
-
-export interface SendRequest extends Letter {
-  /** Undefined: the app itself. */
-  from: Address | undefined;
-  /** The id of the request. */
-  origin: string;
-  /** Of the trace that the request belongs to. */
-  traceparent: string | undefined;
 }
 
 const EPOCH_LENGTH = 22;
@@ -171,11 +162,7 @@ export async function createRouter(options: RouterOptions) {
     return true;
   }
 
-  function write(unit: Unit): Promise<Outcome> {
-    unit.trail?.located();
-    return writer.write(unit);
-  }
-
+  const sending = createSending({ apps, locator, writer, meters, tracing, follow });
   const recall = createRecalling({
     database,
     onMoved(inboxes) {
@@ -216,31 +203,15 @@ export async function createRouter(options: RouterOptions) {
     tracing,
     admit,
     follow,
-    write,
+    sending,
     act: createActs({ apps, directory, conversations, typing, watching, recall, follow }),
     note,
-
-    prepareSend(session, frame, origin, trail) {
-      const findSender = (anew: boolean): Located | Promise<Located> =>
-        anew ? findAnew(session) : { id: session.identityId, expectedName: undefined };
-      const prepare = (app: App) => {
-        requireScheme(app, session.scheme);
-        return locator.prepare(app, findSender, frame, origin, trail);
-      };
-      const app = apps.peek(session.appId);
-      return app ? prepare(app) : apps.resolve(session.appId).then(prepare);
-    },
   };
 
   function note(error: ImidError, { connectionId }: Session, frameId?: string): void {
     if (error.code !== 'unavailable') return;
     const more = frameId === undefined ? undefined : { origin: `${connectionId}/${frameId}` };
     log(`connection ${connectionId}: ${error.message}`, error.cause ?? error, more);
-  }
-
-  async function findAnew(session: Session): Promise<Located> {
-    if (await follow(session)) return { id: session.identityId, expectedName: undefined };
-    throw new ImidError('token_revoked', 'The user of this connection is gone.');
   }
 
   function attempt(act: Promise<unknown>, what: string): void {
@@ -362,27 +333,7 @@ export async function createRouter(options: RouterOptions) {
     /** Closes every connection of an app that is gone. */
     disconnectApp,
 
-    /** Sends for a backend. Throws where the sender can't be found; recipients have an outcome each. */
-    async send(app: App, request: SendRequest): Promise<Outcome> {
-      const { from } = request;
-      const findSender = (anew: boolean): Promise<Located> =>
-        (from ? locator.locateOne(app, from, anew) : locator.locateSystem(app)).catch((error: unknown) => {
-          if (!(error instanceof ImidError)) throw error;
-          const errors = [{ in: 'body' as const, pointer: '#/from', detail: error.message }];
-          throw new ImidError(error.code, error.message, { errors });
-        });
-      const { origin, traceparent } = request;
-      const trail = tracing?.begin({ id: origin, way: 'rest', traceparent });
-      meters.sent('rest');
-      try {
-        const outcome = await write(await locator.prepare(app, findSender, request, origin, trail));
-        trail?.ended(outcome.length === 1 && outcome[0] instanceof ImidError ? outcome[0] : undefined);
-        return outcome;
-      } catch (error) {
-        trail?.ended(asImidError(error));
-        throw error;
-      }
-    },
+    send: sending.send,
 
     /** Looks for all that has moved while no rings were heard. */
     check,
