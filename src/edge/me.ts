@@ -6,7 +6,8 @@ import type { ErrorCode } from '../errors.ts';
 import type { AppId, Scheme } from '../ids.ts';
 import type { ContactBook } from '../identity/contacts.ts';
 import { schemes, show } from '../identity/schemes.ts';
-import type { InboxEntry, Router } from '../routing/router.ts';
+import type { InboxEntry } from '../routing/inboxes.ts';
+import type { Router } from '../routing/router.ts';
 import type { Admitted } from '../routing/session.ts';
 import { contactExtras } from './contacts.ts';
 import { inboxShown, toMessageFields } from './messages.ts';
@@ -152,10 +153,10 @@ export const me: FastifyPluginAsyncTypebox<{ contactBook: ContactBook; router: R
       },
     },
     async ({ admitted: { app: tenant, user, claims }, query: { after = 0, limit = 100 } }) => {
-      const entries = await router.readOwnInbox(tenant.id, user.id, after, limit);
+      const entries = await router.inboxes.readOwn(tenant.id, user.id, after, limit);
       return {
         items: entries.map((entry) => toShownMessage(claims.scheme, tenant.id, entry)),
-        epoch: router.epochOf(user.id),
+        epoch: router.inboxes.epochOf(user.id),
       };
     },
   );

@@ -7,7 +7,8 @@ import { ImidError } from '../errors.ts';
 import type { App } from '../identity/apps.ts';
 import type { Directory } from '../identity/directory.ts';
 import { describe, SYSTEM_NAME } from '../identity/schemes.ts';
-import type { InboxEntry, Router } from '../routing/router.ts';
+import type { InboxEntry } from '../routing/inboxes.ts';
+import type { Router } from '../routing/router.ts';
 import { CONTENT_MAX_BYTES, toJsonText } from './content.ts';
 import {
   Address,
@@ -162,8 +163,12 @@ export const messages: FastifyPluginAsyncTypebox<{ directory: Directory; router:
     },
     async ({ tenant, query: { imId, after = 0, limit = 100 } }) => {
       const user = await directory.find(tenant, { imId });
-      const entries = user.id === undefined ? [] : await router.readInbox(tenant.id, user.id, after, limit);
-      return { items: entries.map((entry) => toMessage(tenant, entry)), epoch: router.epochOf(user.id ?? 0) };
+      const entries =
+        user.id === undefined ? [] : await router.inboxes.read(tenant.id, user.id, after, limit);
+      return {
+        items: entries.map((entry) => toMessage(tenant, entry)),
+        epoch: router.inboxes.epochOf(user.id ?? 0),
+      };
     },
   );
 };

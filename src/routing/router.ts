@@ -1,15 +1,13 @@
 // Routes: from whom a client or backend means to the inboxes, and from the inboxes to the open connections.
 // Invariant: a message is acknowledged only when it is committed, and shown only after that.
 
-import { createHash } from 'node:crypto';
 import { ImidError } from '../errors.ts';
 import type { AppId, Scheme } from '../ids.ts';
 import type { Apps } from '../identity/apps.ts';
 import type { Directory, User } from '../identity/directory.ts';
-import { isWithheld } from '../store/blocks.ts';
 import type { Database } from '../store/database.ts';
 import { countConnections } from '../store/connections.ts';
-import { findInboxEntries, findLastSeq, type InboxEntry } from '../store/messages.ts';
+import { findLastSeq } from '../store/messages.ts';
 import { findHidesPresence, setHidesPresence } from '../store/presence.ts';
 import { createAcks } from './acks.ts';
 import { createActs } from './acts.ts';
@@ -22,6 +20,7 @@ import { createConversations } from './conversations.ts';
 import { createFollowing } from './following.ts';
 import { startHeartbeat } from './heartbeat.ts';
 import { Hub } from './hub.ts';
+import { createInboxes } from './inboxes.ts';
 import type { Limits } from './limits.ts';
 import { createLocator } from './locator.ts';
 import type { Meters } from './meters.ts';
@@ -38,7 +37,6 @@ import { createTyping } from './typing.ts';
 import { createWatching } from './watching.ts';
 import { Writer } from './writer.ts';
 
-export type { InboxEntry } from '../store/messages.ts';
 export type { Conversation } from './conversations.ts';
 
 export interface RouterOptions {
@@ -62,7 +60,6 @@ export interface RouterOptions {
   heartbeatMs?: number | undefined;
 }
 
-const EPOCH_LENGTH = 22;
 export type Router = Awaited<ReturnType<typeof createRouter>>;
 
 export async function createRouter(options: RouterOptions) {
@@ -123,13 +120,7 @@ export async function createRouter(options: RouterOptions) {
     check,
     log,
   });
-
-  // Of the database and the inbox, so that a uid that is erased and used again doesn't look like the same run.
-  const epochOf = (identityId: number): string =>
-    createHash('sha256')
-      .update(`${heartbeat.epoch}:${identityId}`)
-      .digest('base64url')
-      .slice(0, EPOCH_LENGTH);
+  const inboxes = createInboxes({ database, heartbeat, blocking });
 
   /** Makes good whatever this process wasn't told. */
   async function check(): Promise<void> {
@@ -165,21 +156,20 @@ export async function createRouter(options: RouterOptions) {
   const sending = createSending({ apps, locator, writer, meters, tracing, follow });
   const recall = createRecalling({
     database,
-    onMoved(inboxes) {
-      for (const { id } of inboxes) for (const session of hub.of(id)) session.onMoved();
-      rings.tellHolders('inbox', inboxes);
+    onMoved(moved) {
+      for (const { id } of moved) for (const session of hub.of(id)) session.onMoved();
+      rings.tellHolders('inbox', moved);
     },
   });
 
   const routes: Routes = {
-    epochOf,
+    epochOf: inboxes.epochOf,
     acks,
     connections,
     meters,
     follow,
     now: () => clock.now(),
-    readInbox: (appId, identityId, after, limit) => findInboxEntries(pool, appId, identityId, after, limit),
-
+    readInbox: inboxes.read,
     blocksOf: blocking.of,
 
     changeToken(session, formerJti) {
@@ -232,27 +222,9 @@ export async function createRouter(options: RouterOptions) {
   }
 
   return {
-    epochOf,
-    readInbox: routes.readInbox,
+    inboxes,
     conversations,
     blocking,
-
-    /** The inbox as its user sees it. */
-    async readOwnInbox(
-      appId: AppId,
-      identityId: number,
-      after: number,
-      limit: number,
-    ): Promise<InboxEntry[]> {
-      for (let from = after; ;) {
-        const entries = await routes.readInbox(appId, identityId, from, limit);
-        // Read after them, it has all that withholds any of them.
-        const blocks = await blocking.of(appId, identityId);
-        const shown = entries.filter((entry) => !isWithheld(blocks, entry));
-        if (shown.length > 0 || entries.length < limit) return shown;
-        from = entries.at(-1)!.seq;
-      }
-    },
 
     showsPresence: async (appId: AppId, identityId: number): Promise<boolean> =>
       !(await findHidesPresence(kysely, appId, identityId)),
