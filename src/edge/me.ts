@@ -95,7 +95,7 @@ export const me: FastifyPluginAsyncTypebox<{ contactBook: ContactBook; router: R
     },
     async ({ admitted, body: { presence } }) => {
       const { app: tenant, user } = admitted;
-      if (presence !== undefined) await router.showPresence(tenant.id, user.id, presence);
+      if (presence !== undefined) await router.presence.show(tenant.id, user.id, presence);
       return describeMe(admitted);
     },
   );
@@ -105,7 +105,7 @@ export const me: FastifyPluginAsyncTypebox<{ contactBook: ContactBook; router: R
     return {
       ...schemes[claims.scheme].me(tenant.id, user),
       unread: await router.conversations.unread(owner),
-      presence: await router.showsPresence(tenant.id, user.id),
+      presence: await router.presence.isShown(tenant.id, user.id),
     };
   }
 

@@ -83,7 +83,7 @@ export const presence: FastifyPluginAsyncTypebox<{ directory: Directory; router:
         imIds.map((imId) => ({ imId })),
       );
       const users = found.filter(isUser);
-      const presences = await router.presence(tenant.id, users);
+      const presences = await router.presence.of(tenant.id, users);
       const byUser = new Map(users.map((user, i) => [user.id, presences[i]!]));
       return {
         items: found.map((user, i) => {

@@ -63,7 +63,7 @@ export const schemeUse: FastifyPluginAsyncTypebox<{ directory: Directory; router
     },
     async ({ tenant }) => {
       const users = await directory.count(tenant.id);
-      const connections = await router.connections(tenant.id);
+      const connections = await router.presence.count(tenant.id);
       const useOf = (scheme: 'composed' | 'registered') => ({
         enabled: tenant.schemes.includes(scheme),
         users: users[scheme],

@@ -2,13 +2,11 @@
 // Invariant: a message is acknowledged only when it is committed, and shown only after that.
 
 import { ImidError } from '../errors.ts';
-import type { AppId, Scheme } from '../ids.ts';
+import type { AppId } from '../ids.ts';
 import type { Apps } from '../identity/apps.ts';
 import type { Directory, User } from '../identity/directory.ts';
 import type { Database } from '../store/database.ts';
-import { countConnections } from '../store/connections.ts';
 import { findLastSeq } from '../store/messages.ts';
-import { findHidesPresence, setHidesPresence } from '../store/presence.ts';
 import { createAcks } from './acks.ts';
 import { createActs } from './acts.ts';
 import { Asking, type Stages } from './asking.ts';
@@ -64,7 +62,7 @@ export type Router = Awaited<ReturnType<typeof createRouter>>;
 
 export async function createRouter(options: RouterOptions) {
   const { database, processId, apps, directory, rings, meters, tracing, admit, trust, log } = options;
-  const { kysely, pool, clock } = database;
+  const { pool, clock } = database;
   const hub = new Hub();
   const watch = watchTrust(hub, trust);
   const acks = createAcks(database, log);
@@ -226,15 +224,7 @@ export async function createRouter(options: RouterOptions) {
     conversations,
     blocking,
 
-    showsPresence: async (appId: AppId, identityId: number): Promise<boolean> =>
-      !(await findHidesPresence(kysely, appId, identityId)),
-
-    async showPresence(appId: AppId, identityId: number, isShown: boolean): Promise<void> {
-      await setHidesPresence(kysely, appId, identityId, !isShown);
-      watching.moved(appId, identityId);
-    },
-
-    presence: createPresence({ database, hub, processId }),
+    presence: createPresence({ database, hub, processId, watching }),
     hintUses: locator.uses,
 
     /** How this process stands right now. */
@@ -244,16 +234,6 @@ export async function createRouter(options: RouterOptions) {
         queue: writer.depth,
         heartbeatAgeSeconds: heartbeat.ageSeconds,
         isHeartbeatLate: heartbeat.isLate,
-      };
-    },
-
-    /** How many connections of an app there are, on all processes. */
-    async connections(appId: AppId): Promise<Record<Scheme, number>> {
-      const here = hub.count(appId);
-      const elsewhere = await countConnections(kysely, appId, processId);
-      return {
-        composed: here.composed + elsewhere.composed,
-        registered: here.registered + elsewhere.registered,
       };
     },
 
