@@ -1,7 +1,8 @@
-// Routes: from whom a client or backend means to the inboxes, and from the inboxes to the open connections.
+// Routes: puts the stages together that lead from whom a client or backend means to the inboxes, and from the inboxes to the
+// open connections.
 // Invariant: a message is acknowledged only when it is committed, and shown only after that.
 
-import { ImidError } from '../errors.ts';
+import type { ImidError } from '../errors.ts';
 import type { AppId } from '../ids.ts';
 import type { Apps } from '../identity/apps.ts';
 import type { Directory, User } from '../identity/directory.ts';
@@ -15,6 +16,7 @@ import type { ConnectRequest } from './beginning.ts';
 import { createBlocking } from './blocking.ts';
 import { createConnections } from './connections.ts';
 import { createConversations } from './conversations.ts';
+import { createEntering } from './entering.ts';
 import { createFollowing } from './following.ts';
 import { startHeartbeat } from './heartbeat.ts';
 import { Hub } from './hub.ts';
@@ -61,7 +63,7 @@ export interface RouterOptions {
 export type Router = Awaited<ReturnType<typeof createRouter>>;
 
 export async function createRouter(options: RouterOptions) {
-  const { database, processId, apps, directory, rings, meters, tracing, admit, trust, log } = options;
+  const { database, processId, apps, directory, rings, meters, limits, tracing, admit, trust, log } = options;
   const { pool, clock } = database;
   const hub = new Hub();
   const watch = watchTrust(hub, trust);
@@ -87,16 +89,14 @@ export async function createRouter(options: RouterOptions) {
         }
     },
   };
+  const entering = createEntering({ hub, watch, watching, connections, limits, log });
   const following = createFollowing({
     database,
     directory,
-    leave(session) {
-      hub.remove(session);
-      connections.close(session);
-    },
+    leave: entering.leaveUser,
     enter(session, formerId) {
       watch.moved(session, formerId);
-      if (enter(session)) void start(session);
+      void entering.enter(session);
     },
   });
   const { follow, checkPositions } = following;
@@ -119,38 +119,6 @@ export async function createRouter(options: RouterOptions) {
     log,
   });
   const inboxes = createInboxes({ database, heartbeat, blocking });
-
-  /** Makes good whatever this process wasn't told. */
-  async function check(): Promise<void> {
-    await trust.follow();
-    await checkPositions(hub.all());
-    await watching.check();
-    closeReplaced(await connections.findReplaced(hub.all()));
-    await trust.tend();
-  }
-
-  function start(session: Session): Promise<void> {
-    return session.start().catch((error: unknown) => {
-      log('a connection could not be opened', error);
-      session.close('unavailable');
-    });
-  }
-
-  /** A device has one connection: the one with the newer token, and of the same token the newer one. */
-  function enter(session: Session): boolean {
-    hub.add(session);
-    watching.moved(session.appId, session.identityId);
-    // Revoked while it was looked at.
-    if (!watch.check(session)) return false;
-    for (const other of hub.of(session.identityId)) {
-      if (other === session || other.deviceId !== session.deviceId) continue;
-      const isOlder = other.tokenAt > session.tokenAt;
-      (isOlder ? session : other).close('replaced');
-      if (isOlder) return false;
-    }
-    return true;
-  }
-
   const sending = createSending({ apps, locator, writer, meters, tracing, follow });
   const recall = createRecalling({
     database,
@@ -169,20 +137,8 @@ export async function createRouter(options: RouterOptions) {
     now: () => clock.now(),
     readInbox: inboxes.read,
     blocksOf: blocking.of,
-
-    changeToken(session, formerJti) {
-      hub.changeToken(session, formerJti);
-      watch.check(session);
-    },
-
-    leave(session) {
-      hub.remove(session);
-      watching.left(session);
-      watching.moved(session.appId, session.identityId);
-      watch.left(session);
-      connections.close(session);
-    },
-
+    changeToken: entering.changeToken,
+    leave: entering.leave,
     note,
   };
 
@@ -195,6 +151,15 @@ export async function createRouter(options: RouterOptions) {
     act: createActs({ apps, directory, conversations, typing, watching, recall, follow }),
     note,
   };
+
+  /** Makes good whatever this process wasn't told. */
+  async function check(): Promise<void> {
+    await trust.follow();
+    await checkPositions(hub.all());
+    await watching.check();
+    entering.closeReplaced(await connections.findReplaced(hub.all()));
+    await trust.tend();
+  }
 
   function note(error: ImidError, { connectionId }: Session, frameId?: string): void {
     if (error.code !== 'unavailable') return;
@@ -210,21 +175,12 @@ export async function createRouter(options: RouterOptions) {
     for (const id of fromIds) attempt(blocking.merged(id), 'it could not be read who is blocked');
   }
 
-  function closeReplaced(connectionIds: readonly string[]): void {
-    const gone = new Set(connectionIds);
-    for (const session of hub.all()) if (gone.has(session.connectionId)) session.close('replaced');
-  }
-
-  function disconnectApp(appId: AppId): void {
-    for (const session of hub.all()) if (session.appId === appId) session.close('tokenRevoked');
-  }
-
   return {
     inboxes,
     conversations,
     blocking,
-
     presence: createPresence({ database, hub, processId, watching }),
+    send: sending.send,
     hintUses: locator.uses,
 
     /** How this process stands right now. */
@@ -237,15 +193,9 @@ export async function createRouter(options: RouterOptions) {
       };
     },
 
-    /** Throws `rate_limited` where one more connection would be too many; one that replaces another always has room. */
-    requireRoom({ claims: { appId }, user }: Admitted, deviceId: string | undefined): void {
-      const { connectionsPerUser, connectionsPerApp } = options.limits;
-      for (const session of hub.of(user.id)) if (session.deviceId === deviceId) return;
-      if (hub.countOf(user.id) >= connectionsPerUser)
-        throw new ImidError('rate_limited', `A user may have ${connectionsPerUser} connections at once.`);
-      if (hub.countIn(appId) >= connectionsPerApp)
-        throw new ImidError('rate_limited', `An app may have ${connectionsPerApp} connections at once.`);
-    },
+    requireRoom: entering.requireRoom,
+    disconnectApp: entering.disconnectApp,
+    closeRevoked: watch.closeRevoked,
 
     /** Opens a connection; it ends when the peer does, or with a close code. */
     open(
@@ -255,7 +205,7 @@ export async function createRouter(options: RouterOptions) {
     ): { session: Session; asking: Asking; started: Promise<void> } {
       const session = new Session(routes, peer, admitted, request);
       const asking = new Asking(stages, session, peer);
-      return { session, asking, started: enter(session) ? start(session) : Promise.resolve() };
+      return { session, asking, started: entering.enter(session) };
     },
 
     /** Closes every connection of users that are gone. */
@@ -282,15 +232,8 @@ export async function createRouter(options: RouterOptions) {
       rings.tellHolders('inbox', [{ appId, id: identityId }]);
     },
 
-    /** Closes every connection of an app that is gone. */
-    disconnectApp,
-
-    send: sending.send,
-
     /** Looks for all that has moved while no rings were heard. */
     check,
-
-    closeRevoked: watch.closeRevoked,
 
     /** What is done when other processes tell that something has moved. */
     listeners: {
@@ -302,7 +245,7 @@ export async function createRouter(options: RouterOptions) {
         void checkPositions(ids.flatMap((id) => [...hub.of(id)])).catch((error: unknown) =>
           log('positions could not be checked', error),
         ),
-      replaced: closeReplaced,
+      replaced: entering.closeReplaced,
       blocks: (ids) => attempt(blocking.hear(ids), 'it could not be read who is blocked'),
       merged: tellBlockers,
       read: (ids) => attempt(conversations.hear(ids), 'it could not be told who has read'),
@@ -312,7 +255,7 @@ export async function createRouter(options: RouterOptions) {
       app(ids) {
         for (const id of ids)
           apps.find(id).then(
-            (app) => app ?? disconnectApp(id),
+            (app) => app ?? entering.disconnectApp(id),
             (error: unknown) => log('an app could not be looked up', error),
           );
       },

@@ -22,6 +22,8 @@ export interface Trust {
 /** How often it is looked whether this process is blind. */
 const SIGHT_MS = 1_000;
 
+export type Watch = ReturnType<typeof watchTrust>;
+
 export function watchTrust(hub: Hub, trust: Trust) {
   /** By the rows that were merged into another one: those that went along. */
   const moved = new Map<number, Set<Session>>();
