@@ -15,14 +15,17 @@ export interface Answer {
   clientId?: string;
 }
 
+/** What it needs to know of how far the inbox is shown. */
+type Reach = Pick<Delivery, 'run' | 'cursor' | 'reach'>;
+
 export class Answers {
   readonly #peer: Pick<Peer, 'send'>;
-  readonly #delivery: Delivery;
+  readonly #delivery: Reach;
   readonly #expected = new Map<string, number>();
   /** By the message: ids under which a recall was repeated that is still to be shown. */
   readonly #repeated = new Map<string, string[]>();
 
-  constructor(peer: Pick<Peer, 'send'>, delivery: Delivery) {
+  constructor(peer: Pick<Peer, 'send'>, delivery: Reach) {
     this.#peer = peer;
     this.#delivery = delivery;
   }
