@@ -93,6 +93,15 @@ test('content beyond 16 KiB is payload_too_large, and just below it is taken', a
   assert.equal((await client.say({ uid: 'x' }, 'ü'.repeat(8 * 1024))).code, 'payload_too_large');
 });
 
+test('what is too much for a push is payload_too_large, and its message is not stored', async () => {
+  const client = await app.connect({ uid: 'bob' });
+  const data = Object.fromEntries(['a', 'b', 'c', 'd', 'e'].map((key) => [key, 'x'.repeat(500)]));
+  client.send({ type: 'send', id: 'much', to: { uid: 'x' }, content: 1, push: { data } });
+  const { code, id, detail } = await client.wait((answer) => answer.type === 'error');
+  assert.deepEqual([code, id], ['payload_too_large', 'much']);
+  assert.match(detail, /^push\.data is 2536 bytes of JSON; at most 2048 are taken/);
+});
+
 test('deep, empty and odd content arrives as it was sent', async () => {
   const client = await app.connect({ uid: 'odd' });
   const contents: unknown[] = [

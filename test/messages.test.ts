@@ -140,6 +140,25 @@ test('content beyond 16 KiB is refused, naming the field', async () => {
   );
 });
 
+test('what a push has no room for, or Apple keeps for itself, is refused with its message', async () => {
+  const app = await service.createApp();
+  const send = async (data: object) => {
+    const { status, body } = await app.call('POST', '/messages', {
+      from: { uid: 'a' },
+      to: { uid: 'b' },
+      content: 1,
+      push: { data },
+    });
+    return [status, body.code, body.errors?.[0].pointer];
+  };
+  const much = Object.fromEntries(['a', 'b', 'c', 'd'].map((key) => [key, 'x'.repeat(500)]));
+  for (const two of ['"', 'ü']) {
+    assert.deepEqual(await send({ ...much, e: two.repeat(6) }), [201, undefined, undefined]);
+    assert.deepEqual(await send({ ...much, e: two.repeat(7) }), [413, 'payload_too_large', '#/push/data']);
+  }
+  assert.deepEqual(await send({ aps: 'x' }), [400, 'invalid_request', '#/push/data']);
+});
+
 test('many who send to one another at once leave every inbox without a gap', async () => {
   const app = await service.createApp();
   const names = Array.from({ length: 8 }, (_, n) => `u${n}`);

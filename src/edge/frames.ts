@@ -4,7 +4,7 @@ import type { ValidateFunction } from 'ajv';
 import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
 import type { ClientFrame } from '../routing/frames.ts';
-import { CONTENT_MAX_BYTES, toJsonText } from './content.ts';
+import { CONTENT_MAX_BYTES, requireRoomForPush, toJsonText } from './content.ts';
 import { isTooDeep, TOO_DEEP } from './parsing.ts';
 import { Address, ClientId, MessageId, PushText, ref, Seq } from './shapes.ts';
 import { compileSchema, faultsOf, invalid } from './validation.ts';
@@ -68,8 +68,9 @@ export function createFrameReader(): FrameReader {
     if (!validate(value)) return { error: invalid(faultsOf(validate.errors ?? [], 'frame')), ...about };
     if (type !== 'send') return { frame: value as ClientFrame };
     try {
-      const send = value as { type: 'send'; id: string; to: object; content: unknown };
+      const send = value as Omit<Extract<ClientFrame, { type: 'send' }>, 'content'> & { content: unknown };
       const content = toJsonText(send.content, CONTENT_MAX_BYTES, { in: 'frame', pointer: '#/content' });
+      requireRoomForPush(send.push, 'frame');
       return { frame: { ...send, content } };
     } catch (error) {
       return { error: error as ImidError, ...about };

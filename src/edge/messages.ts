@@ -9,7 +9,7 @@ import type { Directory } from '../identity/directory.ts';
 import { describe, SYSTEM_NAME } from '../identity/schemes.ts';
 import type { InboxEntry } from '../routing/inboxes.ts';
 import type { Router } from '../routing/router.ts';
-import { CONTENT_MAX_BYTES, toJsonText } from './content.ts';
+import { CONTENT_MAX_BYTES, requireRoomForPush, toJsonText } from './content.ts';
 import {
   Address,
   After,
@@ -113,6 +113,7 @@ export const messages: FastifyPluginAsyncTypebox<{ directory: Directory; router:
     },
     async ({ id, headers, tenant, body }, reply) => {
       const content = toJsonText(body.content, CONTENT_MAX_BYTES, { in: 'body', pointer: '#/content' });
+      requireRoomForPush(body.push, 'body');
       const outcome = await router.send(tenant, {
         from: body.from,
         to: body.to,

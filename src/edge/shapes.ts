@@ -165,10 +165,12 @@ export const PushText = Type.Union(
             maxProperties: 20,
             // What providers keep for themselves.
             propertyNames: {
-              pattern: '^(?!(from|notification|message_type)$|google|gcm)[A-Za-z][A-Za-z0-9_]{0,49}$',
+              pattern: '^(?!(aps|from|notification|message_type)$|google|gcm)[A-Za-z][A-Za-z0-9_]{0,49}$',
+              description: 'A name of letters, digits and `_` that no provider keeps for itself.',
             },
             additionalProperties: text({ format: 'lines', maxLength: 500 }),
-            description: 'For the app, beside `messageId`, `seq`, `count` and `sender`.',
+            description:
+              'For the app, beside `messageId`, `seq`, `count` and `sender`. At most 2 KiB of JSON.',
           }),
         ),
         priority: Type.Optional(Type.Unsafe<'high' | 'normal'>(text({ enum: ['high', 'normal'] }))),

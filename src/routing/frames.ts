@@ -9,7 +9,6 @@ import type { InboxEntry } from '../store/messages.ts';
 
 export type ConnectionState = 'foreground' | 'background';
 
-/** What a push shows instead of the content. */
 /** What a message brings along for its push; false: there is to be none. */
 export type PushText =
   | false
