@@ -1,12 +1,15 @@
 // What apps prove themselves to providers with: each is asked whether it is good, and what is bad is refused by its name.
 
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { startService, type Service, type Tenant } from './harness.ts';
 import { compileSchema } from '../src/edge/validation.ts';
 import { createWebPushKeys } from '../src/push/vapid.ts';
 import { pushProviders } from '../src/routing/push_providers.ts';
+import { credentials as apnsCredentials } from './push/apns_stage.ts';
+import { account } from './push/fcm_stand_in.ts';
 import { honor, honorCredentials } from './push/honor_stand_in.ts';
 import { huawei, huaweiCredentials } from './push/huawei_stand_in.ts';
 import { createOppoVendor, oppoCredentials } from './push/oppo_stand_in.ts';
@@ -82,6 +85,41 @@ test('keys that are no pair, and URLs that may not be asked, are refused before 
     });
     assert.deepEqual([refused.status, refused.body.errors[0].pointer], [400, '#/url'], url);
   }
+});
+
+test('a key of Google that signs nothing is refused before anything is pushed', async () => {
+  const put = (private_key: string) => app.call('PUT', '/push/fcm', { ...account, private_key });
+  const pem = { type: 'pkcs8', format: 'pem' } as const;
+  for (const key of [
+    generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export(pem),
+    generateKeyPairSync('rsa', { modulusLength: 1024 }).privateKey.export(pem),
+    account.private_key.replaceAll('\n', '\\n'),
+    account.private_key.slice(0, 500),
+  ]) {
+    const { status, body, text } = await put(key);
+    assert.deepEqual([status, body.errors[0].pointer], [400, '#/private_key']);
+    assert.match(body.detail, /^private_key must be an RSA key .* with its line breaks/);
+    assert.ok(!text.includes(key.slice(60, 80)));
+  }
+  assert.equal((await put(account.private_key.replaceAll('\n', '\r\n'))).status, 201);
+});
+
+test('a field of the wrong form is said in words what it is to be', async () => {
+  const apns = await app.call('PUT', '/push/apns', { ...apnsCredentials, keyId: 'AuthKey_ABC123DEFG.p8' });
+  assert.match(apns.body.detail, /^keyId must match pattern .*: The id of the key, .*`\.$/);
+  const fcm = await app.call('PUT', '/push/fcm', { ...account, type: 'authorized_user' });
+  assert.equal(fcm.body.detail, 'type must be "service_account".');
+  const webhook = { url: 'https://push.customer.example/imid', secrets: ['whsec_abc'] };
+  const { body } = await app.call('PUT', '/push/webhook', webhook);
+  assert.match(body.detail, /^secrets\.0 must match pattern .*: `whsec_` and 24 to 64 bytes in base64\.$/);
+});
+
+test('a device is tested with its user, or not at all', async () => {
+  const { status, body } = await app.call('POST', '/push/fcm/test?deviceId=phone');
+  assert.deepEqual([status, body.detail], [400, 'imId is missing: a device is one of a user.']);
+  assert.deepEqual(body.errors, [
+    { in: 'query', pointer: '#/imId', detail: 'is missing: a device is one of a user' },
+  ]);
 });
 
 test('the page on pushes has a section for each provider, whose example it takes', async () => {

@@ -168,7 +168,7 @@ test("each of FCM's errors comes to what it asks for, and only a token that is s
   const invalid = (more: object) => fcmError(400, 'INVALID_ARGUMENT', { fcm: 'INVALID_ARGUMENT', ...more });
   const cases: [ReturnType<typeof fcmError> & { headers?: Record<string, string> }, object, RegExp?][] = [
     [fcmError(404, 'NOT_FOUND', { fcm: 'UNREGISTERED' }), { kind: 'gone' }],
-    [fcmError(404, 'NOT_FOUND'), { kind: 'failed', isCredential: false }],
+    [fcmError(404, 'NOT_FOUND'), { kind: 'failed', isCredential: false }, /^unknown_project: .*project_id/],
     [invalid({ field: 'message.token' }), { kind: 'gone' }],
     [invalid({ message: 'The registration token is not a valid FCM registration token' }), { kind: 'gone' }],
     [

@@ -190,6 +190,8 @@ export const push: FastifyPluginAsyncTypebox<{ directory: Directory; pushAccount
       },
     },
     async ({ tenant, params: { provider }, query: { imId, deviceId } }) => {
+      if (imId === undefined && deviceId !== undefined)
+        throw invalid([{ in: 'query', pointer: '#/imId', detail: 'is missing: a device is one of a user' }]);
       if (imId === undefined) return toTested(await pushAccounts.check(tenant.id, provider));
       const user = await directory.find(tenant, { imId });
       const sent = await pushAccounts.test(tenant.id, provider, user.id, deviceId);

@@ -145,6 +145,10 @@ function detailOf(error: ErrorObject): string {
     return formats[String(params['format'])]?.(String(error.data)) ?? error.message ?? '';
   if (keyword === 'required') return 'is missing';
   if (keyword === 'additionalProperties') return 'is not a known field';
+  // Of a pattern, what it is to be in words, where the schema has some.
+  if (keyword === 'pattern')
+    return [error.message, error.parentSchema?.['description']].filter(Boolean).join(': ').replace(/\.$/, '');
+  if (keyword === 'const') return `must be ${JSON.stringify(params['allowedValue'])}`;
   if (keyword === 'enum') return `must be one of ${(params['allowedValues'] as unknown[]).join(', ')}`;
   if (keyword === 'oneOf' || keyword === 'minProperties' || keyword === 'maxProperties')
     return `must have exactly one of ${choicesOf(error).join(', ')}`;

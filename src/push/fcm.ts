@@ -6,20 +6,33 @@ import { createAsking, type AskingOptions } from './asking.ts';
 import type { Outcome, Provider } from './contract.ts';
 import { fcmOutcome } from './fcm_answers.ts';
 import { writeFcmSend } from './fcm_message.ts';
-import { fetchGoogleToken } from './google_token.ts';
+import { faultOfGoogleKey, fetchGoogleToken } from './google_token.ts';
 
 /** The JSON file of a service account as Google hands it out, of which only this is used. */
 export const FcmCredentials = Type.Object(
   {
     type: Type.Literal('service_account'),
-    project_id: Type.String({ pattern: '^[a-z0-9][a-z0-9.:-]{0,99}$' }),
+    project_id: Type.String({
+      pattern: '^[a-z0-9][a-z0-9.:-]{0,99}$',
+      description: 'The id of the Firebase project, which is not its name.',
+    }),
     client_email: Type.String({ pattern: '^[^@\\s]{1,200}@[^@\\s]{1,200}$' }),
-    private_key: Type.String({ pattern: '^-----BEGIN PRIVATE KEY-----', maxLength: 10_000 }),
+    private_key: Type.String({
+      pattern: '^-----BEGIN PRIVATE KEY-----',
+      maxLength: 10_000,
+      description: 'RSA, PKCS#8 in PEM.',
+    }),
     private_key_id: Type.Optional(Type.String({ maxLength: 100 })),
   },
   { description: 'The JSON file of a service account of the Firebase project, as it was downloaded.' },
 );
 export type FcmCredentials = Static<typeof FcmCredentials>;
+
+/** What the schema can't say: whether the private key is one. */
+export function faultsOfFcm({ private_key: pem }: FcmCredentials): { pointer: string; detail: string }[] {
+  const detail = faultOfGoogleKey(pem);
+  return detail ? [{ pointer: '/private_key', detail }] : [];
+}
 
 export interface FcmOptions extends AskingOptions {
   now(): Date;

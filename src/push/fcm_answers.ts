@@ -27,7 +27,7 @@ export function fcmOutcome(answer: OutboundAnswer, circumstances: Circumstances)
   if (answer.status === 401 && !error?.isFcm) return 'renew';
   if (error && Object.hasOwn(reactions, error.code))
     return reactions[error.code]!({ ...error, ...circumstances, answer });
-  return outcomeByStatus(answer, circumstances.now);
+  return outcomeByStatus(answer, circumstances.now, 'FCM');
 }
 
 interface FcmError {
@@ -56,6 +56,8 @@ const reactions: Readonly<Record<string, (refusal: Refusal) => Outcome>> = {
     const named = fields.filter((field) => /^[\w.[\]]{1,100}$/.test(field));
     return refuse(`refused: FCM finds fault with ${named.join(', ') || 'the message'}`);
   },
+  // Of a token it says UNREGISTERED.
+  NOT_FOUND: () => refuse('unknown_project: FCM knows no project of this project_id'),
   // Where nothing else was taken, it may as well be the service account that is of another project.
   SENDER_ID_MISMATCH: ({ isProven }) =>
     isProven
@@ -82,7 +84,7 @@ function parseError({ body }: OutboundAnswer): FcmError | undefined {
   const fcm = detailOf(FCM_ERROR)?.['errorCode'];
   const violations: unknown = detailOf(BAD_REQUEST)?.['fieldViolations'];
   return {
-    code: String(fcm ?? error['status']), // NOT_FOUND alone may be of the project
+    code: String(fcm ?? error['status']),
     isFcm: typeof fcm === 'string',
     message: String(error['message']),
     fields: (Array.isArray(violations) ? violations : []).map((each) => String(each?.field)),

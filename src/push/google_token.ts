@@ -1,5 +1,6 @@
 // An access token of a Google service account, for an assertion that its key signs (RFC 7523).
 
+import { createPrivateKey } from 'node:crypto';
 import { importPKCS8, SignJWT } from 'jose';
 import { isToken, type AccessToken } from './access_tokens.ts';
 import type { Asking } from './asking.ts';
@@ -10,6 +11,9 @@ const SCOPE = 'https://www.googleapis.com/auth/firebase.messaging';
 const GRANT_TYPE = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' };
 const ASSERTION_SECONDS = 3_600;
+const RSA_MIN_BITS = 2_048;
+const FAULT_OF_KEY =
+  'must be an RSA key of at least 2048 bits as PKCS #8 in PEM, with its line breaks, as in the file from Google';
 
 export interface GoogleAccount {
   client_email: string;
@@ -23,8 +27,7 @@ export async function fetchGoogleToken(
   account: GoogleAccount,
 ): Promise<AccessToken | Outcome> {
   const assertion = await signAssertion(account, endpoint, now());
-  if (assertion === undefined)
-    return refuseCredential('private_key must be an RSA key of at least 2048 bits as PKCS #8 in PEM');
+  if (assertion === undefined) return refuseCredential(`private_key ${FAULT_OF_KEY}`);
   const form = new URLSearchParams({ grant_type: GRANT_TYPE, assertion });
   const answer = await asking.post(endpoint, FORM, form.toString());
   if ('kind' in answer) return answer;
@@ -38,6 +41,16 @@ export async function fetchGoogleToken(
   if (!isToken(token) || typeof lifeSeconds !== 'number' || !(lifeSeconds > 0))
     return { kind: 'retry', reason: 'malformed: Google answers something else than an access token' };
   return { token, lifeSeconds };
+}
+
+/** Why a key signs nothing, in words. */
+export function faultOfGoogleKey(pem: string): string | undefined {
+  try {
+    const { asymmetricKeyType: type, asymmetricKeyDetails: details } = createPrivateKey(pem);
+    return type === 'rsa' && details!.modulusLength! >= RSA_MIN_BITS ? undefined : FAULT_OF_KEY;
+  } catch {
+    return FAULT_OF_KEY;
+  }
 }
 
 /** Undefined where the key signs nothing. */

@@ -12,7 +12,10 @@ export const WebPushCredentials = Type.Object(
       pattern: '^[\\w-]{87}$',
       description: 'The applicationServerKey that browsers subscribe with.',
     }),
-    privateKey: Type.String({ pattern: '^[\\w-]{43}$' }),
+    privateKey: Type.String({
+      pattern: '^[\\w-]{43}$',
+      description: 'Of 32 bytes, in base64url without padding.',
+    }),
     // Apple takes nothing at localhost.
     subject: Type.String({
       pattern: '^(mailto:[^@\\s]+@|https://)[A-Za-z0-9.-]+\\.[A-Za-z]{2,}(/\\S*)?$',

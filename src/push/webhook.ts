@@ -15,11 +15,18 @@ const SECRET = `^whsec_(?:(?:${QUAD}){8,20}(?:${TWO}|${THREE})?|(?:${QUAD}){21}(
 
 const EXAMPLE_SECRET = 'whsec_bm90IGEgc2VjcmV0LCBidXQgMzIgYnl0ZXMgbG9uZyE=';
 
-export const WebhookSecrets = Type.Array(Type.String({ pattern: SECRET, examples: [EXAMPLE_SECRET] }), {
-  minItems: 1,
-  maxItems: 2,
-  description: 'Every one of them signs, so that one can take the place of another without a gap.',
-});
+export const WebhookSecrets = Type.Array(
+  Type.String({
+    pattern: SECRET,
+    description: '`whsec_` and 24 to 64 bytes in base64.',
+    examples: [EXAMPLE_SECRET],
+  }),
+  {
+    minItems: 1,
+    maxItems: 2,
+    description: 'Every one of them signs, so that one can take the place of another without a gap.',
+  },
+);
 
 export const WebhookCredentials = Type.Object(
   {

@@ -6,7 +6,7 @@ import { ApnsCredentials, faultsOfApns } from '../push/apns_credentials.ts';
 import { createSharedTokens, type SharedTokens } from '../push/apns_tokens.ts';
 import type { AskingOptions } from '../push/asking.ts';
 import type { Provider } from '../push/contract.ts';
-import { createFcm, FcmCredentials, type FcmOptions } from '../push/fcm.ts';
+import { createFcm, FcmCredentials, faultsOfFcm, type FcmOptions } from '../push/fcm.ts';
 import type { GoneFeed } from '../push/gone_feed.ts';
 import { createHonor, HonorCredentials, type HonorOptions } from '../push/honor.ts';
 import { createHuawei, HuaweiCredentials, type HuaweiOptions } from '../push/huawei.ts';
@@ -77,8 +77,11 @@ export const pushProviders = {
       createApns(credentials, { now, sharedTokens, origins: endpoints.apns }),
     faultsOfApns,
   ),
-  fcm: entry<FcmCredentials>(FcmCredentials, (credentials, { now, outbound, endpoints }) =>
-    createFcm(credentials, { now, outbound, ...endpoints.fcm }),
+  fcm: entry<FcmCredentials>(
+    FcmCredentials,
+    (credentials, { now, outbound, endpoints }) =>
+      createFcm(credentials, { now, outbound, ...endpoints.fcm }),
+    faultsOfFcm,
   ),
   webpush: entry<WebPushCredentials>(
     WebPushCredentials,
