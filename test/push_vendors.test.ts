@@ -60,6 +60,43 @@ for (const name of names) {
   });
 }
 
+test('vendors that tell repeats apart get the same id at a second try, and another one of another message', async (t) => {
+  const idIn: Partial<Record<VendorName, (message: any) => unknown>> = {
+    Xiaomi: (message) => message['extra.jobkey'],
+    OPPO: ({ notification }) => notification.app_message_id,
+    vivo: ({ requestId }) => requestId,
+  };
+  for (const [name, idOf] of Object.entries(idIn)) {
+    const { provider, target, messages } = await setUp(t, name as VendorName);
+    for (const id of ['m1', 'm1', 'm2']) await provider.send(notificationOf({ id }), target);
+    const [first, again, other] = messages.map(idOf);
+    assert.equal(first, again, name);
+    assert.notEqual(first, other, name);
+  }
+});
+
+test('each of the devices that get a notification through vivo has a request of its own', async (t) => {
+  const { provider, target, messages } = await setUp(t, 'vivo');
+  for (const token of ['one', 'another']) await provider.send(notificationOf(), { ...target, token });
+  assert.equal(new Set(messages.map(({ requestId }) => requestId)).size, 2);
+});
+
+test('how long a notification is kept is said in the unit of each vendor', async (t) => {
+  const said: Record<VendorName, (message: any) => unknown> = {
+    Huawei: ({ message }) => message.android.ttl,
+    Honor: ({ android }) => android.ttl,
+    Xiaomi: ({ time_to_live: ms }) => ms,
+    OPPO: ({ notification }) => notification.off_line_ttl,
+    vivo: ({ timeToLive }) => timeToLive,
+  };
+  const wanted = { Huawei: '3600s', Honor: '3600s', Xiaomi: '3600000', OPPO: 3_600, vivo: 3_600 };
+  for (const name of names) {
+    const { provider, target, messages } = await setUp(t, name);
+    await provider.send(notificationOf({ ttlSeconds: 3_600 }), target);
+    assert.equal(said[name](messages[0]), wanted[name], name);
+  }
+});
+
 test('what is cut is cut between what people take for characters, as late as a vendor lets it', () => {
   assert.equal(shorten('abcd', 4), 'abcd');
   assert.equal(shorten('abcde', 4), 'abc…');

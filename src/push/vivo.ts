@@ -142,7 +142,8 @@ function messageOf(
     classification,
     category,
     clientCustomMap: notification.data,
-    requestId: notification.id,
+    // Of one request: the user's other devices get the same notification.
+    requestId: hash('sha256', `${notification.id}\0${token}`),
     pushMode: environment === 'sandbox' ? 1 : 0,
     notifyId: notifyIdOf(notification),
   };
