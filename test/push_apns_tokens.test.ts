@@ -17,6 +17,9 @@ test('one token serves half an hour of both environments, and is never as old as
   for (let minute = 0; minute < 150; minute += 1) {
     assert.equal((await provider.send(notificationOf(), target)).kind, 'sent');
     assert.equal((await provider.send(notificationOf(), sandboxTarget)).kind, 'sent');
+    const jwt = String(production.taken.at(-1)!.headers['authorization']).slice('bearer '.length);
+    // Whoever's clock is a little behind finds none of the future.
+    assert.ok(decodeJwt(jwt).iat! <= clock.now().getTime() / 1_000 - 300);
     clock.forward(1);
   }
   for (const { headers } of [...production.taken, ...sandbox.taken]) tokens.add(headers['authorization']);
