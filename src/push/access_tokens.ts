@@ -2,7 +2,7 @@
 // and renewed once when one is refused before its time.
 
 import type { Asking } from './asking.ts';
-import type { Outcome } from './contract.ts';
+import { AGAIN_MAX_MS, type Outcome } from './contract.ts';
 import { outcomeByStatus, parseObject, refuseCredential } from './outcomes.ts';
 
 /** Before its end a token isn't used any more: the request that carries it takes its time. */
@@ -46,14 +46,22 @@ export function createAccessTokens({ name, now, fetch }: AccessTokensOptions): A
 
   return {
     async use(ask) {
+      const startMs = performance.now();
+      const isLate = (): boolean => performance.now() - startMs > AGAIN_MAX_MS;
+      const late = {
+        kind: 'retry',
+        reason: `timeout: ${name} takes too long to be asked again at once`,
+      } as const;
       for (let renewals = 0; renewals < 2; renewals++) {
         const isGood = kept && now().getTime() < kept.endsAt - MARGIN_MS;
         const got = isGood ? kept! : await getNew();
         if ('kind' in got) return got;
+        if (isLate()) return late;
         const outcome = await ask(got.token);
         if (outcome !== 'renew') return outcome;
         // Another one may have come meanwhile.
         if (kept?.token === got.token) kept = undefined;
+        if (isLate()) return late;
       }
       return refuseCredential(
         `${name} refuses the tokens that it gives for it: is it of the app that is sent to?`,

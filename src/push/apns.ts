@@ -1,14 +1,14 @@
 // Apple's push service, by HTTP/2 and a provider token. What Apple says of one device is told apart from what it says of
 // the credential, and of the connection: those two are mended once before they count.
 
-import { outcomeOf, readAnswer, remedyOf, type ApnsReply } from './apns_answers.ts';
+import { outcomeOf, readAnswer, remedyOf } from './apns_answers.ts';
 import { createChannel, type ApnsChannel } from './apns_channel.ts';
 import { ApnsFault, type Pace } from './apns_connection.ts';
 import type { ApnsCredentials } from './apns_credentials.ts';
 import { apnsHeaders, apnsPayload } from './apns_payload.ts';
 import { createApnsTokens, createSharedTokens, type SharedTokens } from './apns_tokens.ts';
 import type { ApnsAnswer } from './apns_reasons.ts';
-import type { Notification, Outcome, Provider, Target } from './contract.ts';
+import { AGAIN_MAX_MS, type Notification, type Outcome, type Provider, type Target } from './contract.ts';
 
 export interface ApnsOptions extends Partial<Pace> {
   now(): Date;
@@ -41,18 +41,24 @@ export function createApns(credentials: ApnsCredentials, options: ApnsOptions): 
 
   async function post(notification: Notification, body: Buffer, target: Target): Promise<ApnsAnswer> {
     const channel = channels[target.environment];
-    const ask = (jwt: string): Promise<ApnsReply> =>
-      channel.ask(apnsHeaders(notification, target, { bundleId, jwt, now: now() }), body);
+    const startMs = performance.now();
+    const ask = async (jwt: string): Promise<ApnsAnswer> => {
+      if (performance.now() - startMs > AGAIN_MAX_MS)
+        throw new ApnsFault('timeout: what came before took too long to ask APNs at once');
+      return readAnswer(
+        await channel.ask(apnsHeaders(notification, target, { bundleId, jwt, now: now() }), body),
+      );
+    };
     const jwt = await tokens.get();
-    const answer = readAnswer(await ask(jwt));
+    const answer = await ask(jwt);
     switch (remedyOf(answer)) {
       case 'token': {
         const fresh = await tokens.renew(jwt);
-        return fresh ? readAnswer(await ask(fresh)) : answer;
+        return fresh ? ask(fresh) : answer;
       }
       case 'connection':
         channel.reconnect();
-        return readAnswer(await ask(jwt));
+        return ask(jwt);
       default:
         return answer;
     }

@@ -34,8 +34,11 @@ export type Outcome =
   /** Never: the credential, or what was sent, is refused. `isCredential`: everything else of this app will be, too. */
   | { kind: 'failed'; reason: string; isCredential: boolean };
 
+/** What took longer is not gone on with at once, such as with another token: a `send` has to end in time. */
+export const AGAIN_MAX_MS = 2_000;
+
 export interface Provider {
-  /** Never throws for what the provider answers. */
+  /** Never throws for what the provider answers. Ends within 12 seconds, or another worker may send it as well. */
   send(notification: Notification, target: Target): Promise<Outcome>;
   /** Tries the credential without a device, where the provider has a way; what is wrong with it, in words, or undefined. */
   check(): Promise<string | undefined>;
