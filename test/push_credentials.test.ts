@@ -2,11 +2,15 @@
 
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
-import { startService, type Service, type Tenant } from './harness.ts';
+import { eventually, startService, type Service, type Tenant } from './harness.ts';
 import { compileSchema } from '../src/edge/validation.ts';
 import { createWebPushKeys } from '../src/push/vapid.ts';
+import { createWebhookSecret } from '../src/push/webhook.ts';
 import { pushProviders } from '../src/routing/push_providers.ts';
 import { credentials as apnsCredentials } from './push/apns_stage.ts';
 import { account } from './push/fcm_stand_in.ts';
@@ -112,6 +116,27 @@ test('a field of the wrong form is said in words what it is to be', async () => 
   const webhook = { url: 'https://push.customer.example/imid', secrets: ['whsec_abc'] };
   const { body } = await app.call('PUT', '/push/webhook', webhook);
   assert.match(body.detail, /^secrets\.0 must match pattern .*: `whsec_` and 24 to 64 bytes in base64\.$/);
+});
+
+test('a push that is under way when other credentials come is not cut off', async () => {
+  const asked: ServerResponse[] = [];
+  const sender = createServer((request, response) => {
+    request.resume();
+    asked.push(response);
+  }).listen(0, '127.0.0.1');
+  ends.push(() => sender.close());
+  await once(sender, 'listening');
+  const url = `http://127.0.0.1:${(sender.address() as AddressInfo).port}`;
+  const put = () => app.call('PUT', '/push/webhook', { url, secrets: [createWebhookSecret()] });
+  const check = () => app.call('POST', '/push/webhook/test');
+  await put();
+  const underWay = check();
+  await eventually(() => asked.length === 1);
+  await put();
+  const next = check();
+  await eventually(() => asked.length === 2);
+  for (const response of asked) response.writeHead(204).end();
+  for (const { body } of await Promise.all([underWay, next])) assert.deepEqual(body, { ok: true });
 });
 
 test('a device is tested with its user, or not at all', async () => {

@@ -1,7 +1,10 @@
 // What is made of a row, kept until the row has changed: such as a client with its connections. Made once for all who ask
-// meanwhile, since the one before is closed.
+// meanwhile, since the one before is closed, once those who use it have had their time.
 
 import { LRUCache } from 'lru-cache';
+
+/** Longer than whatever is done with it. */
+const IN_USE_MS = 15_000;
 
 interface Closable {
   close(): unknown;
@@ -14,12 +17,20 @@ interface Made<V> {
   ready?: V;
 }
 
-/** At most `max` are kept; whatever is kept no more is closed. */
+/** At most `max` are kept; whatever is kept no more is closed when what was begun with it has ended. */
 export function createRemade<K extends {}, V extends Closable>(max: number) {
+  const leaving = new Map<Made<V>, NodeJS.Timeout>();
   const made = new LRUCache<K, Made<V>>({
     max,
-    dispose: ({ value }) => void value.then((each) => each.close()).catch(() => {}),
+    dispose: (entry) => void leaving.set(entry, setTimeout(close, IN_USE_MS, entry).unref()),
   });
+
+  function close(entry: Made<V>): void {
+    clearTimeout(leaving.get(entry));
+    leaving.delete(entry);
+    entry.value.then((each) => each.close()).catch(() => {});
+  }
+
   return {
     get(key: K, changedAt: Date, make: () => Promise<V>): Promise<V> {
       const known = made.get(key);
@@ -42,7 +53,10 @@ export function createRemade<K extends {}, V extends Closable>(max: number) {
 
     delete: (key: K): void => void made.delete(key),
 
-    /** Gives up all of them. */
-    clear: (): void => made.clear(),
+    /** Closes all of them, at once. */
+    clear(): void {
+      made.clear();
+      for (const entry of leaving.keys()) close(entry);
+    },
   };
 }
