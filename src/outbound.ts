@@ -37,6 +37,14 @@ export interface OutboundAnswer {
 /** Says why in its message, for the customer whose URL it is. */
 export class OutboundError extends Error {
   override readonly name = 'OutboundError';
+
+  /** What the system or TLS calls it, such as `ECONNREFUSED` or `CERT_HAS_EXPIRED`, where it was one of them. */
+  get systemCode(): string | undefined {
+    const { code } = (this.cause ?? {}) as { code?: unknown };
+    return typeof code === 'string' && /^[A-Z][A-Z\d_]+$/.test(code) && code !== 'ABORT_ERR'
+      ? code
+      : undefined;
+  }
 }
 
 /** As `dns.lookup` with `all`; another one in tests. */

@@ -40,6 +40,24 @@ async function setUp(
 
 testsOfContract('The webhook', setUp);
 
+test('why a sender is out of reach is said as the system and TLS say it', async (t) => {
+  const { webhook } = await setUp(t);
+  const { port } = new URL(webhook.url);
+  for (const [url, code] of [
+    ['http://127.0.0.1:1/', 'ECONNREFUSED'],
+    [`https://127.0.0.1:${port}/`, 'ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG)|EPROTO'],
+  ] as const) {
+    const provider = createWebhook(
+      { url, secrets: [createWebhookSecret()] },
+      { now: () => new Date(), outbound: open },
+    );
+    assert.match((await provider.check())!, new RegExp(`^unreachable: .* is out of reach \\((${code})\\)$`));
+  }
+  const { webhook: silent, provider } = await setUp(t);
+  silent.conduct('silent');
+  assert.match((await provider.check())!, /has not answered within 500 ms$/);
+});
+
 test('the stand-in signs the example of Standard Webhooks as it says', () => {
   const body = Buffer.from('{"test": 2432232314}');
   assert.equal(

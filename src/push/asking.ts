@@ -38,7 +38,10 @@ export function createAsking({
       return await outbound.fetch(url, { ...request, timeoutMs, signal });
     } catch (error) {
       if (!(error instanceof OutboundError)) throw error;
-      return { kind: 'retry', reason: `unreachable: ${who} ${error.message}` };
+      return {
+        kind: 'retry',
+        reason: `unreachable: ${who} ${error.message}${error.systemCode ? ` (${error.systemCode})` : ''}`,
+      };
     }
   }
 
