@@ -40,7 +40,7 @@ export const myDevices: FastifyPluginAsyncTypebox<{ devices: Devices }> = async 
             pushToken: Type.String({
               pattern: '^[\\x20-\\x7e]+$',
               maxLength: PUSH_TOKEN_MAX_LENGTH,
-              description: 'Of Web Push the subscription, as JSON.',
+              description: 'Visible ASCII characters and spaces. Of Web Push the subscription, as JSON.',
             }),
             environment: Type.Optional(
               Type.Unsafe<'production' | 'sandbox'>(
