@@ -11,6 +11,7 @@ import {
 } from 'node:http2';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createChannel } from '../src/push/apns_channel.ts';
 import type { Outcome, Provider } from '../src/push/contract.ts';
 import { actOf, apnsStage, target } from './push/apns_stage.ts';
@@ -127,6 +128,27 @@ test('a request that gets no answer costs its connection, and the next one goes 
   assert.equal(production.opened(), 2);
 });
 
+test('who runs out of time just after a new connection was begun takes it from nobody', async (t) => {
+  const { open, production } = await apnsStage(t);
+  const { origin, sockets } = await relay(t, production.origin, (count) => (count === 1 ? 0 : 100));
+  const provider = open({ origins: { production: origin, sandbox: origin }, timeoutMs: 400 });
+  const push = (): Promise<Outcome> => provider.send(notificationOf(), target);
+  production.act(hold);
+  const late = [push(), push()];
+  await t.waitFor(() => assert.equal(production.asked(), 1));
+  const [[client, server] = assert.fail()] = sockets;
+  server.unpipe(client);
+  await sleep(50);
+  late.push(push());
+  await sleep(150);
+  production.act(undefined);
+  const inTime = push();
+  // The first one takes its connection with it, on which the second one's turn has come; the third one has no time for another.
+  for (const outcome of await Promise.all(late)) assert.match(reasonOf(outcome, target), /^timeout: /);
+  assert.equal((await inTime).kind, 'sent');
+  assert.equal(sockets.length, 2);
+});
+
 test(
   'a request is given up in time also where the other end takes nothing more',
   { timeout: 10_000 },
@@ -206,14 +228,15 @@ test('a host that accepts connections and says nothing is given up', async (t) =
     assert.match(reasonOf(outcome, target), /^(timeout|unreachable): /);
 });
 
-/** Hands on what comes, over pairs of sockets that can be parted. */
-async function relay(t: TestContext, to: string) {
+/** Hands on what comes, over pairs of sockets that can be parted; answers later, if it is told to. */
+async function relay(t: TestContext, to: string, delayMs: (count: number) => number = () => 0) {
   const sockets: [client: Socket, server: Socket][] = [];
   const server = createServer((client) => {
     const other = connect(Number(new URL(to).port), '127.0.0.1');
     for (const socket of [client, other]) socket.on('error', () => undefined);
-    client.pipe(other).pipe(client);
     sockets.push([client, other]);
+    client.pipe(other);
+    setTimeout(() => other.pipe(client), delayMs(sockets.length));
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

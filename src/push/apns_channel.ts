@@ -32,12 +32,13 @@ export function createChannel(origin: string, pace: Pace): ApnsChannel {
     for (let tries = 1; ; tries += 1) {
       if (isClosed) throw new ApnsFault('closed: this provider is shut down');
       const used = connection();
+      const sinceMs = performance.now();
       try {
         return await used.ask(headers, body, patience);
       } catch (error) {
         if (patience.isOver) {
-          // It may be the connection that is dead.
-          used.retire();
+          // It may be the connection that is dead, but not where most of the time went on another one.
+          if (performance.now() - sinceMs > pace.timeoutMs / 2) used.retire();
           throw new ApnsFault(`timeout: APNs has not answered within ${pace.timeoutMs} ms`);
         }
         if (!(error instanceof ApnsFault) || !error.isUnseen || tries === MAX_TRIES) throw error;
