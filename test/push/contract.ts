@@ -104,8 +104,9 @@ export function testsOfContract(name: string, setUp: SetUp): void {
   });
 
   test(`${name} says that it is the credential that is refused, in a send and in a check`, async (t) => {
-    const { provider, target, conduct } = await setUp(t);
+    const { provider, target, conduct, taken } = await setUp(t);
     assert.equal(await provider.check(), undefined);
+    assert.deepEqual(taken(), []);
     conduct('credential refused');
     const refused = await provider.send(notificationOf(), target);
     assert.ok(refused.kind === 'failed', JSON.stringify(refused));
