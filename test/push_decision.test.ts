@@ -66,6 +66,11 @@ test('quiet hours end at their time of day, where the user is, over midnight too
   assert.equal(end('2026-01-16T06:00:00Z'), undefined);
   // In summer an hour earlier.
   assert.equal(end('2026-07-15T21:00:00Z'), '2026-07-16T05:00:00.000Z');
+  // The night of the clocks being changed is an hour shorter, or longer.
+  assert.equal(end('2026-03-28T21:30:00Z'), '2026-03-29T05:00:00.000Z');
+  assert.equal(end('2026-10-24T20:30:00Z'), '2026-10-25T06:00:00.000Z');
+  const early = { ...night, to: '02:30' };
+  assert.equal(end('2026-03-28T21:30:00Z', early), '2026-03-29T01:30:00.000Z', 'there is no such time');
   const noon = { from: '12:00', to: '13:30', timeZone: 'Asia/Kolkata' };
   assert.equal(end('2026-01-15T06:30:00Z', noon), '2026-01-15T08:00:00.000Z');
   assert.equal(end('2026-01-15T08:00:00Z', noon), undefined);

@@ -14,13 +14,17 @@ const formats = new LRUCache<string, Intl.DateTimeFormat>({
 
 /** The end of the quiet hours that it is in now; undefined: it is in none. From and to the same: all day. */
 export function endOfQuietHours({ from, to, timeZone }: QuietHours, now: Date): Date | undefined {
-  const minute = minuteOf(formats.memo(timeZone).format(now));
+  const format = formats.memo(timeZone);
+  const minute = minuteOf(format.format(now));
   const end = minuteOf(to);
   const length = modulo(end - minuteOf(from)) || MINUTES_OF_DAY;
   const left = modulo(end - minute) || MINUTES_OF_DAY;
   if (left > length) return undefined;
-  // To the full minute. Where the clocks change meanwhile it is looked again then.
-  return new Date(Math.floor(now.getTime() / MINUTE_MS) * MINUTE_MS + left * MINUTE_MS);
+  const at = new Date(Math.floor(now.getTime() / MINUTE_MS) * MINUTE_MS + left * MINUTE_MS);
+  // Where the clocks change meanwhile it is more or less; where they skip the end it stays as it is.
+  const off = modulo(end - minuteOf(format.format(at)) + MINUTES_OF_DAY / 2) - MINUTES_OF_DAY / 2;
+  const changed = new Date(at.getTime() + off * MINUTE_MS);
+  return minuteOf(format.format(changed)) === end ? changed : at;
 }
 
 function minuteOf(time: string): number {
