@@ -24,7 +24,7 @@ export function findOfflineNews(
   const { hasForeground, hasMore, maxAcked, toldSeq, untilSeq } = standing;
   const again = hasMore && untilSeq > toldSeq ? now : undefined;
   const messages = standing.messages.filter(
-    (message) => message.seq > Math.max(toldSeq, maxAcked) && message.at > since && isWanted(message, now),
+    (message) => message.seq > Math.max(toldSeq, maxAcked) && message.at > since && isWanted(message),
   );
   const [first, last] = [messages[0], messages.at(-1)];
   if (!first || !last) return { messages: [], toldSeq: untilSeq > toldSeq ? untilSeq : undefined, again };

@@ -214,7 +214,7 @@ function findConversations(
   const fresh = standing.messages.filter(
     (message) =>
       message.seq > Math.max(ackedSeq, pushedSeq, shownSeqs.get(peerOf(message)) ?? 0) &&
-      isWanted(message, now) &&
+      isWanted(message) &&
       !isTooLate(message, now),
   );
   return Map.groupBy(fresh, peerOf);
@@ -231,9 +231,9 @@ function peerOf({ sender }: Pushable): number {
   return sender?.id ?? 0;
 }
 
-/** Whether its recipient wants to be told of a message at all, and its sender wants it to be. */
-export function isWanted(message: Pushable, now: Date): boolean {
-  return (message.mutedUntil ?? 0) <= now.getTime() && wordsOf(message) !== false;
+/** Whether its recipient wants to be told of a message at all, also when its sender is muted no more, and its sender wants it to be. */
+export function isWanted(message: Pushable): boolean {
+  return (message.mutedUntil ?? 0) <= message.at.getTime() && wordsOf(message) !== false;
 }
 
 export function findQuietEnd({ quietHours, pausedUntil }: PushStanding, now: Date): Date | undefined {
