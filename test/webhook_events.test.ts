@@ -8,6 +8,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text as readText } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   deleteOldEvents,
   deleteSurplusEvents,
@@ -436,4 +437,17 @@ test('a process that has only just started knows who is told of what comes', asy
   const [event] = await receiver.events(1);
   await fresh.close();
   assert.deepEqual([event?.type, event?.data.messageId], ['message.offline', sent.body.messageId]);
+});
+
+test('what is held back while a secret is changed is told when its time has come', async () => {
+  const { app, receiver } = await createTold();
+  await sleep(1_200); // every process knows by then who is told
+  const doNotDisturbUntil = new Date(Date.now() + 2_500).toISOString();
+  await app.as({ userId: 'bob' }, 'PUT', '/notifications', { doNotDisturbUntil });
+  const message = { from: { uid: 'alice' }, to: { userId: 'bob' }, content: 2 };
+  const { body } = await app.call('POST', '/messages', message);
+  const changed = { url: receiver.url, events: EVENTS, secrets: receiver.secrets };
+  assert.equal((await app.call('PUT', '/webhook', changed)).status, 200);
+  const [event] = await receiver.events(1);
+  assert.deepEqual([event?.type, event?.data.messageId], ['message.offline', body.messageId]);
 });

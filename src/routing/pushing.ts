@@ -92,7 +92,7 @@ export async function createPushing(options: PushingOptions) {
   let mustLook = false;
   let soon: NodeJS.Timeout | undefined;
   /** Apps whose backends are told of what comes for users who aren't there, and since when. */
-  let told: ReadonlyMap<AppId, Date> = await findTold(kysely, 'message.offline');
+  let told: ReadonlyMap<AppId, Date> = await findTold(kysely);
 
   function hasRoom(): boolean {
     return !isStopped && reading < READING_MAX && inFlight <= IN_FLIGHT_MAX - BATCH;
@@ -198,7 +198,7 @@ export async function createPushing(options: PushingOptions) {
   }, CLEANING_MS).unref();
 
   const following = setInterval(() => {
-    findTold(kysely, 'message.offline')
+    findTold(kysely)
       .then((found) => (told = found))
       .catch((error: unknown) => log('it could not be looked who is told of messages', error));
   }, TOLD_EVERY_MS).unref();

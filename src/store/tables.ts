@@ -236,6 +236,7 @@ export interface Tables {
     sealed: string;
     changed_at: Generated<Date>;
     disabled_at: Date | null;
+    offline_since: Generated<Date>;
   };
   webhook_event: {
     app_id: number;

@@ -36,6 +36,9 @@ export async function putWebhook(
         events,
         ...('given' in sealed && { sealed: sealed.given }),
         disabled_at: null,
+        // What was held back while it was put again is told all the same.
+        offline_since: sql`case when webhook.disabled_at is null and 'message.offline' = any(webhook.events)
+          then webhook.offline_since else clock_timestamp() end`,
         changed_at: sql`greatest(clock_timestamp(), webhook.changed_at + interval '1 ms')`,
       }),
     )
@@ -83,9 +86,11 @@ export async function disableWebhook(db: Executor, appId: AppId, changedAt: Date
   return rows.map(({ type }) => type);
 }
 
-/** Apps whose backends are told of events of a type, and since when. */
-export async function findTold(db: Executor, type: string): Promise<Map<AppId, Date>> {
-  const { rows } = await sql<{ app_id: number; changed_at: Date }>`
-    select app_id, changed_at from webhook where disabled_at is null and ${type} = any(events)`.execute(db);
-  return new Map(rows.map((row) => [row.app_id as AppId, row.changed_at]));
+/** Apps whose backends are told of messages for who isn't there, and since when. */
+export async function findTold(db: Executor): Promise<Map<AppId, Date>> {
+  const { rows } = await sql<{ app_id: number; offline_since: Date }>`
+    select app_id, offline_since from webhook where disabled_at is null and 'message.offline' = any(events)`.execute(
+    db,
+  );
+  return new Map(rows.map((row) => [row.app_id as AppId, row.offline_since]));
 }
