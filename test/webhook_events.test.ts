@@ -451,3 +451,24 @@ test('what is held back while a secret is changed is told when its time has come
   const [event] = await receiver.events(1);
   assert.deepEqual([event?.type, event?.data.messageId], ['message.offline', body.messageId]);
 });
+
+test('a merger tells of nothing again, and of what comes after it', async () => {
+  const { app, receiver } = await createTold(['message.offline']);
+  await sleep(1_200); // every process knows by then who is told
+  const say = (uid: string) =>
+    app.call('POST', '/messages', { from: { uid: 'alice' }, to: { uid }, content: 1 });
+  const sent = [await say('guest'), await say('guest'), await say('carol')];
+  await receiver.events(3);
+  await eventually(
+    async () => (await service.database.pool.query('select from push_due')).rowCount === 0,
+    'nothing to be due',
+  );
+  await app.call('POST', `/identities/${app.appId}:carol/merge`, { from: { uid: 'guest' } });
+  sent.push(await say('carol'));
+  const told = await receiver.events(4);
+  assert.deepEqual(
+    new Set(told.map(({ data }) => data.messageId)),
+    new Set(sent.map(({ body }) => body.messageId)),
+  );
+  assert.deepEqual([told.length, told.at(-1)!.data.seq], [4, 4]);
+});

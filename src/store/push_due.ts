@@ -105,13 +105,18 @@ export async function mergeDue(trx: Executor, appId: AppId, fromId: number, into
       set version = o.version + 1, due_at = least(o.due_at, excluded.due_at)`.execute(trx);
 }
 
-/** What has come by a merger is no news, unless something of either was still to be pushed. The inbox has to be locked. */
+/** What has come by a merger is no news, unless something of either was still to be pushed, or told. The inbox has to be locked. */
 export async function settleJoined(trx: Executor, { appId, id }: Inbox): Promise<void> {
+  const isSettled = sql`not exists (select from push_due where app_id = ${appId} and identity_id = ${id})`;
   await sql`
     update device d set pushed_seq = i.last_seq from identity i
     where i.app_id = ${appId} and i.id = ${id} and d.app_id = i.app_id and d.identity_id = i.id
-      and d.push_token is not null
-      and not exists (select from push_due where app_id = ${appId} and identity_id = ${id})`.execute(trx);
+      and d.push_token is not null and ${isSettled}`.execute(trx);
+  await sql`
+    insert into offline_told (app_id, identity_id, seq)
+    select i.app_id, i.id, i.last_seq from identity i join webhook w on w.app_id = i.app_id
+    where i.app_id = ${appId} and i.id = ${id} and 'message.offline' = any(w.events) and ${isSettled}
+    on conflict (app_id, identity_id) do update set seq = excluded.seq`.execute(trx);
 }
 
 /** Nothing is due any more for those who have no device that can be reached; who binds one meanwhile comes before or after. */
