@@ -197,6 +197,14 @@ test('while one device is in the foreground the others wait for it, where the ap
   await phone.close();
   await settled();
   assert.deepEqual(taken(pushToken), []);
+  // So does a tab, which is no device, for as long as it is there.
+  const tab = await tenant.connect({ uid: 'gus' }, {});
+  const { body: third } = await tenant.call('POST', '/messages', to);
+  await tab.messages(1);
+  tab.send({ type: 'ack', seq: third.seq });
+  await settled();
+  assert.deepEqual(taken(pushToken), []);
+  await tab.close();
   // This one isn't acked.
   await tenant.connect({ uid: 'gus' }, { device: 'phone' });
   await tenant.call('POST', '/messages', to);

@@ -3,11 +3,20 @@
 
 import type { AppId } from '../ids.ts';
 import type { Database } from '../store/database.ts';
+import { markConnectionsAcked } from '../store/connections.ts';
 import { markAcked, type Ack } from '../store/devices.ts';
 import { rerun } from '../store/transact.ts';
 
+/** Whose ack it is: a device's, or that of a connection without one, which is forgotten at its end. */
+export interface Acking {
+  readonly appId: AppId;
+  readonly identityId: number;
+  readonly deviceId: string;
+  readonly isAnonymous: boolean;
+}
+
 export interface Acks {
-  mark(appId: AppId, identityId: number, deviceId: string, seq: number): void;
+  mark(acking: Acking, seq: number): void;
   /** Resolves when all that the device has acked until now is written. */
   settle(identityId: number, deviceId: string): Promise<void>;
   settleAll(): Promise<void>;
@@ -19,8 +28,8 @@ const MAX_ACKS = 1_000;
 
 export function createAcks({ pool }: Database, log: (message: string, error: unknown) => void): Acks {
   /** By device: the highest of those that wait, and of those that are being written. */
-  let waiting = new Map<string, Ack>();
-  let flying = new Map<string, Ack>();
+  let waiting = new Map<string, Ack & Acking>();
+  let flying = new Map<string, Ack & Acking>();
   let writing: Promise<void> | undefined;
   let hurry: (() => void) | undefined;
 
@@ -29,16 +38,24 @@ export function createAcks({ pool }: Database, log: (message: string, error: unk
       await linger();
       flying = waiting;
       waiting = new Map();
-      const acks = [...flying.values()];
+      const { true: ofConnections = [], false: ofDevices = [] } = Object.groupBy(
+        flying.values(),
+        ({ isAnonymous }) => `${isAnonymous}` as const,
+      );
       try {
-        for (let i = 0; i < acks.length; i += MAX_ACKS)
-          await rerun(() => markAcked(pool, acks.slice(i, i + MAX_ACKS)));
+        await write(ofDevices, markAcked);
+        await write(ofConnections, markConnectionsAcked);
       } catch (error) {
         log('acks could not be written', error);
       }
       flying = new Map();
     }
     writing = undefined;
+  }
+
+  async function write(acks: readonly Ack[], mark: typeof markAcked): Promise<void> {
+    for (let i = 0; i < acks.length; i += MAX_ACKS)
+      await rerun(() => mark(pool, acks.slice(i, i + MAX_ACKS)));
   }
 
   async function linger(): Promise<void> {
@@ -58,11 +75,11 @@ export function createAcks({ pool }: Database, log: (message: string, error: unk
   }
 
   return {
-    mark(appId, identityId, deviceId, seq) {
+    mark({ appId, identityId, deviceId, isAnonymous }, seq) {
       const key = keyOf(identityId, deviceId);
       const ack = waiting.get(key);
       if (ack) ack.seq = Math.max(ack.seq, seq);
-      else waiting.set(key, { appId, identityId, deviceId, seq });
+      else waiting.set(key, { appId, identityId, deviceId, isAnonymous, seq });
       writing ??= writeAll();
     },
     settle(identityId, deviceId) {

@@ -214,7 +214,7 @@ export class Session {
   ack(seq: number): void {
     const { cursor } = this.#delivery;
     if (seq <= cursor) {
-      if (!this.isAnonymous) this.#router.acks.mark(this.appId, this.identityId, this.deviceId, seq);
+      this.#router.acks.mark(this, seq);
     } else if (!this.#delivery.hasShown(seq)) {
       this.fail(new ImidError('invalid_request', `seq is beyond ${cursor}, the last that was sent here.`));
     } // else one of the inbox before was on its way

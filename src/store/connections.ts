@@ -7,6 +7,7 @@ import type { AppId, Scheme } from '../ids.ts';
 import { bigintArray, booleanArray, textArray, uuidArray } from './arrays.ts';
 import { BLOCKS_OF, toBlocks, type Blocks, type BlocksJson } from './blocks.ts';
 import type { Executor } from './database.ts';
+import { inOrder } from './devices.ts';
 
 /** A device has one connection, on whichever process. */
 export interface ConnectionKey {
@@ -193,6 +194,21 @@ export async function markConnections(pool: pg.Pool, connections: readonly Descr
         as q (app_id, identity_id, device_id, id, scheme, is_foreground, token_at, jti)
       where c.app_id = q.app_id and c.identity_id = q.identity_id and c.device_id = q.device_id and c.id = q.id`,
     values: columnsOf(connections),
+  });
+}
+
+/** Marks up to where connections have handled their inboxes that are of no device; forgotten with them. */
+export async function markConnectionsAcked(
+  pool: pg.Pool,
+  acks: readonly (ConnectionKey & { seq: number })[],
+): Promise<void> {
+  const ordered = inOrder(acks);
+  await pool.query({
+    name: 'mark_connections_acked',
+    text: `update connection c set acked_seq = a.seq
+      from unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[]) as a (app_id, identity_id, device_id, seq)
+      where c.app_id = a.app_id and c.identity_id = a.identity_id and c.device_id = a.device_id and c.acked_seq < a.seq`,
+    values: [...keysOf(ordered), bigintArray(ordered.map(({ seq }) => seq))],
   });
 }
 

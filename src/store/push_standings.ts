@@ -49,7 +49,7 @@ export interface PushStanding extends Arrivals {
   devices: PushDevice[];
   /** A device of the user, also one that can't be reached by push, is in the foreground. */
   hasForeground: boolean;
-  /** What any of its devices has handled. */
+  /** What any of its devices, or of its connections without one, has handled. */
   maxAcked: number;
   quietHours: QuietHours | undefined;
   pausedUntil: Date | undefined;
@@ -84,6 +84,8 @@ interface StandingRow {
   shows_text: boolean | null;
   /** Of one of its devices; null where it has none. */
   acked_seq: number | null;
+  /** By connections that are there; null where there are none. */
+  connections_acked_seq: number | null;
   pushed_seq: number;
   /** Null where none of the user's is. */
   is_foreground: boolean | null;
@@ -108,6 +110,7 @@ select q.place, o.has_push, o.last_seq, o.listed_seq, o.blocks_version > 0 as ha
     select bool_or(c.device_id is not distinct from d.id) from connection c join process p on p.id = c.process_id
     where c.app_id = o.app_id and c.identity_id = o.id and c.is_foreground and ${ALIVE}
   ) as is_foreground,
+  (select max(c.acked_seq) from connection c where c.app_id = o.app_id and c.identity_id = o.id) as connections_acked_seq,
   case when q.clears and d.push_shown <> '{}' then array(
     select s.key from jsonb_each(d.push_shown) s
     left join identity p on p.app_id = d.app_id and p.id = s.key::bigint
@@ -175,7 +178,7 @@ function toStanding(
     hasPush: row.has_push,
     devices,
     hasForeground: row.is_foreground !== null,
-    maxAcked: Math.max(...rows.map((each) => each.acked_seq ?? 0)),
+    maxAcked: Math.max(row.connections_acked_seq ?? 0, ...rows.map((each) => each.acked_seq ?? 0)),
     quietHours: toQuietHours(row),
     pausedUntil: row.paused_until ?? undefined,
     showsText: row.shows_text ?? true,

@@ -262,6 +262,7 @@ export interface Tables {
     former_process_id: string | null;
     former_id: string | null;
     jti: string | null;
+    acked_seq: Generated<number>;
   };
   revocation: {
     xid: Generated<string>;
