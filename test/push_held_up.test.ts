@@ -126,6 +126,17 @@ test('an account whose pushes fail one after another is counted while nothing is
   assert.deepEqual(await open('fcm'), [0, 0]);
 });
 
+test('pushes by a provider that there are no credentials for are all given up at once, and go as soon as there are', async () => {
+  await app.call('DELETE', '/push/webhook');
+  const phone = await bind('phone', 'webhook');
+  const senders = Array.from({ length: 25 }, (_, n) => `${n}`);
+  for (const uid of senders) await send('in vain', { from: { uid } });
+  await eventually(async () => (await failures()).length === senders.length, 'all failures');
+  await app.call('PUT', '/push/webhook', { url: webhook.hook, secrets: [SECRET] });
+  await send('at last', { from: { uid: 'y' } });
+  await eventually(() => heard(phone).length > 0, 'the push');
+});
+
 test('what comes after a push that was given up is tried as often as any other', async () => {
   const phone = await bind('phone', 'apns');
   apns.act(refuseWith(429, 'TooManyRequests'));

@@ -19,11 +19,15 @@ test('an app whose provider does not answer leaves room for another app, whose p
   ];
   const sent = new Map([slow, quick].map((appId) => [appId, 0]));
   const answer = Promise.withResolvers<void>();
-  const providerOf = (appId: AppId): object => ({
-    async send() {
-      sent.set(appId, sent.get(appId)! + 1);
-      if (appId === slow) await answer.promise;
-      return { kind: 'sent' };
+  const changedAt = new Date();
+  const accountOf = (appId: AppId): object => ({
+    changedAt,
+    provider: {
+      async send() {
+        sent.set(appId, sent.get(appId)! + 1);
+        if (appId === slow) await answer.promise;
+        return { kind: 'sent' };
+      },
     },
   });
   const apps = { peek: (id: AppId) => ({ id, pushWhen: 'device', pushTemplates: {}, pushShowsText: true }) };
@@ -46,7 +50,7 @@ test('an app whose provider does not answer leaves room for another app, whose p
   const pushing = await createPushing({
     database,
     apps: apps as unknown as Apps,
-    accounts: { peek: providerOf, close() {} } as unknown as PushAccounts,
+    accounts: { peek: accountOf, close() {} } as unknown as PushAccounts,
     meters: { pushed() {} },
     isBusy: () => false,
     log: (message, error) => t.diagnostic(`${message}: ${String(error)}`),

@@ -45,7 +45,7 @@ export function pollGoneFeeds({
       if (!isStopped) log('a feed of dead push tokens could not be read', error, { appId, provider: name });
     };
     try {
-      const provider = await accounts.find(appId, name);
+      const { provider } = (await accounts.find(appId, name)) ?? {};
       if (!provider?.pollGone) return;
       const { tokens, reason } = await provider.pollGone();
       if (tokens.length > 0) await unbindGone(kysely, { appId, provider: name, tokens }, at);

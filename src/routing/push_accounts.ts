@@ -40,6 +40,12 @@ export interface PushAccountsOptions {
   endpoints?: PushEndpoints | undefined;
 }
 
+/** What an app uses a provider by; `changedAt` says which of the credentials that it had. */
+export interface PushAccount {
+  provider: AnyProvider;
+  changedAt: Date;
+}
+
 export type PushAccounts = ReturnType<typeof createPushAccounts>;
 
 export function createPushAccounts({ database, box, outbound, endpoints = {} }: PushAccountsOptions) {
@@ -58,8 +64,8 @@ export function createPushAccounts({ database, box, outbound, endpoints = {} }: 
     return (await box.open(SHARED_PURPOSE, sealed)).toString();
   });
 
-  /** The provider as the app uses it; undefined: it has given no credentials. */
-  async function find(appId: AppId, name: string): Promise<AnyProvider | undefined> {
+  /** Undefined: the app has given no credentials. */
+  async function find(appId: AppId, name: string): Promise<PushAccount | undefined> {
     if (!Object.hasOwn(pushProviders, name)) return undefined;
     const key = keyOf(appId, name);
     const credential = await fresh.get(key);
@@ -67,7 +73,11 @@ export function createPushAccounts({ database, box, outbound, endpoints = {} }: 
       made.delete(key);
       return undefined;
     }
-    return made.get(key, credential.changedAt, () => create(name as PushProviderName, credential.sealed));
+    const { changedAt, sealed } = credential;
+    return {
+      provider: await made.get(key, changedAt, () => create(name as PushProviderName, sealed)),
+      changedAt,
+    };
   }
 
   async function create(name: PushProviderName, sealed: string): Promise<AnyProvider> {
@@ -81,9 +91,9 @@ export function createPushAccounts({ database, box, outbound, endpoints = {} }: 
   }
 
   async function findGiven(appId: AppId, name: PushProviderName): Promise<AnyProvider> {
-    const provider = await find(appId, name);
-    if (!provider) throw new ImidError('not_found', 'The app has no credentials for this provider.');
-    return provider;
+    const account = await find(appId, name);
+    if (!account) throw new ImidError('not_found', 'The app has no credentials for this provider.');
+    return account.provider;
   }
 
   return {
@@ -115,10 +125,11 @@ export function createPushAccounts({ database, box, outbound, endpoints = {} }: 
     find,
 
     /** As `find`, where that is known without asking. */
-    peek(appId: AppId, name: string): AnyProvider | undefined {
+    peek(appId: AppId, name: string): PushAccount | undefined {
       const key = keyOf(appId, name);
-      const credential = fresh.peek(key);
-      return credential && made.peek(key, credential.changedAt);
+      const { changedAt } = fresh.peek(key) ?? {};
+      const provider = changedAt && made.peek(key, changedAt);
+      return provider && { provider, changedAt };
     },
 
     /** What is wrong with the credentials, in words; undefined: nothing, as far as the provider tells. Throws `not_found`. */

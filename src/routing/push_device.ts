@@ -6,7 +6,7 @@ import type { Database } from '../store/database.ts';
 import type { NewPushFailure, PushResult } from '../store/push_results.ts';
 import type { Pushable } from '../store/pushables.ts';
 import type { PushDevice, PushStanding } from '../store/push_standings.ts';
-import type { PushAccounts } from './push_accounts.ts';
+import type { PushAccount, PushAccounts } from './push_accounts.ts';
 import type { Meters } from './meters.ts';
 import type { Circuits } from './push_circuits.ts';
 import { decide, type PushTiming } from './push_decision.ts';
@@ -61,28 +61,42 @@ export function createDevicePushing(options: DevicePushingOptions) {
   const { accounts, circuits, meters, timing, log } = options;
   const { kysely, clock } = options.database;
 
-  async function send(
-    app: App,
-    { provider: name, token, environment }: PushDevice,
-    notification: Notification,
-  ): Promise<Outcome | Held> {
-    const circuit = circuits.find(name, accountOf(app, name, token));
-    const forMs = await circuit.enter();
-    if (forMs > 0) return { kind: 'held', forMs };
-    let outcome: Outcome;
+  async function send(app: App, device: PushDevice, notification: Notification): Promise<Outcome | Held> {
+    const { provider: name } = device;
+    let outcome: Outcome | Held;
     try {
-      const provider = accounts.peek(app.id, name) ?? (await accounts.find(app.id, name));
-      outcome = provider
-        ? await provider.send(notification, { token, environment })
+      const account = accounts.peek(app.id, name) ?? (await accounts.find(app.id, name));
+      outcome = account
+        ? await sendBy(account, app, device, notification)
         : { kind: 'failed', reason: 'credential: the app has none for this provider', isCredential: true };
     } catch (error) {
       // What the other devices of the user got has to be written down, or they get it again.
       log('a push could not be made', error);
       outcome = { kind: 'retry', reason: 'internal: the push could not be made; the log of imid says why' };
     }
-    circuit.leave(isOutOfOrder(outcome));
-    meters.pushed(name, outcome.kind, 'reason' in outcome ? codeOf(outcome.reason) : '');
+    if (outcome.kind !== 'held')
+      meters.pushed(name, outcome.kind, 'reason' in outcome ? codeOf(outcome.reason) : '');
     return outcome;
+  }
+
+  /** What was out of order by other credentials needn't be by these. */
+  async function sendBy(
+    { provider, changedAt }: PushAccount,
+    app: App,
+    { provider: name, token, environment }: PushDevice,
+    notification: Notification,
+  ): Promise<Outcome | Held> {
+    const circuit = circuits.find(name, `${changedAt.getTime()} ${accountOf(app, name, token)}`);
+    const forMs = await circuit.enter();
+    if (forMs > 0) return { kind: 'held', forMs };
+    let isAmiss = true;
+    try {
+      const outcome = await provider.send(notification, { token, environment });
+      isAmiss = isOutOfOrder(outcome);
+      return outcome;
+    } finally {
+      circuit.leave(isAmiss);
+    }
   }
 
   /** False: it is bound anew, to this user or another one. */
