@@ -137,6 +137,22 @@ test('pushes by a provider that there are no credentials for are all given up at
   await eventually(() => heard(phone).length > 0, 'the push');
 });
 
+test('what was read goes from a device, too, that waits to be tried again', async () => {
+  const phone = await bind('phone', 'webhook');
+  const tablet = await bind('tablet', 'webhook');
+  const { messageId } = await send('first');
+  await eventually(async () => (await due()).length === 0, 'the end of the first');
+  const isWaiting = "push_attempts = 1, push_retry_at = now() + interval '2 seconds'";
+  await query(`update device set ${isWaiting} where push_token = $1`, phone);
+  await send('second', { from: { uid: 'y' } });
+  await eventually(() => heard(tablet).includes('second'), 'the push to the other device');
+  const desk = await app.connect({ uid: 'ann' }, { device: 'desk' });
+  desk.send({ type: 'read', with: { uid: 'x' }, messageId });
+  await eventually(() => heard(phone).includes('second'), 'the push that waited');
+  assert.deepEqual(heard(phone), ['first', undefined, 'second']);
+  assert.equal(webhook.events.filter(({ data }) => data.notification.isSilent).length, 2);
+});
+
 test('what comes after a push that was given up is tried as often as any other', async () => {
   const phone = await bind('phone', 'apns');
   apns.act(refuseWith(429, 'TooManyRequests'));

@@ -107,10 +107,15 @@ export function createDevicePushing(options: DevicePushingOptions) {
   return async (app: App, standing: PushStanding, device: PushDevice): Promise<Handled> => {
     const now = clock.now();
     const floor = Math.max(device.ackedSeq, device.pushedSeq);
-    if (floor < standing.fromSeq)
-      return { result: undefined, failures: [], againMs: (device.retryAt ?? now).getTime() };
+    // It waits to be tried again, and what it waits for isn't known here.
+    const isWaiting = floor < standing.fromSeq;
+    const triedAt = (device.retryAt ?? now).getTime();
+    if (isWaiting && !device.shown.some(({ isOver }) => isOver))
+      return { result: undefined, failures: [], againMs: triedAt };
     const quietUntil = findQuietEnd(standing, now);
-    const conversations = findConversations(standing, device, now);
+    const conversations = isWaiting
+      ? new Map<number, Pushable[]>()
+      : findConversations(standing, device, now);
     const over = device.shown.filter(({ isOver, peerId }) => isOver && !conversations.has(peerId));
     const shown = new Map(
       device.shown
@@ -118,9 +123,9 @@ export function createDevicePushing(options: DevicePushingOptions) {
         .map((each) => [each.peerId, each]),
     );
     const failures: NewPushFailure[] = [];
-    let settledSeq = standing.untilSeq;
+    let settledSeq = isWaiting ? device.pushedSeq : standing.untilSeq;
     let { attempts, retryAt } = device;
-    let againMs = Infinity;
+    let againMs = isWaiting ? triedAt : Infinity;
     let isGone = false;
 
     /** What is behind this is looked at again. */
