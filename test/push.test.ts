@@ -221,10 +221,8 @@ test('read on one device clears what the others show, and says what is left; so 
   tablet.send({ type: 'read', with: { uid: 'x-hal' }, messageId: first.messageId });
   const [cleared] = await eventually(() => silent(token).length > 0 && silent(token), 'the clearing');
   const shown = taken(token).find(({ payload }) => payload.sender === `${app.appId}:x-hal`)!;
-  assert.equal(
-    cleared!.payload.collapseId ?? cleared!.payload.conversation,
-    shown.payload.collapseId ?? shown.payload.conversation,
-  );
+  assert.equal(cleared!.payload.collapseId, shown.headers['apns-collapse-id']);
+  assert.equal(cleared!.payload.seq, shown.payload.seq);
   assert.deepEqual([cleared!.payload.cleared, cleared!.payload.aps.badge], ['true', 1]);
   const wrong = await x.say({ uid: 'hal' }, 'oops');
   await eventually(() => alerts(token).length === 3, 'the third push');
@@ -249,6 +247,12 @@ test('a message says what its push is, or that there is none; what was read befo
   });
   assert.equal(bad.status, 400);
   assert.match(bad.body.errors[0].pointer, /^#\/push/);
+  const forged = await app.call('POST', '/messages', {
+    to: { uid: 'ida' },
+    content: 1,
+    push: { data: { cleared: 'true' } },
+  });
+  assert.equal(forged.status, 400);
   const faultOf = async (wrong: unknown): Promise<unknown> =>
     (await app.call('POST', '/messages', { to: { uid: 'ida' }, content: 1, push: wrong })).body.errors;
   assert.deepEqual(await faultOf({ title: 1 }), [

@@ -163,9 +163,10 @@ export const PushText = Type.Union(
           Type.Unsafe<Record<string, string>>({
             type: 'object',
             maxProperties: 20,
-            // What providers keep for themselves.
+            // What providers keep for themselves, and what says that a notification goes.
             propertyNames: {
-              pattern: '^(?!(aps|from|notification|message_type)$|google|gcm)[A-Za-z][A-Za-z0-9_]{0,49}$',
+              pattern:
+                '^(?!(aps|from|notification|message_type|cleared)$|google|gcm)[A-Za-z][A-Za-z0-9_]{0,49}$',
               description: 'A name of letters, digits and `_` that no provider keeps for itself.',
             },
             additionalProperties: text({ format: 'lines', maxLength: 500 }),

@@ -58,16 +58,17 @@ function secondsLeft(at: Date, ttlSeconds: number, now: Date): number {
   return Math.max(0, ttlSeconds - Math.floor((now.getTime() - at.getTime()) / 1_000));
 }
 
-/** Takes away what a device shows of a conversation. */
+/** Takes away what a device shows of a conversation: the app finds it by `collapseId`, which providers don't show it. */
 export function composeClearing(
   standing: Pick<PushStanding, 'appId' | 'unread'>,
   { peerId, seq }: { peerId: number; seq: number },
 ): Notification {
+  const collapseId = collapseIdOf(standing.appId, peerId);
   return {
     id: randomUUID(),
-    data: { seq: String(seq), cleared: 'true' },
+    data: { seq: String(seq), collapseId, cleared: 'true' },
     badge: standing.unread,
-    collapseId: collapseIdOf(standing.appId, peerId),
+    collapseId,
     ttlSeconds: TTL_MAX_SECONDS,
     priority: 'normal',
     isSilent: true,
