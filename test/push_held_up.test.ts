@@ -137,6 +137,17 @@ test('pushes by a provider that there are no credentials for are all given up at
   await eventually(() => heard(phone).length > 0, 'the push');
 });
 
+test('a push that was given up is listed by what its user is called now, also after a merger', async () => {
+  await app.call('DELETE', '/push/webhook');
+  await bind('phone', 'webhook');
+  await send('in vain');
+  await eventually(async () => (await failures()).length === 1, 'the failure');
+  const account = await app.register('account');
+  const merged = await app.call('POST', `/identities/${account}/merge`, { from: { uid: 'ann' } });
+  assert.equal(merged.status, 200, merged.text);
+  assert.equal((await failures())[0].imId, account);
+});
+
 test('what was read goes from a device, too, that waits to be tried again', async () => {
   const phone = await bind('phone', 'webhook');
   const tablet = await bind('tablet', 'webhook');

@@ -148,8 +148,9 @@ export async function findPushFailures(
     name: string;
     im_id: string | null;
   }>`
-    select f.id, f.at, f.identity_id, f.device_id, f.provider, f.message_id, f.reason, i.name, i.im_id
-    from push_failure f join identity i on i.app_id = f.app_id and i.id = f.identity_id
+    select f.id, f.at, i.id as identity_id, f.device_id, f.provider, f.message_id, f.reason, i.name, i.im_id
+    from push_failure f join identity o on o.app_id = f.app_id and o.id = f.identity_id
+    join identity i on i.app_id = o.app_id and i.id = coalesce(o.merged_into, o.id)
     where f.app_id = ${appId} and f.id < ${beforeId} order by f.id desc limit ${limit}`.execute(db);
   return rows.map((row) => ({
     id: row.id,
