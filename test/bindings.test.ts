@@ -16,6 +16,8 @@ before(async () => {
 });
 
 const PHONE = { platform: 'ios', provider: 'apns', pushToken: 'a1b2c3' };
+/** The receiver's of RFC 8291. */
+const P256DH = 'BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4';
 const put = (token: string, deviceId: string, more: object = {}, on = service): Promise<Answer> =>
   on.call('PUT', `/v1/me/devices/${deviceId}`, { key: token, body: { ...PHONE, ...more } });
 const devicesOf = async (imId: string): Promise<Json[]> =>
@@ -88,6 +90,24 @@ test('a push token moves to whoever binds it last, on whichever process, however
   const elsewhere = await service.createApp();
   await put(await elsewhere.token({ uid: 'u2' }), 'phone', { pushToken: 'shared' });
   assert.deepEqual(await bound(`${app.appId}:u2`), ['other-phone']);
+});
+
+test('a push token is known, however it is written', async () => {
+  const keys = { auth: 'BTBZMqHH6r4Tts7J_aSIgg', p256dh: P256DH };
+  const endpoint = 'https://push.example/1';
+  const forms = [
+    ['apns', 'abcdef'.repeat(11), 'ABCDEF'.repeat(11)],
+    ['webpush', JSON.stringify({ endpoint, expirationTime: null, keys }), JSON.stringify({ keys, endpoint })],
+  ] as const;
+  for (const [provider, ...ways] of forms) {
+    for (const [n, pushToken] of ways.entries())
+      assert.equal(
+        (await put(await app.token({ uid: `way-${n}` }), provider, { provider, pushToken })).status,
+        200,
+      );
+    assert.equal((await bound(`${app.appId}:way-0`)).includes(provider), false);
+    assert.equal((await bound(`${app.appId}:way-1`)).includes(provider), true);
+  }
 });
 
 test('what is revoked is reached by push no more: a token, a device, a user, all', async () => {

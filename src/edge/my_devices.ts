@@ -5,7 +5,7 @@ import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
 import type { Claims } from '../tokens/tokens.ts';
 import type { Devices } from '../identity/devices.ts';
-import { pushProviderNames } from '../routing/push_providers.ts';
+import { normalisePushToken, pushProviderNames, type PushProviderName } from '../routing/push_providers.ts';
 import { deviceFields, exampleDevice, toDevice } from './devices.ts';
 import { clientProblems } from './me.ts';
 import { DeviceId } from './shapes.ts';
@@ -36,7 +36,7 @@ export const myDevices: FastifyPluginAsyncTypebox<{ devices: Devices }> = async 
         body: Type.Object(
           {
             platform: text(50, 'Such as `ios`, `android` or `web`.'),
-            provider: Type.String({ enum: pushProviderNames }),
+            provider: Type.Unsafe<PushProviderName>(Type.String({ enum: pushProviderNames })),
             pushToken: Type.String({
               pattern: '^[\\x20-\\x7e]+$',
               maxLength: PUSH_TOKEN_MAX_LENGTH,
@@ -74,6 +74,7 @@ export const myDevices: FastifyPluginAsyncTypebox<{ devices: Devices }> = async 
           deviceId,
           jti: claims.jti,
           ...body,
+          pushToken: normalisePushToken(body.provider, body.pushToken),
           environment: body.environment ?? 'production',
           locale: body.locale,
           appVersion: body.appVersion,

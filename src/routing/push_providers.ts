@@ -12,6 +12,7 @@ import { createHonor, HonorCredentials, type HonorOptions } from '../push/honor.
 import { createHuawei, HuaweiCredentials, type HuaweiOptions } from '../push/huawei.ts';
 import { OppoCredentials } from '../push/oppo_message.ts';
 import { createOppo, type OppoOptions } from '../push/oppo.ts';
+import { parseSubscription } from '../push/subscription.ts';
 import { faultsOfWebPush, WebPushCredentials } from '../push/vapid.ts';
 import { createVivo, VivoCredentials, type VivoOptions } from '../push/vivo.ts';
 import { createWebhook, WebhookCredentials } from '../push/webhook.ts';
@@ -122,6 +123,14 @@ const ALWAYS_SHOWN = new Set(['webpush', 'oppo', 'vivo']);
 
 export function takesSilent(provider: string): boolean {
   return !ALWAYS_SHOWN.has(provider);
+}
+
+/** However a client writes it, so that it is known to be that of another device. */
+export function normalisePushToken(provider: PushProviderName, pushToken: string): string {
+  if (provider === 'apns') return pushToken.toLowerCase();
+  if (provider !== 'webpush') return pushToken;
+  const subscription = parseSubscription(pushToken);
+  return 'fault' in subscription ? pushToken : JSON.stringify(subscription); // the provider says what is wrong with it
 }
 
 /** A reason begins with a code, which never changes. */
