@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Pipeline } from '../src/store/pipeline.ts';
 import { leaseDue, returnDue } from '../src/store/push_due.ts';
@@ -135,6 +136,35 @@ test('pushes by a provider that there are no credentials for are all given up at
   await app.call('PUT', '/push/webhook', { url: webhook.hook, secrets: [SECRET] });
   await send('at last', { from: { uid: 'y' } });
   await eventually(() => heard(phone).length > 0, 'the push');
+});
+
+test('inboxes that are locked hold up no other, however much of them is to be counted', async () => {
+  const phone = await bind('phone', 'webhook');
+  const locked = ['1', '2', '3', '4', '5'];
+  for (const uid of locked) {
+    const binding = { platform: 'any', provider: 'webhook', pushToken: `${phone}-${uid}` };
+    await app.as({ uid }, 'PUT', '/devices/phone', binding);
+  }
+  const client = await service.database.pool.connect();
+  try {
+    await client.query('begin');
+    const change = 'update identity set last_seq = last_seq + 500 where app_id = $1 and name = any ($2)';
+    await query(change, app.appId, locked);
+    const lock = 'select from identity where app_id = $1 and name = any ($2) for no key update';
+    await client.query(lock, [app.appId, locked]);
+    const makeDue =
+      'insert into push_due (app_id, identity_id, due_at) select app_id, id, now() from identity where app_id = $1 and name = $2';
+    // Each is taken by itself.
+    for (const uid of locked) {
+      await query(makeDue, app.appId, uid);
+      await sleep(150);
+    }
+    await send('not locked');
+    await eventually(() => heard(phone).length > 0, 'the push');
+  } finally {
+    await client.query('rollback');
+    client.release();
+  }
 });
 
 test('a push that was given up is listed by what its user is called now, also after a merger', async () => {

@@ -5,6 +5,7 @@
 import { sql } from 'kysely';
 import type { AppId } from '../ids.ts';
 import { WITHHELD } from './blocks.ts';
+import { isLockTimeout } from './constraints.ts';
 import type { Executor } from './database.ts';
 import { makeDue } from './push_due.ts';
 import { awaitMergers, toUser, type User } from './identities.ts';
@@ -29,6 +30,8 @@ export interface Conversation {
 }
 
 const PORTION = 20_000;
+/** For who doesn't wait for what is locked. */
+const PATIENCE_MS = 50;
 
 interface Owner {
   appId: AppId;
@@ -39,6 +42,19 @@ interface Owner {
 export async function bringUpToDate(db: Executor, owner: Owner): Promise<void> {
   if (!(await isBehind(db, owner))) return;
   while (!(await transact(db, (trx) => countPortion(trx, owner))));
+}
+
+/** As `bringUpToDate`, unless somebody has locked what it takes: then it is left to the next time. */
+export async function tryBringUpToDate(db: Executor, owner: Owner): Promise<void> {
+  const count = async (trx: Executor): Promise<boolean> => {
+    await sql`select set_config('lock_timeout', ${String(PATIENCE_MS)}, true)`.execute(trx);
+    return countPortion(trx, owner);
+  };
+  try {
+    while (!(await transact(db, count)));
+  } catch (error) {
+    if (!isLockTimeout(error)) throw error;
+  }
 }
 
 async function isBehind(db: Executor, { appId, id }: Owner): Promise<boolean> {

@@ -4,7 +4,7 @@
 import type { AppId } from '../ids.ts';
 import { booleanArray } from './arrays.ts';
 import { ALIVE } from './connections.ts';
-import { bringUpToDate } from './conversations.ts';
+import { tryBringUpToDate } from './conversations.ts';
 import type { Database } from './database.ts';
 import type { Pipeline } from './pipeline.ts';
 import { keysOf, type Inbox } from './push_due.ts';
@@ -67,7 +67,7 @@ export function toQuietHours(row: {
   return { from: row.quiet_from, to: row.quiet_to!, timeZone: row.quiet_zone! };
 }
 
-/** With more that isn't counted, conversations are brought up to date first. */
+/** With more that isn't counted, conversations are brought up to date first; where they are locked, all is counted here. */
 const UNCOUNTED_MAX = 500;
 
 interface StandingRow {
@@ -152,7 +152,7 @@ export async function findPushStandings(
     standings.push(standing);
     if (!standing || (standing.devices.length === 0 && !told[i])) continue;
     asked.push(standing);
-    if (own[0]!.last_seq - own[0]!.listed_seq >= UNCOUNTED_MAX) await bringUpToDate(kysely, inbox);
+    if (own[0]!.last_seq - own[0]!.listed_seq >= UNCOUNTED_MAX) await tryBringUpToDate(kysely, inbox);
   }
   if (asked.length > 0) await Promise.all([addUnread(pipeline, asked), addPushables(pipeline, asked)]);
   return standings;
