@@ -8,16 +8,16 @@ import type { PushAccounts } from '../src/routing/push_accounts.ts';
 import { createPushing } from '../src/routing/pushing.ts';
 import { eventually, startService } from './harness.ts';
 
-/** As many of one app as are under way at once; with the others more than all that are. */
-const [SLOW, QUICK] = [500, 600];
+/** Of each of two apps that are slow as many as may be under way of all together. */
+const [SLOW, QUICK] = [1_000, 600];
 
-test('an app whose provider does not answer leaves room for another app, whose pushes are due among its own', async (t) => {
+test('apps whose providers do not answer leave room for another app, whose pushes are due among theirs', async (t) => {
   const { database, createApp } = await startService({ app: { pushIntervalMs: 3_600_000 } });
-  const [slow, quick] = [await createApp(), await createApp()].map((app) => Number(app.appId)) as [
-    AppId,
-    AppId,
-  ];
-  const sent = new Map([slow, quick].map((appId) => [appId, 0]));
+  const all = [await createApp(), await createApp(), await createApp()].map(
+    (app) => Number(app.appId) as AppId,
+  );
+  const [quick, ...slow] = all as [AppId, AppId, AppId];
+  const sent = new Map(all.map((appId) => [appId, 0]));
   const answer = Promise.withResolvers<void>();
   const changedAt = new Date();
   const accountOf = (appId: AppId): object => ({
@@ -25,7 +25,7 @@ test('an app whose provider does not answer leaves room for another app, whose p
     provider: {
       async send() {
         sent.set(appId, sent.get(appId)! + 1);
-        if (appId === slow) await answer.promise;
+        if (appId !== quick) await answer.promise;
         return { kind: 'sent' };
       },
     },
@@ -42,10 +42,7 @@ test('an app whose provider does not answer leaves room for another app, whose p
     `insert into push_due (app_id, identity_id, due_at)
       select app_id, n, now() - interval '1 hour' + n * interval '1 second' from ${inboxes}`,
   ])
-    await database.pool.query(text, [
-      [slow, quick],
-      [SLOW, QUICK],
-    ]);
+    await database.pool.query(text, [all, [QUICK, SLOW, SLOW]]);
 
   const pushing = await createPushing({
     database,
@@ -61,5 +58,5 @@ test('an app whose provider does not answer leaves room for another app, whose p
     await pushing.stop();
   });
   await eventually(() => sent.get(quick) === QUICK, 'all pushes of the other app');
-  assert.equal(sent.get(slow), SLOW);
+  for (const appId of slow) assert.ok(sent.get(appId)! >= 250, `${sent.get(appId)} of a slow one`);
 });

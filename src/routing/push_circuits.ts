@@ -19,9 +19,12 @@ const FIRST_OPEN_MS = 2_000;
 const MAX_OPEN_MS = 300_000;
 /** Pushes of one account that are under way on this process. */
 const IN_FLIGHT_MAX = 500;
-/** So many more wait for their turn, for as long at most; who doesn't get it comes again. */
-const WAITING_MAX = 250;
+/** Others wait for their turn, for as long at most; who doesn't get it comes again. */
 export const WAIT_MAX_MS = 2_000;
+/** Of all accounts, with those that wait. */
+export const UNDER_WAY_MAX = 1_000;
+/** An account has at most so many times as many as are left: so there are some for others, however many accounts are slow. */
+const TIMES_LEFT = 3;
 const BUSY_MS = 500;
 const MAX_CIRCUITS = 10_000;
 
@@ -29,6 +32,8 @@ export type Circuits = ReturnType<typeof createCircuits>;
 
 export function createCircuits(now: () => number = () => performance.now()) {
   let isStopped = false;
+  /** Of all of them, with those that wait. */
+  let underWay = 0;
   const circuits = new LRUCache<string, Circuit, string>({
     max: MAX_CIRCUITS,
     memoMethod: (_account, _stale, { context: provider }) => createCircuit(provider),
@@ -50,7 +55,12 @@ export function createCircuits(now: () => number = () => performance.now()) {
       // After a time-out one tries whether it goes again.
       if (inFlight >= (failures >= FAILURES_MAX ? 1 : IN_FLIGHT_MAX)) return undefined;
       inFlight += 1;
+      underWay += 1;
       return 0;
+    }
+
+    function hasPlace(): boolean {
+      return inFlight + waiting.size < TIMES_LEFT * (UNDER_WAY_MAX - underWay);
     }
 
     function admit(): void {
@@ -68,13 +78,16 @@ export function createCircuits(now: () => number = () => performance.now()) {
       },
 
       async enter() {
+        if (openUntilMs <= now() && !hasPlace()) return BUSY_MS;
         const forMs = tryEnter();
         if (forMs !== undefined) return forMs;
-        if (failures >= FAILURES_MAX || waiting.size >= WAITING_MAX) return BUSY_MS;
+        if (failures >= FAILURES_MAX) return BUSY_MS;
+        underWay += 1;
         return new Promise((resolve) => {
           const begin = (answer: number): void => {
             clearTimeout(timer);
             waiting.delete(begin);
+            underWay -= 1;
             resolve(answer);
           };
           const timer = setTimeout(begin, WAIT_MAX_MS, BUSY_MS).unref();
@@ -84,6 +97,7 @@ export function createCircuits(now: () => number = () => performance.now()) {
 
       leave(isOutOfOrder) {
         inFlight -= 1;
+        underWay -= 1;
         failures = isOutOfOrder ? failures + 1 : 0;
         if (failures >= FAILURES_MAX && openUntilMs <= now()) {
           const openMs = Math.min(MAX_OPEN_MS, FIRST_OPEN_MS * 2 ** (failures - FAILURES_MAX));

@@ -17,7 +17,7 @@ import { findTold } from '../store/webhooks.ts';
 import type { Meters } from './meters.ts';
 import { findOfflineNews, type OfflineNews } from './offline_news.ts';
 import type { PushAccounts } from './push_accounts.ts';
-import { createCircuits, WAIT_MAX_MS } from './push_circuits.ts';
+import { createCircuits, UNDER_WAY_MAX, WAIT_MAX_MS } from './push_circuits.ts';
 import type { PushTiming } from './push_decision.ts';
 import { createDevicePushing } from './push_device.ts';
 import { TTL_MAX_SECONDS } from './push_text.ts';
@@ -46,7 +46,8 @@ const LEASE_MS = 25_000;
 /** It has been a push's turn, and its provider has answered by then, or never will. */
 const SEND_MAX_MS = WAIT_MAX_MS + 12_000;
 const BATCH = 200;
-const IN_FLIGHT_MAX = 1_000;
+/** Inboxes: more than pushes under way, so that there is always room to look whether more can be sent. */
+const IN_FLIGHT_MAX = UNDER_WAY_MAX + 2 * BATCH;
 /** Batches that are read at a time: more would only make each of them take longer. */
 const READING_MAX = 2;
 /** While senders are waiting, batches are small, and so many times as long as one took nothing is taken. */
