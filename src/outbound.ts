@@ -24,6 +24,8 @@ export interface OutboundRequest {
   timeoutMs: number;
   /** Of the answer's body. */
   maxBytes: number;
+  /** A longer one is cut off, where only the status counts; else there is no answer. */
+  cutsBody?: boolean | undefined;
   /** Ends it sooner. */
   signal?: AbortSignal | undefined;
 }
@@ -174,7 +176,7 @@ export function createOutbound({
   return {
     faultOf,
 
-    async fetch(text, { method = 'GET', headers = {}, body, timeoutMs, maxBytes, signal: given }) {
+    async fetch(text, { method = 'GET', headers = {}, body, timeoutMs, maxBytes, cutsBody, signal: given }) {
       // A socket takes an address that is written as one as it is, and looks nothing up.
       const fault = faultOf(text);
       if (fault) throw new OutboundError(fault);
@@ -188,17 +190,18 @@ export function createOutbound({
           const request = ask(url, { method, headers, lookup, signal, agent }, (answer) => {
             const chunks: Buffer[] = [];
             let size = 0;
+            const end = (): void =>
+              settle({ status: answer.statusCode!, headers: answer.headers, body: Buffer.concat(chunks) });
             answer.on('data', (chunk: Buffer) => {
               size += chunk.length;
               chunks.push(chunk);
               if (size <= maxBytes) return;
-              fail(new OutboundError(`answers more than ${maxBytes} bytes`));
+              if (cutsBody) end();
+              else fail(new OutboundError(`answers more than ${maxBytes} bytes`));
               request.destroy();
             });
             answer.on('error', fail);
-            answer.on('end', () =>
-              settle({ status: answer.statusCode!, headers: answer.headers, body: Buffer.concat(chunks) }),
-            );
+            answer.on('end', end);
           });
           request.on('error', fail);
           // Also where it switches to another protocol, which nobody asked for.

@@ -15,6 +15,8 @@ export interface AskingOptions {
   timeoutMs?: number | undefined;
   /** What is asked, in words. */
   who?: string | undefined;
+  /** However long an answer to a `post` is: only its status counts. */
+  cutsBody?: boolean | undefined;
 }
 
 export interface Asking {
@@ -29,6 +31,7 @@ export function createAsking({
   outbound,
   timeoutMs = TIMEOUT_MS,
   who = 'the provider',
+  cutsBody,
 }: AskingOptions): Asking {
   const closing = new AbortController();
   const { signal } = closing;
@@ -46,7 +49,8 @@ export function createAsking({
   }
 
   return {
-    post: (url, headers, body) => ask(url, { method: 'POST', headers, body, maxBytes: ANSWER_MAX_BYTES }),
+    post: (url, headers, body) =>
+      ask(url, { method: 'POST', headers, body, maxBytes: ANSWER_MAX_BYTES, cutsBody }),
     get: (url, headers) => ask(url, { headers, maxBytes: LIST_MAX_BYTES }),
     close: () => closing.abort(),
   };

@@ -20,7 +20,7 @@ export function createSignedPost(
   { url, secrets }: { url: string; secrets: readonly string[] },
   { now, ...options }: SignedPostOptions,
 ): SignedPost {
-  const asking = createAsking(options);
+  const asking = createAsking({ ...options, cutsBody: true });
   const signers = secrets.map((secret) => new Webhook(secret));
 
   return {
