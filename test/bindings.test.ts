@@ -110,6 +110,26 @@ test('a push token is known, however it is written', async () => {
   }
 });
 
+test('a user has a hundred devices that are reached by push: one more takes the place of the one bound longest ago', async () => {
+  const token = await app.token({ uid: 'hoarder' });
+  assert.equal((await put(token, 'first', { pushToken: '01' })).status, 200);
+  await service.database.pool.query(
+    `insert into device (app_id, identity_id, id, acked_seq, platform, provider, push_token, environment, bound_at)
+     select app_id, identity_id, 'n' || n, 0, platform, provider, 'n' || n, environment, bound_at - n * interval '1 second'
+     from device, generate_series(1, 99) n where app_id = $1 and id = 'first'`,
+    [app.appId],
+  );
+  const imId = `${app.appId}:hoarder`;
+  assert.equal((await put(token, 'first', { pushToken: '02' })).status, 200);
+  assert.equal((await bound(imId)).length, 100);
+  assert.equal((await put(token, 'last', { pushToken: '03' })).status, 200);
+  const left = await bound(imId);
+  assert.deepEqual(
+    [left.length, left.includes('first'), left.includes('n98'), left.includes('n99')],
+    [100, true, true, false],
+  );
+});
+
 test('what is revoked is reached by push no more: a token, a device, a user, all', async () => {
   const revoke = async (body: object) =>
     assert.equal((await app.call('POST', '/tokens/revoke', body)).status, 204);

@@ -28,6 +28,9 @@ export interface BoundDevice {
 const UNBOUND = sql`platform = null, provider = null, push_token = null, environment = null, locale = null,
   app_version = null, bound_at = null, bound_jti = null, push_shown = '{}'`;
 
+/** A user who binds one more loses the one that was bound longest ago. */
+const BOUND_MAX = 100;
+
 /**
  * Binds a device, which is known from then on, and takes its push token from whichever device of the app had it. False when
  * the user is gone, or merged into another one.
@@ -67,6 +70,13 @@ export function bindDevice(
         -- what came before it could be reached is not pushed
         pushed_seq = case when d.push_token is null then greatest(d.pushed_seq, excluded.pushed_seq) else d.pushed_seq end`.execute(
       trx,
+    );
+    await unbindWhere(
+      trx,
+      sql`app_id = ${appId} and identity_id = ${userId} and id in (
+        select id from device where app_id = ${appId} and identity_id = ${userId} and push_token is not null
+        order by bound_at desc, id offset ${BOUND_MAX}
+      )`,
     );
     return true;
   });
