@@ -73,7 +73,10 @@ function expandOperation(name: string, described: Schema, expand: Expand): Templ
       return expand(schema, { part, pointer: `/${part}/${field}`, example, isGuess: false });
     };
     const needed = ofPart.filter((each) => each.required).map((each) => each.name);
-    const optional = ofPart.filter((each) => !each.required).map((each) => [each.name]);
+    // A device is one of a user.
+    const optional = ofPart
+      .filter((each) => !each.required)
+      .map(({ name: field }) => (`${part} ${field}` === 'query deviceId' ? ['imId', field] : [field]));
     return [[], ...optional].flatMap((more) => combine([...needed, ...more], values));
   };
   const content = Object.entries<Schema>(described.requestBody?.content ?? { none: {} });

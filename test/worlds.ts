@@ -165,7 +165,7 @@ export function ownId({ app, keyId, messageId }: World, { form, part, pointer, e
   if (form === 'userId') return registered;
   if (form === 'keyId') return keyId;
   if (form === 'messageId') return messageId;
-  if (form === 'deviceId' && part === 'path') return 'phone';
+  if (form === 'deviceId' && part !== 'body') return 'phone';
   if (form === 'text') return example ?? 'text';
   return nobodysId(form, `new ${pointer}`);
 }
