@@ -115,7 +115,7 @@ test('an account whose pushes fail one after another is counted while nothing is
   await bind('phone', 'apns');
   apns.act(refuseWith(503, 'ServiceUnavailable'));
   for (const uid of ['x', 'y', 'z', 'u', 'v']) await send('of each', { from: { uid } });
-  await eventually(async () => (await open('apns')).some((count) => count > 0), 'an open circuit');
+  await eventually(async () => (await open('apns')).some((accounts) => accounts > 0), 'an open circuit');
   apns.act(undefined);
   assert.deepEqual(await open('fcm'), [0, 0]);
 });
