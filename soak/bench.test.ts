@@ -82,7 +82,9 @@ test('the bench of messaging measures each thing beside a relay, and says whethe
 test('the bench of push measures it beside a bare client and beside no push, and says whether the target is reached', async (t) => {
   assertRows(await runBench(t, 'push'), [
     /^until answered, \d+ senders to [\d,]+ users who are offline$/,
-    /^pushes to [\d,]+ users who are offline$/,
+    /^pushes by the provider of APNs alone, \d+ at a time$/,
+    /^pushes to [\d,]+ users who are offline, APNs checks each$/,
+    /^pushes to [\d,]+ users who are offline, APNs checks none$/,
     /^\d+ clients, window 8, while [\d,]+ pushes are due$/,
     /^until received, while [\d,]+ pushes are due$/,
     /^memory when [\d,]+ pushes have drained$/,

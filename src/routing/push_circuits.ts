@@ -19,8 +19,8 @@ const FIRST_OPEN_MS = 2_000;
 const MAX_OPEN_MS = 300_000;
 /** Pushes of one account that are under way on this process. */
 const IN_FLIGHT_MAX = 500;
-/** Others wait for their turn, for as long at most; who doesn't get it comes again. */
-export const WAIT_MAX_MS = 2_000;
+/** Others wait for their turn, for as long at most; who doesn't get it comes again, and is looked at again. */
+export const WAIT_MAX_MS = 500;
 /** Of all accounts, with those that wait. */
 export const UNDER_WAY_MAX = 1_000;
 /** An account has at most so many times as many as are left: so there are some for others, however many accounts are slow. */
