@@ -33,8 +33,6 @@ export async function backlog(site: Site, isQuick: boolean): Promise<Row[]> {
   const talk = (): Promise<Talked> => load.ask('talk', { fleet, window: 8, messages });
   const took: Record<'ours' | 'beside', Talked[]> = { ours: [], beside: [] };
   const held: Held[] = [];
-  /** Of this draining, in MiB: at each talk, and then until its end. */
-  let memory: number[] = [];
   let before = 0;
   const settle = async (): Promise<void> => {
     await stage.untilHandled();
@@ -45,7 +43,6 @@ export async function backlog(site: Site, isQuick: boolean): Promise<Row[]> {
     // All that drains behind the talks would count as well.
     cpuSeconds: () => undefined,
     async prepare() {
-      memory = [];
       await stage.store();
       before = (await apns.ask('count', undefined)).taken;
       await stage.makeDue();
@@ -53,16 +50,14 @@ export async function backlog(site: Site, isQuick: boolean): Promise<Row[]> {
     },
     async run(round) {
       const talks: Talked[] = [];
-      for (let n = 0; n < TALKS; n += 1) {
-        memory.push(memoryMibOf(service.pid) ?? NaN);
-        talks.push(await talk());
-      }
+      for (let n = 0; n < TALKS; n += 1) talks.push(await talk());
       const left = before + users - (await apns.ask('count', undefined)).taken;
       if (!isQuick && left <= 0) throw new Error('The backlog was drained before the talks were over');
       if (round > 0) took.ours.push(toTalked(talks));
       return toTalked(talks).delivered;
     },
     async settle() {
+      const memory: number[] = [];
       do {
         memory.push(memoryMibOf(service.pid) ?? NaN);
         await sleep(SAMPLE_MS);

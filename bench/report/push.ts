@@ -15,7 +15,7 @@ const NOTE =
   'to users in turn; those who are there have a bound device as well, and ack at once. What is under way to them, and pushes of ' +
   'what came within five seconds of another one, are waited for between rounds. While a backlog drains, a hundred clients talk as they do in ' +
   '`npm run bench -- messaging`, as fast as they can; until received is the median of the p99s of short talks. Memory is the RSS of the ' +
-  'service’s process, at the first talks and at the last ones of each draining, of which one went before.';
+  'service’s process, right after the talks and at the end of each draining, of which one went before.';
 
 export function toPushResult(rows: readonly Row[]): Result {
   return {

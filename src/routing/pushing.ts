@@ -50,7 +50,8 @@ const BATCH = 200;
 const IN_FLIGHT_MAX = UNDER_WAY_MAX + 2 * BATCH;
 /** Batches that are read at a time: more would only make each of them take longer. */
 const READING_MAX = 2;
-/** While senders are waiting, batches are small, and so many times as long as one took nothing is taken. */
+/** While senders are waiting, or were a moment ago, batches are small, and so many times as long as one took nothing is taken. */
+const BUSY_FOR_MS = 1_000;
 const BUSY_BATCH = 25;
 const BUSY_REST = 6;
 const BUSY_REST_MAX_MS = 2_000;
@@ -91,6 +92,7 @@ export async function createPushing(options: PushingOptions) {
   let isStopped = false;
   let looking: Promise<void> | undefined;
   let mustLook = false;
+  let busyUntilMs = 0;
   let soon: NodeJS.Timeout | undefined;
   /** Apps whose backends are told of what comes for users who aren't there, and since when. */
   let told: ReadonlyMap<AppId, Date> = await findTold(kysely);
@@ -105,11 +107,17 @@ export async function createPushing(options: PushingOptions) {
     if (mustLook && hasRoom()) look();
   }
 
+  /** Under load there are moments in which nobody waits. */
+  function takesItsTime(): boolean {
+    if (isBusy()) busyUntilMs = performance.now() + BUSY_FOR_MS;
+    return performance.now() < busyUntilMs;
+  }
+
   async function take(): Promise<void> {
     while (mustLook && hasRoom()) {
       mustLook = false;
       const startMs = performance.now();
-      const most = isBusy() ? BUSY_BATCH : BATCH;
+      const most = takesItsTime() ? BUSY_BATCH : BATCH;
       const due = await leaseDue(reads, most, LEASE_MS);
       if (due.length === 0) return;
       mustLook = due.length > most / 2; // one that changes while it is taken is left for the next time
@@ -117,7 +125,7 @@ export async function createPushing(options: PushingOptions) {
       const isLate = (): boolean => performance.now() - startMs > LEASE_MS - SEND_MAX_MS;
       const handled = handleAll(due, isLate).finally(() => underWay.delete(handled));
       underWay.add(handled);
-      if (!isBusy()) continue;
+      if (!takesItsTime()) continue;
       // A provider that is slow to answer holds up no other.
       await Promise.race([handled, sleep(BUSY_WAIT_MS, undefined, { ref: false })]);
       await sleep(Math.min(BUSY_REST_MAX_MS, BUSY_REST * (performance.now() - startMs)), undefined, {
