@@ -44,6 +44,7 @@ export async function backlog(site: Site, isQuick: boolean): Promise<Row[]> {
     cpuSeconds: () => undefined,
     async prepare() {
       await stage.store();
+      if (!isQuick) await stage.rest();
       before = (await apns.ask('count', undefined)).taken;
       await stage.makeDue();
       await apns.ask('untilTaken', before + 1);
@@ -69,6 +70,9 @@ export async function backlog(site: Site, isQuick: boolean): Promise<Row[]> {
   const alone: Side = {
     // All that drains behind the talks would count as well.
     cpuSeconds: () => undefined,
+    async prepare() {
+      if (!isQuick) await stage.rest();
+    },
     async run(round) {
       const talks: Talked[] = [];
       for (let n = 0; n < TALKS; n += 1) talks.push(await talk());

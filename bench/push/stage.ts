@@ -4,6 +4,7 @@
 import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ApnsCredentials } from '../../src/push/apns_credentials.ts';
+import { untilQuiet } from '../processes.ts';
 import type { Service, Site, Tenant } from '../service.ts';
 import { startTasks, type TaskProcess } from '../tasks.ts';
 import { insertUsersInTurn } from '../users.ts';
@@ -21,6 +22,8 @@ export interface PushStage extends AsyncDisposable {
   readonly app: Tenant;
   /** Each of them gets a message, of a sender that none of them had one of; nothing is due by it. */
   store(): Promise<void>;
+  /** Has Postgres write out what it has put off, which is no part of what is measured next. */
+  rest(): Promise<void>;
   /** Has what was stored pushed. */
   makeDue(): Promise<void>;
   /** Resolves when nothing is left to be pushed. */
@@ -73,6 +76,11 @@ export async function openPushStage(
         [appId, rows[0]!.id, JSON.stringify('x'.repeat(64))],
       );
       await pool.query('vacuum (analyze) identity, device, message, push_due');
+    },
+
+    async rest() {
+      await pool.query('checkpoint');
+      await untilQuiet(service.cpuSeconds);
     },
 
     async makeDue() {

@@ -28,7 +28,7 @@ async function measure(site: Site, isQuick: boolean, isStrict: boolean): Promise
   const measured = await measureInTurn(
     {
       ours: {
-        ...toOurs(stage, users),
+        ...toOurs(stage, users, isQuick),
         async settle() {
           await stage.untilHandled();
           if (!isQuick) await untilQuiet(stage.service.cpuSeconds);
@@ -52,12 +52,13 @@ async function measure(site: Site, isQuick: boolean, isStrict: boolean): Promise
 }
 
 /** A round begins with the first push that arrives. */
-function toOurs({ apns, service, store, makeDue }: PushStage, users: number): Side {
+function toOurs({ apns, service, store, rest, makeDue }: PushStage, users: number, isQuick: boolean): Side {
   let before = 0;
   return {
     cpuSeconds: service.cpuSeconds,
     async prepare() {
       await store();
+      if (!isQuick) await rest();
       before = (await apns.ask('count', undefined)).taken;
       await makeDue();
       await apns.ask('untilTaken', before + 1);

@@ -10,7 +10,7 @@ const NOTE =
   'none, which leaves most of the machine to who is measured. The bare client makes the very ' +
   'requests that the service makes, over one connection, with as many under way at once as the service had, and knows beforehand what to say ' +
   'and to whom; the service finds out what each device has not been shown, and writes down that it was. Users have one bound device ' +
-  'each, and one message each is stored for them before a round; it is measured from the first push that arrives to the last. CPU time is that of the ' +
+  'each, and one message each is stored for them before a round, and written out by a checkpoint; it is measured from the first push that arrives to the last. CPU time is that of the ' +
   'service and all of Postgres, and of the bare client’s process. Until answered: from a sender’s write, each with one send under way, ' +
   'to users in turn; those who are there have a bound device as well, and ack at once. What is under way to them, and pushes of ' +
   'what came within five seconds of another one, are waited for between rounds. While a backlog drains, a hundred clients talk as they do in ' +
