@@ -23,7 +23,8 @@ async function say(pieces: readonly string[], paceMs = 0): Promise<{ answer: str
   let answer = '';
   socket.on('data', (data) => (answer += data.toString()));
   socket.on('error', () => {});
-  const closed = once(socket, 'close');
+  // Not by `once`, which fails where it ends with a reset.
+  const closed = new Promise((resolve) => socket.once('close', resolve));
   await once(socket, 'connect');
   const startedAt = performance.now();
   for (const piece of pieces) {
