@@ -38,13 +38,16 @@ export function createAcks({ pool }: Database, log: (message: string, error: unk
       await linger();
       flying = waiting;
       waiting = new Map();
-      const { true: ofConnections = [], false: ofDevices = [] } = Object.groupBy(
-        flying.values(),
-        ({ isAnonymous }) => `${isAnonymous}` as const,
-      );
+      const acks = [...flying.values()];
       try {
-        await write(ofDevices, markAcked);
-        await write(ofConnections, markConnectionsAcked);
+        await write(
+          acks.filter(({ isAnonymous }) => !isAnonymous),
+          markAcked,
+        );
+        await write(
+          acks.filter(({ isAnonymous }) => isAnonymous),
+          markConnectionsAcked,
+        );
       } catch (error) {
         log('acks could not be written', error);
       }
