@@ -70,6 +70,12 @@ const due = (): Promise<Json[]> =>
 const failures = async (): Promise<Json[]> => (await app.call('GET', '/push/failures')).body.items;
 const tries = async (pushToken: string): Promise<number> =>
   (await query('select push_attempts from device where push_token = $1', pushToken))[0].push_attempts;
+const holdBack = (): Promise<unknown> =>
+  app.as({ uid: 'ann' }, 'PUT', '/notifications', {
+    doNotDisturbUntil: new Date(Date.now() + 3_600_000).toISOString(),
+  });
+const letGo = (): Promise<unknown> => app.as({ uid: 'ann' }, 'PUT', '/notifications', {});
+
 test('a device that waits to be tried again holds up no other, however much waits for it', async () => {
   await bind('phone', 'apns');
   const tablet = await bind('tablet', 'webhook');
@@ -82,11 +88,10 @@ test('a device that waits to be tried again holds up no other, however much wait
 
 test('much that is held back is looked at when its time has come, and not before', async () => {
   const phone = await bind('phone', 'webhook');
-  const later = new Date(Date.now() + 3_600_000).toISOString();
-  await app.as({ uid: 'ann' }, 'PUT', '/notifications', { doNotDisturbUntil: later });
+  await holdBack();
   await sendMany(101);
   await eventually(async () => (await due())[0]?.waits, 'to wait');
-  await app.as({ uid: 'ann' }, 'PUT', '/notifications', {});
+  await letGo();
   await eventually(() => heard(phone).includes('101'), 'all of it');
 });
 
@@ -203,12 +208,11 @@ test('what comes after a push that was given up is tried as often as any other',
 
 test('what was given up is not tried again with what another sender has sent', async () => {
   const phone = await bind('phone', 'apns');
-  const later = new Date(Date.now() + 3_600_000).toISOString();
-  await app.as({ uid: 'ann' }, 'PUT', '/notifications', { doNotDisturbUntil: later });
+  await holdBack();
   await send('postponed');
   await send('refused', { from: { uid: 'y' } });
   apns.act(refuseWith(429, 'TooManyRequests'), refuseWith(413, 'PayloadTooLarge'), undefined);
-  await app.as({ uid: 'ann' }, 'PUT', '/notifications', {});
+  await letGo();
   await eventually(() => heard(phone).length > 0, 'another try');
   await eventually(async () => (await due()).length === 0, 'the end');
   assert.equal(heard(phone).length + (await failures()).length, 2);
@@ -216,13 +220,12 @@ test('what was given up is not tried again with what another sender has sent', a
 
 test('a device that its provider calls dead at the last try of two conversations is unbound, and nothing is given up', async () => {
   const phone = await bind('phone', 'apns');
-  const later = new Date(Date.now() + 3_600_000).toISOString();
-  await app.as({ uid: 'ann' }, 'PUT', '/notifications', { doNotDisturbUntil: later });
+  await holdBack();
   await send('of one');
   await send('of another', { from: { uid: 'y' } });
   await query('update device set push_attempts = 9 where push_token = $1', phone);
   apns.act(refuseWith(410, 'Unregistered', Date.now() + 60_000));
-  await app.as({ uid: 'ann' }, 'PUT', '/notifications', {});
+  await letGo();
   await eventually(async () => (await due()).length === 0, 'the end');
   apns.act(undefined);
   assert.deepEqual(await query('select push_token from device where app_id = $1', app.appId), [
@@ -242,13 +245,12 @@ test('a push token that was bound after the provider had called it dead is tried
 
 test('what was held back for longer than it is worth a push gets none', async () => {
   const phone = await bind('phone', 'webhook');
-  const later = new Date(Date.now() + 3_600_000).toISOString();
-  await app.as({ uid: 'ann' }, 'PUT', '/notifications', { doNotDisturbUntil: later });
+  await holdBack();
   await send('', { push: { body: 'a call', ttlSeconds: 60 } });
   await send('', { push: { body: 'news', ttlSeconds: 7_200 } });
   await query("update message set at = at - interval '1 hour' where app_id = $1", app.appId);
   await send('', { from: { uid: 'y' }, push: { body: 'another call', ttlSeconds: 60 } });
-  await app.as({ uid: 'ann' }, 'PUT', '/notifications', {});
+  await letGo();
   await eventually(() => heard(phone).length === 2, 'the pushes');
   assert.deepEqual(new Set(heard(phone)), new Set(['news', 'another call']));
   const ttls = webhook.events.slice(-2).map(({ data }) => data.notification.ttlSeconds);
@@ -260,12 +262,11 @@ test('what was held back for longer than it is worth a push gets none', async ()
 
 test('who was blocked while something of it was held back is not pushed', async () => {
   const phone = await bind('phone', 'webhook');
-  const later = new Date(Date.now() + 3_600_000).toISOString();
-  await app.as({ uid: 'ann' }, 'PUT', '/notifications', { doNotDisturbUntil: later });
+  await holdBack();
   await send('unwanted', { from: { uid: 'pest' } });
   await send('wanted');
   assert.equal((await app.as({ uid: 'ann' }, 'PUT', '/blocked', { items: [{ uid: 'pest' }] })).status, 200);
-  await app.as({ uid: 'ann' }, 'PUT', '/notifications', {});
+  await letGo();
   await eventually(() => heard(phone).length > 0, 'the push');
   await eventually(async () => (await due()).length === 0, 'the end');
   assert.deepEqual(heard(phone), ['wanted']);
