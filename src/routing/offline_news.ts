@@ -14,17 +14,12 @@ export interface OfflineNews {
   again?: Date | undefined;
 }
 
-/** `since`: what is older it isn't told of. */
-export function findOfflineNews(
-  standing: PushStanding,
-  since: Date,
-  timing: PushTiming,
-  now: Date,
-): OfflineNews {
-  const { hasForeground, hasMore, maxAcked, toldSeq, untilSeq } = standing;
+export function findOfflineNews(standing: PushStanding, timing: PushTiming, now: Date): OfflineNews {
+  const { hasForeground, hasMore, maxAcked, toldSince, toldSeq, untilSeq } = standing;
+  if (!toldSince) return { messages: [] };
   const again = hasMore && untilSeq > toldSeq ? now : undefined;
   const messages = standing.messages.filter(
-    (message) => message.seq > Math.max(toldSeq, maxAcked) && message.at > since && isWanted(message),
+    (message) => message.seq > Math.max(toldSeq, maxAcked) && message.at > toldSince && isWanted(message),
   );
   const [first, last] = [messages[0], messages.at(-1)];
   if (!first || !last) return { messages: [], toldSeq: untilSeq > toldSeq ? untilSeq : undefined, again };

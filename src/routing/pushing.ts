@@ -15,7 +15,7 @@ import { deleteOldTokens } from '../store/shared_tokens.ts';
 import { rerun } from '../store/transact.ts';
 import { findTold } from '../store/webhooks.ts';
 import type { Meters } from './meters.ts';
-import { findOfflineNews, type OfflineNews } from './offline_news.ts';
+import { findOfflineNews } from './offline_news.ts';
 import type { PushAccounts } from './push_accounts.ts';
 import { createCircuits, UNDER_WAY_MAX, WAIT_MAX_MS } from './push_circuits.ts';
 import type { PushTiming } from './push_decision.ts';
@@ -94,8 +94,8 @@ export async function createPushing(options: PushingOptions) {
   let mustLook = false;
   let busyUntilMs = 0;
   let soon: NodeJS.Timeout | undefined;
-  /** Apps whose backends are told of what comes for users who aren't there, and since when. */
-  let told: ReadonlyMap<AppId, Date> = await findTold(kysely);
+  /** Apps whose backends are told of what comes for users who aren't there. */
+  let told: ReadonlySet<AppId> = await findTold(kysely);
 
   function hasRoom(): boolean {
     return !isStopped && reading < READING_MAX && inFlight <= IN_FLIGHT_MAX - BATCH;
@@ -138,7 +138,7 @@ export async function createPushing(options: PushingOptions) {
   async function read(due: readonly DueInbox[]): Promise<readonly (PushStanding | undefined)[] | undefined> {
     reading += 1;
     try {
-      return await findPushStandings(database, reads, due, (appId) => told.has(appId));
+      return await findPushStandings(database, reads, due);
     } catch (error) {
       log('inboxes could not be looked at for what is to be pushed', error);
       return undefined;
@@ -176,10 +176,7 @@ export async function createPushing(options: PushingOptions) {
     if (isLate()) return undefined;
     if (standing.hasPush && standing.devices.length === 0) await forgetUnreachable(kysely, inbox);
     const handled = await Promise.all(standing.devices.map((device) => handleDevice(app, standing, device)));
-    const since = told.get(appId);
-    const offline: OfflineNews = since
-      ? findOfflineNews(standing, since, timing, clock.now())
-      : { messages: [] };
+    const offline = findOfflineNews(standing, timing, clock.now());
     const failures = handled.flatMap((each) => each.failures);
     if (failures.length > 0 || offline.toldSeq !== undefined)
       await storeNews(kysely, { appId, userId: id, failures, offline, standing }, clock.now());

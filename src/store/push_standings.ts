@@ -1,7 +1,6 @@
 // How inboxes that have something to be pushed stand: their devices, what has come for them, and what they may be showing.
 // What is asked is asked of many inboxes at once, in prepared statements: planned as for a few, which is right for any number.
 
-import type { AppId } from '../ids.ts';
 import { booleanArray } from './arrays.ts';
 import { ALIVE } from './connections.ts';
 import { tryBringUpToDate } from './conversations.ts';
@@ -54,7 +53,9 @@ export interface PushStanding extends Arrivals {
   quietHours: QuietHours | undefined;
   pausedUntil: Date | undefined;
   showsText: boolean;
-  /** Up to here the app's backend was told what has come while the user wasn't there. */
+  /** Of what comes while the user isn't there, the app's backend is told since then; undefined: it isn't. */
+  toldSince: Date | undefined;
+  /** Up to here it was told. */
   toldSeq: number;
 }
 
@@ -76,6 +77,7 @@ interface StandingRow {
   last_seq: number;
   listed_seq: number;
   has_blocks: boolean;
+  told_since: Date | null;
   told_seq: number | null;
   quiet_from: string | null;
   quiet_to: string | null;
@@ -102,7 +104,8 @@ interface StandingRow {
 }
 
 const STANDINGS = `
-select q.place, o.has_push, o.last_seq, o.listed_seq, o.blocks_version > 0 as has_blocks, t.seq as told_seq,
+select q.place, o.has_push, o.last_seq, o.listed_seq, o.blocks_version > 0 as has_blocks,
+  w.offline_since as told_since, t.seq as told_seq,
   s.quiet_from, s.quiet_to, s.quiet_zone, s.paused_until, s.shows_text,
   d.acked_seq, d.pushed_seq, d.id, d.provider, d.push_token, d.environment, d.locale, d.push_attempts, d.push_retry_at,
   d.push_shown as shown, (
@@ -121,26 +124,24 @@ select q.place, o.has_push, o.last_seq, o.listed_seq, o.blocks_version > 0 as ha
         and m.recipient_seq = (s.value ->> 0)::bigint and m.recalled_at is not null
     )
   ) end as over
-from unnest($1::bigint[], $2::bigint[], $3::boolean[], $4::boolean[]) with ordinality as q (app_id, id, is_told, clears, place)
+from unnest($1::bigint[], $2::bigint[], $3::boolean[]) with ordinality as q (app_id, id, clears, place)
 join identity o on o.app_id = q.app_id and o.id = q.id and o.merged_into is null
 left join device d on d.app_id = o.app_id and d.identity_id = o.id
 left join notification_setting s on s.app_id = o.app_id and s.identity_id = o.id
-left join offline_told t on t.app_id = case when q.is_told then o.app_id end and t.identity_id = o.id
+left join webhook w on w.app_id = o.app_id and w.disabled_at is null and 'message.offline' = any(w.events)
+left join offline_told t on t.app_id = w.app_id and t.identity_id = o.id
 order by q.place, d.id`;
 
-/** By their place; users that are gone, or merged into others, have none. `isTold`: whose backend is told of what comes. */
+/** By their place; users that are gone, or merged into others, have none. */
 export async function findPushStandings(
   { kysely, clock }: Database,
   pipeline: Pipeline,
   inboxes: readonly (Inbox & { clears: boolean })[],
-  isTold: (appId: AppId) => boolean,
 ): Promise<(PushStanding | undefined)[]> {
-  const told = inboxes.map(({ appId }) => isTold(appId));
-  const values = [...keysOf(inboxes), booleanArray(told), booleanArray(inboxes.map(({ clears }) => clears))];
   const { rows } = await pipeline.query<StandingRow>({
     name: 'find_push_standings',
     text: STANDINGS,
-    values,
+    values: [...keysOf(inboxes), booleanArray(inboxes.map(({ clears }) => clears))],
   });
   const now = clock.now();
   const rowsByPlace = Map.groupBy(rows, ({ place }) => place);
@@ -148,9 +149,9 @@ export async function findPushStandings(
   const asked: PushStanding[] = [];
   for (const [i, inbox] of inboxes.entries()) {
     const own = rowsByPlace.get(i + 1);
-    const standing = own && toStanding(inbox, own, told[i]!, now);
+    const standing = own && toStanding(inbox, own, now);
     standings.push(standing);
-    if (!standing || (standing.devices.length === 0 && !told[i])) continue;
+    if (!standing || (standing.devices.length === 0 && !standing.toldSince)) continue;
     asked.push(standing);
     if (own[0]!.last_seq - own[0]!.listed_seq >= UNCOUNTED_MAX) await tryBringUpToDate(kysely, inbox);
   }
@@ -158,12 +159,7 @@ export async function findPushStandings(
   return standings;
 }
 
-function toStanding(
-  { appId, id }: Inbox,
-  rows: readonly StandingRow[],
-  isTold: boolean,
-  now: Date,
-): PushStanding {
+function toStanding({ appId, id }: Inbox, rows: readonly StandingRow[], now: Date): PushStanding {
   const row = rows[0]!;
   const devices = rows.flatMap((each) => toDevice(each) ?? []);
   const toldSeq = row.told_seq ?? Math.max(0, row.last_seq - MESSAGES_MAX);
@@ -171,7 +167,7 @@ function toStanding(
   const floors = (trying.length > 0 ? trying : devices).map(({ ackedSeq, pushedSeq }) =>
     Math.max(ackedSeq, pushedSeq),
   );
-  if (isTold) floors.push(toldSeq);
+  if (row.told_since) floors.push(toldSeq);
   return {
     appId,
     id,
@@ -182,6 +178,7 @@ function toStanding(
     quietHours: toQuietHours(row),
     pausedUntil: row.paused_until ?? undefined,
     showsText: row.shows_text ?? true,
+    toldSince: row.told_since ?? undefined,
     toldSeq,
     hasBlocks: row.has_blocks,
     fromSeq: Math.min(row.last_seq, ...floors),

@@ -86,11 +86,9 @@ export async function disableWebhook(db: Executor, appId: AppId, changedAt: Date
   return rows.map(({ type }) => type);
 }
 
-/** Apps whose backends are told of messages for who isn't there, and since when. */
-export async function findTold(db: Executor): Promise<Map<AppId, Date>> {
-  const { rows } = await sql<{ app_id: number; offline_since: Date }>`
-    select app_id, offline_since from webhook where disabled_at is null and 'message.offline' = any(events)`.execute(
-    db,
-  );
-  return new Map(rows.map((row) => [row.app_id as AppId, row.offline_since]));
+/** Apps whose backends are told of messages for who isn't there. */
+export async function findTold(db: Executor): Promise<Set<AppId>> {
+  const { rows } = await sql<{ app_id: number }>`
+    select app_id from webhook where disabled_at is null and 'message.offline' = any(events)`.execute(db);
+  return new Set(rows.map((row) => row.app_id as AppId));
 }
