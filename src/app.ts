@@ -268,7 +268,7 @@ export async function createApp(options: AppOptions) {
     endpoints: options.pushEndpoints,
   });
   let isRoutingBusy = (): boolean => false;
-  const pushing = await createPushing({
+  const pushing = createPushing({
     database,
     apps,
     accounts: pushAccounts,
@@ -278,7 +278,7 @@ export async function createApp(options: AppOptions) {
     timing: options.pushTiming,
     intervalMs: options.pushIntervalMs,
   });
-  const webhooks = createWebhooks({ database, box, outbound: pushOutbound });
+  const webhooks = await createWebhooks({ database, box, outbound: pushOutbound, log });
   const events = tellEvents({
     database,
     apps,
@@ -304,7 +304,7 @@ export async function createApp(options: AppOptions) {
     meters,
     limits,
     onPushDue: pushing.lookSoon,
-    isTold: pushing.isTold,
+    isTold: webhooks.isTold,
     admit: access.admit,
     trust: revocations,
     tracing,

@@ -44,7 +44,7 @@ test('apps whose providers do not answer leave room for another app, whose pushe
   ])
     await database.pool.query(text, [all, [QUICK, SLOW, SLOW]]);
 
-  const pushing = await createPushing({
+  const pushing = createPushing({
     database,
     apps: apps as unknown as Apps,
     accounts: { peek: accountOf, close() {} } as unknown as PushAccounts,

@@ -4,7 +4,6 @@
 // the lease is over.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { AppId } from '../ids.ts';
 import type { Apps } from '../identity/apps.ts';
 import { coalesce } from '../store/coalesced.ts';
 import type { Database } from '../store/database.ts';
@@ -13,7 +12,6 @@ import { deleteOldFailures, storeNews, storePushResults, type PushResult } from 
 import { findPushStandings, type PushStanding } from '../store/push_standings.ts';
 import { deleteOldTokens } from '../store/shared_tokens.ts';
 import { rerun } from '../store/transact.ts';
-import { findTold } from '../store/webhooks.ts';
 import type { Meters } from './meters.ts';
 import { findOfflineNews } from './offline_news.ts';
 import type { PushAccounts } from './push_accounts.ts';
@@ -22,7 +20,7 @@ import type { PushTiming } from './push_decision.ts';
 import { createDevicePushing } from './push_device.ts';
 import { TTL_MAX_SECONDS } from './push_text.ts';
 
-export type Pushing = Awaited<ReturnType<typeof createPushing>>;
+export type Pushing = ReturnType<typeof createPushing>;
 
 export interface PushingOptions {
   database: Database;
@@ -56,7 +54,6 @@ const BUSY_BATCH = 25;
 const BUSY_REST = 6;
 const BUSY_REST_MAX_MS = 2_000;
 const BUSY_WAIT_MS = 500;
-const TOLD_EVERY_MS = 1_000;
 const CLEANING_MS = 3_600_000;
 const STOP_MS = 2_000;
 const KEPT_DAYS = TTL_MAX_SECONDS / 86_400;
@@ -71,7 +68,7 @@ interface Settled {
   results: readonly PushResult[];
 }
 
-export async function createPushing(options: PushingOptions) {
+export function createPushing(options: PushingOptions) {
   const { database, apps, accounts, meters, isBusy, log, intervalMs = DEFAULT_INTERVAL_MS } = options;
   const { kysely, pool, clock } = database;
   // One connection for all that is read: on several at once it would take Postgres longer.
@@ -94,8 +91,6 @@ export async function createPushing(options: PushingOptions) {
   let mustLook = false;
   let busyUntilMs = 0;
   let soon: NodeJS.Timeout | undefined;
-  /** Apps whose backends are told of what comes for users who aren't there. */
-  let told: ReadonlySet<AppId> = await findTold(kysely);
 
   function hasRoom(): boolean {
     return !isStopped && reading < READING_MAX && inFlight <= IN_FLIGHT_MAX - BATCH;
@@ -203,16 +198,7 @@ export async function createPushing(options: PushingOptions) {
       .catch((error: unknown) => log('old pushes could not be deleted', error));
   }, CLEANING_MS).unref();
 
-  const following = setInterval(() => {
-    findTold(kysely)
-      .then((found) => (told = found))
-      .catch((error: unknown) => log('it could not be looked who is told of messages', error));
-  }, TOLD_EVERY_MS).unref();
-
   return {
-    /** Whether the backend of an app is told of what comes for users who aren't there. */
-    isTold: (appId: AppId): boolean => told.has(appId),
-
     /** Accounts that nothing is sent by for now, by provider. */
     countOpenCircuits: circuits.countOpen,
 
@@ -230,7 +216,6 @@ export async function createPushing(options: PushingOptions) {
       mustLook = false;
       clearInterval(timer);
       clearInterval(cleaning);
-      clearInterval(following);
       clearTimeout(soon);
       await looking;
       // A provider that doesn't answer is not waited for: what was begun is another worker's when the lease is over.

@@ -6,11 +6,13 @@ import { makeUuid, type AppId } from '../ids.ts';
 import { createSignedPost, type SignedPost } from '../push/signed_post.ts';
 import { createWebhookSecret } from '../push/webhook.ts';
 import { isDanglingReference } from '../store/constraints.ts';
+import { coalesce } from '../store/coalesced.ts';
 import type { Database } from '../store/database.ts';
 import { createFresh } from '../store/fresh.ts';
 import {
   deleteWebhook,
   disableWebhook,
+  findTold,
   findWebhook,
   putWebhook,
   type StoredWebhook,
@@ -22,6 +24,7 @@ import { createRemade } from './remade.ts';
 
 const MAX_AGE_MS = 1_000;
 const MAX_POSTS = 1_000;
+const ONE_AT_A_TIME = { maxActs: 1, maxAsks: 1_000 };
 const PURPOSE = 'webhook';
 
 export { webhookEventTypes } from '../store/webhook_events.ts';
@@ -32,18 +35,31 @@ export interface UsableWebhook {
   post: SignedPost['post'];
   changedAt: Date;
 }
-export type Webhooks = ReturnType<typeof createWebhooks>;
+export type Webhooks = Awaited<ReturnType<typeof createWebhooks>>;
 
 export interface WebhooksOptions {
   database: Database;
   box: Box;
   outbound: Outbound;
+  log: (message: string, error: unknown) => void;
 }
 
-export function createWebhooks({ database, box, outbound }: WebhooksOptions) {
+export async function createWebhooks({ database, box, outbound, log }: WebhooksOptions) {
   const { kysely, clock } = database;
   const now = (): Date => clock.now();
   const fresh = createFresh(MAX_AGE_MS, (appId: AppId) => findWebhook(kysely, appId));
+  /** Apps whose backends are told of what comes for users who aren't there. */
+  let told: ReadonlySet<AppId> = await findTold(kysely);
+  // One look after the other, so that none brings back what an earlier one saw.
+  const readTold = coalesce(async (asks: readonly undefined[]) => {
+    told = await findTold(kysely);
+    return asks;
+  }, ONE_AT_A_TIME);
+  const follow = (): Promise<void> =>
+    readTold(undefined).catch((error: unknown) =>
+      log('it could not be looked who is told of messages', error),
+    );
+  const following = setInterval(() => void follow(), MAX_AGE_MS).unref();
   const made = createRemade<AppId, SignedPost>(MAX_POSTS);
   const seal = (secrets: readonly string[]): Promise<string> =>
     box.seal(PURPOSE, Buffer.from(JSON.stringify(secrets)));
@@ -63,6 +79,9 @@ export function createWebhooks({ database, box, outbound }: WebhooksOptions) {
   }
 
   return {
+    /** Whether the backend of an app is told of what comes for users who aren't there. */
+    isTold: (appId: AppId): boolean => told.has(appId),
+
     /**
      * Has it told from now on, also one that was disabled. Gives back the secret that was made for one that is new and was
      * given none. Throws `invalid_request`, naming the field, and `not_found`.
@@ -84,6 +103,7 @@ export function createWebhooks({ database, box, outbound }: WebhooksOptions) {
         throw error;
       });
       fresh.forget(appId);
+      await follow();
       return { ...put, madeSecrets: put.isNew && !secrets ? madeSecrets : undefined };
     },
 
@@ -130,6 +150,7 @@ export function createWebhooks({ database, box, outbound }: WebhooksOptions) {
 
     /** Gives up what is under way. */
     close(): void {
+      clearInterval(following);
       made.clear();
     },
   };
