@@ -1,13 +1,12 @@
 // Reads the frames that clients send: from text to a checked frame. One bad frame costs one error, never more.
 
-import type { ValidateFunction } from 'ajv';
 import { Type } from 'typebox';
 import { ImidError } from '../errors.ts';
 import type { ClientFrame } from '../routing/frames.ts';
 import { CONTENT_MAX_BYTES, requireRoomForPush, toJsonText } from './content.ts';
 import { isTooDeep, TOO_DEEP } from './parsing.ts';
 import { Address, ClientId, MessageId, PushText, ref, Seq } from './shapes.ts';
-import { compileSchema, faultsOf, invalid } from './validation.ts';
+import { compileSchema, faultsOf, invalid, type Check } from './validation.ts';
 
 const WATCHED_MAX = 200;
 
@@ -43,7 +42,7 @@ export type ReadFrame = { frame: ClientFrame } | { error: ImidError; id?: string
 export type FrameReader = (bytes: Buffer) => ReadFrame;
 
 export function createFrameReader(): FrameReader {
-  const validators = new Map<string, ValidateFunction>(
+  const validators = new Map<string, Check>(
     Object.entries(frameSchemas).map(([type, schema]) => [type, compileSchema(schema, 'frame')]),
   );
 

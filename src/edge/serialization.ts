@@ -6,7 +6,11 @@ import { sharedShapes } from './shapes.ts';
 
 const shapes = Object.fromEntries(sharedShapes.map((shape) => [(shape as { $id?: string }).$id, shape]));
 
-/** For Fastify. */
-export const compileAnswer = compiledOnce(
-  (schema) => fastJsonStringify(schema, { schema: shapes }) as (answer: unknown) => string,
-);
+/** For Fastify; compiled when something is first answered so. */
+export const compileAnswer = compiledOnce((schema) => {
+  let write: ((answer: unknown) => string) | undefined;
+  return (answer: unknown): string => {
+    write ??= fastJsonStringify(schema, { schema: shapes });
+    return write(answer);
+  };
+});

@@ -56,6 +56,9 @@ function createAjv(coerceTypes: boolean): Ajv {
     strictNumbers: !coerceTypes,
     strictTypes: false,
     strictRequired: false,
+    // Schemas come from here alone, and the document that holds them is checked by a test.
+    meta: false,
+    validateSchema: false,
   });
   for (const [name, faultOf] of Object.entries(formats))
     ajv.addFormat(name, (text: string) => !faultOf(text));
@@ -63,9 +66,27 @@ function createAjv(coerceTypes: boolean): Ajv {
   return ajv.addSchema([...sharedShapes]);
 }
 
-function createCompiler(coerceTypes: boolean): (schema: object) => ValidateFunction {
+/** Checks a value by a schema; of one that is bad, `errors` says why until the next one is checked. */
+export interface Check {
+  (value: unknown): boolean;
+  errors?: ErrorObject[] | null;
+}
+
+/** Compiled when something is first checked: a process is up sooner, and needs few of its schemas in its first second. */
+function createCheck(ajv: Ajv, schema: object): Check {
+  let validate: ValidateFunction | undefined;
+  const check: Check = (value) => {
+    validate ??= ajv.compile(schema);
+    const isGood = validate(value);
+    check.errors = validate.errors ?? null;
+    return isGood;
+  };
+  return check;
+}
+
+function createCompiler(coerceTypes: boolean): (schema: object) => Check {
   const ajv = createAjv(coerceTypes);
-  return compiledOnce((schema) => ajv.compile(schema));
+  return compiledOnce((schema) => createCheck(ajv, schema));
 }
 
 const compileStrict = createCompiler(false);
@@ -75,7 +96,7 @@ const compileCoercing = createCompiler(true);
 export function compileSchema(
   schema: object,
   part: FieldFault['in'] | 'params' | 'querystring' | undefined,
-): ValidateFunction {
+): Check {
   return (part === 'body' || part === 'frame' ? compileStrict : compileCoercing)(schema);
 }
 
