@@ -43,6 +43,11 @@ const STATEMENT_TIMEOUT_MS = 30_000;
 /** What waits there makes everything behind it wait. */
 const PIPELINE_LOCK_TIMEOUT_MS = 500;
 const LONG_STATEMENT_TIMEOUT_MS = 3_600_000;
+/**
+ * Plans don't depend on which app is asked about: of one that has grown since the tables were analyzed Postgres takes every
+ * row for the only one, and looks through all of them.
+ */
+const PLANS = '-c plan_cache_mode=force_generic_plan';
 
 /** Every bigint of ours stays below 2^53 (parseAppId sees to it), so that it is a number here. */
 const types: pg.CustomTypesConfig = {
@@ -63,7 +68,7 @@ export async function openDatabase({
     ...limitStatements(STATEMENT_TIMEOUT_MS),
     application_name: 'imid',
     keepAlive: true,
-    ...connection,
+    ...withPlans(connection),
     types,
   };
   const pool = new pg.Pool({ max: POOL_SIZE, ...config });
@@ -101,6 +106,16 @@ export async function openDatabase({
     if (!pool.ending) await pool.end(); // Kysely leaves it alone where it was never asked anything
     throw error;
   }
+}
+
+/** What a URL says of `options` would take the place of what is given beside it. */
+function withPlans({ connectionString, options, ...connection }: pg.PoolConfig): pg.PoolConfig {
+  if (connectionString === undefined)
+    return { ...connection, options: [PLANS, options].filter(Boolean).join(' ') };
+  const url = new URL(connectionString);
+  const { searchParams } = url;
+  searchParams.set('options', [PLANS, searchParams.get('options')].filter(Boolean).join(' '));
+  return { ...connection, connectionString: url.href };
 }
 
 function limitStatements(ms: number): pg.ClientConfig {
