@@ -36,18 +36,23 @@ export interface Connected extends Omit<NewConnection, 'id' | 'isForeground'> {
 export type Connections = ReturnType<typeof createConnections>;
 
 const LIMITS = { maxActs: 2, maxAsks: 100 };
+/** What changes later is written later. */
+const IN_TURN = { maxActs: 1, maxAsks: 100 };
 
 export function createConnections({ database: { kysely, pool }, processId, rings, log }: ConnectionsOptions) {
   const opening = coalesce(openAll, LIMITS);
   const marking = coalesce(async (all: readonly NewConnection[]) => {
     await markConnections(pool, lastOfEach(all));
     return all.map(() => undefined);
-  }, LIMITS);
+  }, IN_TURN);
   const closing = coalesce(async (all: readonly NewConnection[]) => {
     await rerun(() => deleteConnections(pool, all));
     return all.map(() => undefined);
   }, LIMITS);
   const underWay = new Set<Promise<void>>();
+  /** What of connections that are there, and of those that have ended, could not be written, as while Postgres was gone. */
+  const unmarked = new Set<Connected>();
+  const unclosed = new Set<NewConnection>();
   /** By id: what ends while it is still being opened is closed after that. */
   const openings = new Map<string, Promise<OpenedConnection | undefined>>();
   /** By device: a later one waits for the one before, so that they are written down in the order in which they came. */
@@ -84,9 +89,26 @@ export function createConnections({ database: { kysely, pool }, processId, rings
     return session.isClosed ? undefined : opening(connection);
   }
 
-  function track(act: Promise<void>, what: string): void {
-    const tracked = act.catch((error: unknown) => log(what, error)).finally(() => underWay.delete(tracked));
+  function track(act: Promise<void>, what: string, onError?: () => void): void {
+    const tracked = act
+      .catch((error: unknown) => {
+        onError?.();
+        log(what, error);
+      })
+      .finally(() => underWay.delete(tracked));
     underWay.add(tracked);
+  }
+
+  function mark(session: Connected): void {
+    track(marking(describe(session)), 'the state of a connection could not be written', () =>
+      unmarked.add(session),
+    );
+  }
+
+  function forget(connection: NewConnection): void {
+    const opened = openings.get(connection.id)?.catch(() => undefined);
+    const closed = opened ? opened.then(() => closing(connection)) : closing(connection);
+    track(closed, 'the end of a connection could not be written', () => unclosed.add(connection));
   }
 
   return {
@@ -110,14 +132,16 @@ export function createConnections({ database: { kysely, pool }, processId, rings
       rerun(() => markWhole(kysely, { ...describe(session), seq })),
 
     /** Writes down that a connection has gone to the background, or back, or uses another scheme. */
-    mark: (session: Connected): void =>
-      track(marking(describe(session)), 'the state of a connection could not be written'),
+    mark,
 
-    close(session: Connected): void {
-      const connection = describe(session);
-      const opened = openings.get(connection.id)?.catch(() => undefined);
-      const closed = opened ? opened.then(() => closing(connection)) : closing(connection);
-      track(closed, 'when a user was seen last could not be written');
+    close: (session: Connected): void => forget(describe(session)),
+
+    /** Writes down what could not be written before. */
+    writeRest(): void {
+      for (const session of unmarked) if (!session.isClosed) mark(session);
+      unmarked.clear(); // what fails again comes in later
+      for (const connection of unclosed) forget(connection);
+      unclosed.clear();
     },
 
     /** Writes connections down again that Postgres has forgotten, and closes those that were replaced meanwhile. */
@@ -132,8 +156,7 @@ export function createConnections({ database: { kysely, pool }, processId, rings
         );
         for (const former of restored.values()) tellReplaced(former);
         for (const [session, connection] of open) {
-          if (session.isClosed || session.identityId !== connection.identityId)
-            track(closing(connection), 'a connection that has ended could not be forgotten');
+          if (session.isClosed || session.identityId !== connection.identityId) forget(connection);
           else if (!restored.has(connection.id)) session.close('replaced');
         }
       }

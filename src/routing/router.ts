@@ -154,6 +154,7 @@ export async function createRouter(options: RouterOptions) {
 
   /** Makes good whatever this process wasn't told. */
   async function check(): Promise<void> {
+    connections.writeRest();
     await trust.follow();
     await checkPositions(hub.all());
     await watching.check();
