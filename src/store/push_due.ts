@@ -87,11 +87,14 @@ export function keysOf(inboxes: readonly Inbox[]): [appIds: Buffer, ids: Buffer]
   return [bigintArray(inboxes.map(({ appId }) => appId)), bigintArray(inboxes.map(({ id }) => id))];
 }
 
-/** Has an inbox looked at, as something in it has been read or recalled; nothing, where it has no device to be told. */
+/** Has an inbox looked at, as something in it has been read or recalled; nothing, where nobody is to be told of it. */
 export async function makeDue(trx: Executor, { appId, id }: Inbox): Promise<void> {
   await sql`
     insert into push_due as d (app_id, identity_id, due_at, clears)
-    select app_id, id, now(), true from identity where app_id = ${appId} and id = ${id} and has_push
+    select app_id, id, now(), true from identity i where app_id = ${appId} and id = ${id} and (has_push or exists (
+      -- its app's backend is told, at least
+      select from push_due w where w.app_id = i.app_id and w.identity_id = i.id
+    ))
     on conflict (app_id, identity_id) do update
       set version = d.version + 1, clears = true, due_at = least(d.due_at, excluded.due_at)`.execute(trx);
 }
