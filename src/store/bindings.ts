@@ -58,9 +58,9 @@ export function bindDevice(
       returning id`.execute(trx);
     if (user.rows.length === 0) return false;
     await sql`
-      insert into device as d (app_id, identity_id, id, acked_seq, platform, provider, push_token, environment, locale,
+      insert into device as d (app_id, identity_id, id, acked_seq, begun_seq, platform, provider, push_token, environment, locale,
         app_version, bound_at, bound_jti, pushed_seq)
-      select app_id, id, ${deviceId}, last_seq, ${platform}, ${provider}, ${pushToken}, ${environment}, ${locale}, ${appVersion},
+      select app_id, id, ${deviceId}, last_seq, last_seq, ${platform}, ${provider}, ${pushToken}, ${environment}, ${locale}, ${appVersion},
         clock_timestamp(), ${jti}::uuid, last_seq
       from identity where app_id = ${appId} and id = ${userId}
       on conflict (app_id, identity_id, id) do update set platform = excluded.platform, provider = excluded.provider,

@@ -66,8 +66,8 @@ with asked as materialized (
     as q (app_id, identity_id, device_id, id, scheme, is_foreground, token_at, jti, is_anonymous)
   join identity i on i.app_id = q.app_id and i.id = q.identity_id and i.merged_into is null
 ), seen as (
-  insert into device (app_id, identity_id, id, acked_seq)
-  select app_id, identity_id, device_id, last_seq from asked where not is_anonymous
+  insert into device (app_id, identity_id, id, acked_seq, begun_seq)
+  select app_id, identity_id, device_id, last_seq, last_seq from asked where not is_anonymous
   order by app_id, identity_id, device_id
   on conflict (app_id, identity_id, id) do nothing
   returning app_id, identity_id, id, acked_seq

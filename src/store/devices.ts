@@ -101,9 +101,9 @@ export async function mergeDevices(
   const isNewer = sql`(excluded.bound_at > coalesce(o.bound_at, '-infinity'))`;
   await sql`
     with d as (delete from device where app_id = ${appId} and identity_id = ${fromId} returning *)
-    insert into device as o (app_id, identity_id, id, acked_seq, last_seen_at, created_at, tokens_from, last_jti,
+    insert into device as o (app_id, identity_id, id, acked_seq, begun_seq, last_seen_at, created_at, tokens_from, last_jti,
       platform, provider, push_token, environment, locale, app_version, bound_at, bound_jti, pushed_seq)
-    select d.app_id, i.id, d.id, i.last_seq, d.last_seen_at, d.created_at, d.tokens_from, d.last_jti,
+    select d.app_id, i.id, d.id, i.last_seq, i.last_seq, d.last_seen_at, d.created_at, d.tokens_from, d.last_jti,
       d.platform, d.provider, d.push_token, d.environment, d.locale, d.app_version, d.bound_at, d.bound_jti, i.last_seq
     from d join identity i on i.app_id = d.app_id and i.id = ${intoId}
     on conflict (app_id, identity_id, id) do update

@@ -86,6 +86,8 @@ interface StandingRow {
   shows_text: boolean | null;
   /** Of one of its devices; null where it has none. */
   acked_seq: number | null;
+  /** Up to there it has handled nothing. */
+  begun_seq: number | null;
   /** By connections that are there; null where there are none. */
   connections_acked_seq: number | null;
   pushed_seq: number;
@@ -107,7 +109,7 @@ const STANDINGS = `
 select q.place, o.has_push, o.last_seq, o.listed_seq, o.blocks_version > 0 as has_blocks,
   w.offline_since as told_since, t.seq as told_seq,
   s.quiet_from, s.quiet_to, s.quiet_zone, s.paused_until, s.shows_text,
-  d.acked_seq, d.pushed_seq, d.id, d.provider, d.push_token, d.environment, d.locale, d.push_attempts, d.push_retry_at,
+  d.acked_seq, d.begun_seq, d.pushed_seq, d.id, d.provider, d.push_token, d.environment, d.locale, d.push_attempts, d.push_retry_at,
   d.push_shown as shown, (
     -- as a value, which is looked up for each, however few connections there were when it was planned
     select bool_or(c.device_id is not distinct from d.id) from connection c join process p on p.id = c.process_id
@@ -174,7 +176,7 @@ function toStanding({ appId, id }: Inbox, rows: readonly StandingRow[], now: Dat
     hasPush: row.has_push,
     devices,
     hasForeground: row.is_foreground !== null,
-    maxAcked: Math.max(row.connections_acked_seq ?? 0, ...rows.map((each) => each.acked_seq ?? 0)),
+    maxAcked: Math.max(row.connections_acked_seq ?? 0, ...rows.map(handledBy)),
     quietHours: toQuietHours(row),
     pausedUntil: row.paused_until ?? undefined,
     showsText: row.shows_text ?? true,
@@ -188,6 +190,11 @@ function toStanding({ appId, id }: Inbox, rows: readonly StandingRow[], now: Dat
     unread: 0,
     unreadOf: new Map(),
   };
+}
+
+/** 0: nothing since it is there. */
+function handledBy({ acked_seq: acked, begun_seq: begun }: StandingRow): number {
+  return acked !== null && acked > begun! ? acked : 0;
 }
 
 /** Undefined for one that can't be reached by push. */

@@ -97,8 +97,8 @@ export function revokeDevice(
     if (identityId === undefined) return false;
     const { rows } = await sql<{ tokens_from: Date; last_jti: string | null; jti: string | null }>`
       with revoked as (
-        insert into device as d (app_id, identity_id, id, acked_seq, tokens_from)
-        select app_id, id, ${deviceId}, last_seq, ${FROM} from identity
+        insert into device as d (app_id, identity_id, id, acked_seq, begun_seq, tokens_from)
+        select app_id, id, ${deviceId}, last_seq, last_seq, ${FROM} from identity
         where app_id = ${appId} and id = ${identityId}
         on conflict (app_id, identity_id, id) do update
           set tokens_from = greatest(d.tokens_from, excluded.tokens_from)

@@ -142,6 +142,7 @@ export interface Tables {
     identity_id: number;
     id: string;
     acked_seq: number;
+    begun_seq: Generated<number>;
     whole_seq: Generated<number>;
     last_seen_at: Generated<Date>;
     created_at: Generated<Date>;

@@ -1,0 +1,118 @@
+// What changes while a push is held back, or under way: nobody is forgotten, and nobody gets what isn't theirs. Two processes.
+
+import assert from 'node:assert/strict';
+import { after, before, beforeEach, test } from 'node:test';
+import { eventually, startService, type Json, type Service, type Tenant } from './harness.ts';
+import { startWebhook } from './push/webhook_stand_in.ts';
+import { startReceiver, type Receiver } from './webhook_receiver.ts';
+
+const GRACE_MS = 1_000;
+const SECRET = 'whsec_bm90IGEgc2VjcmV0LCBidXQgMzIgYnl0ZXMgbG9uZyE=';
+const webhook = await startWebhook({ after, diagnostic: () => {} }, () => SECRET);
+
+let service: Service;
+let other: Service;
+let app: Tenant;
+before(async () => {
+  const options = {
+    allowPrivateUrls: true,
+    pushTiming: { windowMs: 200, graceMs: GRACE_MS },
+    pushIntervalMs: 50,
+    webhookIntervalMs: 50,
+  };
+  service = await startService({ app: options });
+  other = await startService({ on: service, app: options });
+});
+beforeEach(async () => {
+  app = await service.createApp();
+  await app.call('PUT', '/push/webhook', { url: webhook.hook, secrets: [SECRET] });
+});
+
+let count = 0;
+async function bind(uid: string, deviceId: string): Promise<string> {
+  const pushToken = `token-${(count += 1)}`;
+  const binding = { platform: 'any', provider: 'webhook', pushToken };
+  const { status, text } = await app.as({ uid }, 'PUT', `/devices/${deviceId}`, binding);
+  assert.equal(status, 200, text);
+  return pushToken;
+}
+async function send(body: string, more: object = {}): Promise<Json> {
+  const message = { from: { uid: 'x' }, to: { uid: 'ann' }, content: 1, push: { body }, ...more };
+  const answer = await app.call('POST', '/messages', message);
+  assert.equal(answer.status, 201, answer.text);
+  return answer.body;
+}
+const heard = (pushToken: string): string[] =>
+  webhook.events
+    .filter(({ data }) => data.device.token === pushToken)
+    .map(({ data }) => data.notification.body);
+const query = async (text: string, ...values: unknown[]): Promise<Json[]> =>
+  (await service.database.pool.query(text, values)).rows;
+const due = (): Promise<Json[]> => query('select * from push_due where app_id = $1', app.appId);
+const holdBack = (): Promise<unknown> =>
+  app.as({ uid: 'ann' }, 'PUT', '/notifications', {
+    doNotDisturbUntil: new Date(Date.now() + 3_600_000).toISOString(),
+  });
+const letGo = (): Promise<unknown> => app.as({ uid: 'ann' }, 'PUT', '/notifications', {});
+
+const isHeld = (): Promise<unknown> =>
+  eventually(async () => {
+    const [inbox] = await due();
+    return inbox && inbox.leased_until === null && inbox.due_at > new Date(Date.now() + 60_000);
+  }, 'to be held back');
+const isOver = (): Promise<unknown> => eventually(async () => (await due()).length === 0, 'the end');
+async function startTold(): Promise<Receiver> {
+  const receiver = await startReceiver({ after });
+  const { body } = await app.call('PUT', '/webhook', { url: receiver.url, events: ['message.offline'] });
+  receiver.secrets.push(...body.secrets);
+  return receiver;
+}
+
+test('a device that is new has handled nothing, so the others are pushed all the same', async () => {
+  await app.call('PATCH', '', { pushWhen: 'user' });
+  const phone = await bind('ann', 'phone');
+  await holdBack();
+  const { at } = await send('hello');
+  await isHeld();
+  await bind('ann', 'tablet');
+  await (await app.connect({ uid: 'ann' }, { device: 'desk' })).close();
+  const graceEnd = new Date(at).getTime() + GRACE_MS;
+  await eventually(() => Date.now() > graceEnd, 'the time in which another one might have acked');
+  await letGo();
+  await isOver();
+  assert.deepEqual(heard(phone), ['hello']);
+});
+
+test('the devices that a user brings along in a merger have handled nothing of the other one’s', async () => {
+  await app.call('PATCH', '', { pushWhen: 'user' });
+  const phone = await bind('ann', 'phone');
+  await bind('guest', 'tablet');
+  await holdBack();
+  await send('hello');
+  await isHeld();
+  const merged = await app.call('POST', `/identities/${app.appId}:ann/merge`, { from: { uid: 'guest' } });
+  assert.equal(merged.status, 200, merged.text);
+  await query("update message set at = at - interval '1 minute' where app_id = $1", app.appId);
+  await letGo();
+  await isOver();
+  assert.deepEqual(heard(phone), ['hello']);
+});
+
+test('a backend is told of what was held back, though a new device has come', async () => {
+  const receiver = await startTold();
+  await bind('ann', 'phone');
+  await holdBack();
+  const { messageId } = await send('hello');
+  await bind('ann', 'tablet');
+  await letGo();
+  assert.equal((await receiver.events(1))[0]!.data.messageId, messageId);
+});
+
+test('a backend is told at once when who has no device wants to be disturbed again', async () => {
+  const receiver = await startTold();
+  await holdBack();
+  const { messageId } = await send('hello');
+  await isHeld();
+  await letGo();
+  assert.equal((await receiver.events(1))[0]!.data.messageId, messageId);
+});
