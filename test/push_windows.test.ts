@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
-import { eventually, startService, type Json, type Service, type Tenant } from './harness.ts';
+import { eventually, startService, type Answer, type Json, type Service, type Tenant } from './harness.ts';
 import { startWebhook } from './push/webhook_stand_in.ts';
 import { startReceiver, type Receiver } from './webhook_receiver.ts';
 
@@ -49,6 +49,13 @@ const heard = (pushToken: string): string[] =>
 const query = async (text: string, ...values: unknown[]): Promise<Json[]> =>
   (await service.database.pool.query(text, values)).rows;
 const due = (): Promise<Json[]> => query('select * from push_due where app_id = $1', app.appId);
+/** How many statements wait for what another one has locked. */
+const waiting = async (): Promise<number> =>
+  (
+    await query(
+      "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+    )
+  ).length;
 const holdBack = (): Promise<unknown> =>
   app.as({ uid: 'ann' }, 'PUT', '/notifications', {
     doNotDisturbUntil: new Date(Date.now() + 3_600_000).toISOString(),
@@ -115,4 +122,53 @@ test('a backend is told at once when who has no device wants to be disturbed aga
   await isHeld();
   await letGo();
   assert.equal((await receiver.events(1))[0]!.data.messageId, messageId);
+});
+
+test('a device that is bound while its token is revoked, on another process, is bound no more', async () => {
+  const bound = async (): Promise<Json[]> =>
+    (await app.call('GET', `/devices?imId=${app.appId}:bob`)).body.items.filter(
+      ({ provider }: Json) => provider !== undefined,
+    );
+  /** What binding waits for, at first and in the end. */
+  const locks = [
+    `select pg_advisory_xact_lock(hashtextextended('${app.appId} webhook ' || $1, 0))`,
+    'select from device where push_token = $1 for update',
+  ];
+  for (const lock of locks)
+    for (const what of ['token', 'user', 'device', 'app']) {
+      const pushToken = await bind('ann', 'phone');
+      const { body: issued } = await app.call('POST', '/tokens', { uid: 'bob' });
+      const { jti } = JSON.parse(Buffer.from(issued.token.split('.')[1], 'base64url').toString());
+      const revocations: Record<string, object> = {
+        token: { jti },
+        user: { uid: 'bob' },
+        device: { uid: 'bob', deviceId: 'phone' },
+        app: { all: true },
+      };
+      const bindBob = (): Promise<Answer> =>
+        other.call('PUT', '/v1/me/devices/phone', {
+          key: issued.token,
+          body: { platform: 'any', provider: 'webhook', pushToken },
+        });
+      const client = await service.database.pool.connect();
+      try {
+        await client.query('begin');
+        await client.query(lock, [pushToken]);
+        const binding = bindBob();
+        await eventually(async () => (await waiting()) === 1, 'it to wait');
+        let isRevoked = false;
+        const revoking = app
+          .call('POST', '/tokens/revoke', revocations[what])
+          .finally(() => (isRevoked = true));
+        await eventually(async () => isRevoked || (await waiting()) === 2, 'it to be revoked, or to wait');
+        await client.query('commit');
+        assert.equal((await revoking).status, 204);
+        assert.ok([200, 401].includes((await binding).status));
+      } finally {
+        client.release();
+      }
+      assert.deepEqual(await bound(), [], what);
+      await eventually(async () => (await bindBob()).status === 401, 'the other process to hear of it');
+      assert.deepEqual(await bound(), [], what);
+    }
 });

@@ -72,7 +72,7 @@ export const myDevices: FastifyPluginAsyncTypebox<{ devices: Devices }> = async 
       return toDevice(
         await devices.bind(tenant.id, user.id, {
           deviceId,
-          jti: claims.jti,
+          by: claims,
           ...body,
           pushToken: normalisePushToken(body.provider, body.pushToken),
           environment: body.environment ?? 'production',

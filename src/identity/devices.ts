@@ -7,6 +7,7 @@ import {
   findBoundDevices,
   forgetDevice,
   type Binding,
+  type BindingToken,
   type BoundDevice,
 } from '../store/bindings.ts';
 import type { Database } from '../store/database.ts';
@@ -18,11 +19,11 @@ export type Devices = ReturnType<typeof createDevices>;
 
 export function createDevices({ kysely }: Database) {
   return {
-    /** Throws `not_found` when the user is gone. */
+    /** Throws `not_found` when the user is gone, and `token_revoked`. */
     async bind(
       appId: AppId,
       userId: number,
-      binding: Binding & { deviceId: string; jti: string },
+      binding: Binding & { deviceId: string; by: BindingToken },
     ): Promise<BoundDevice> {
       if (!(await bindDevice(kysely, appId, userId, binding))) throw nobody();
       const bound = await findBoundDevices(kysely, appId, userId);
