@@ -313,11 +313,37 @@ test('what was pushed is written down, though Postgres may break it off once to 
   assert.deepEqual(heard(phone), ['hello']);
 });
 
+test('who was stopped for longer than its lease gives nothing back that somebody else has taken since', async () => {
+  const client = await service.database.pool.connect();
+  const pipeline = { query: (asked: pg.QueryConfig) => client.query(asked) } as Pipeline;
+  const pool = client as unknown as pg.Pool;
+  const insert = `insert into push_due (app_id, identity_id, due_at) values ($1, 1, now() - interval '1 hour')`;
+  const text = `select leased_until > now() as is_taken, due_at > now() as waits from push_due where app_id = $1`;
+  const inbox = async (): Promise<Json[]> => (await client.query(text, [app.appId])).rows;
+  try {
+    // Nobody else sees it; the user need not be there.
+    await client.query('begin');
+    await client.query('set local session_replication_role = replica');
+    await client.query(insert, [app.appId]);
+    const [stopped] = await leaseDue(pipeline, 1, -1);
+    const [later] = await leaseDue(pipeline, 1, 60_000);
+    await returnDue(pool, [{ ...stopped!, againMs: undefined }]);
+    await returnDue(pool, [{ ...stopped!, againMs: 0 }]);
+    assert.deepEqual(await inbox(), [{ is_taken: true, waits: false }]);
+    await returnDue(pool, [{ ...later!, againMs: 60_000 }]);
+    assert.deepEqual(await inbox(), [{ is_taken: null, waits: true }]);
+  } finally {
+    await client.query('rollback');
+    client.release();
+  }
+});
+
 test('who gives inboxes back and who stores messages for them never wait for each other', async () => {
   for (const userId of ['a', 'b']) await app.register(userId);
   const users = await query(
-    `insert into push_due (app_id, identity_id, due_at) select app_id, id, now() + interval '1 hour'
-     from identity where app_id = $1 returning app_id, identity_id as id`,
+    `insert into push_due (app_id, identity_id, due_at, leased_until)
+     select app_id, id, now() + interval '1 hour', now() + interval '1 hour'
+     from identity where app_id = $1 returning app_id, identity_id as id, leased_until::text as lease`,
     app.appId,
   );
   const [low, high] = users.toSorted((a, b) => a.id - b.id);
@@ -326,9 +352,10 @@ test('who gives inboxes back and who stores messages for them never wait for eac
   try {
     await client.query('begin');
     await client.query(lock, [low.id]);
-    const done = [high, low].map(({ app_id: appId, id }) => ({
+    const done = [high, low].map(({ app_id: appId, id, lease }) => ({
       appId,
       id,
+      lease,
       version: 1,
       clears: false,
       againMs: undefined,

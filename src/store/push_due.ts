@@ -17,6 +17,8 @@ export interface Inbox {
 export interface DueInbox extends Inbox {
   /** As it was when it was taken; another one: more has come. */
   version: number;
+  /** When the lease is over, as Postgres writes it; another one: it was, and somebody else has taken the inbox. */
+  lease: string;
   /** Something that its devices may be showing has been read, or recalled. */
   clears: boolean;
 }
@@ -27,6 +29,7 @@ export async function leaseDue(pipeline: Pipeline, limit: number, leaseMs: numbe
     app_id: number;
     identity_id: number;
     version: number;
+    lease: string;
     clears: boolean;
   }>({
     // By its place in the table, since a join would be planned for any number of rows, and read all of them. Not prepared:
@@ -37,20 +40,22 @@ export async function leaseDue(pipeline: Pipeline, limit: number, leaseMs: numbe
         select ctid from push_due where due_at <= now() and (leased_until is null or leased_until < now())
         order by due_at limit $1 for update skip locked
       ))
-      returning app_id, identity_id, version, clears`,
+      returning app_id, identity_id, version, leased_until::text as lease, clears`,
     values: [limit, leaseMs],
   });
   return rows.map((row) => ({
     appId: row.app_id as AppId,
     id: row.identity_id,
     version: row.version,
+    lease: row.lease,
     clears: row.clears,
   }));
 }
 
 /**
- * Gives inboxes back: done, unless more has come meanwhile, or due again after so many milliseconds. In the order of their keys,
- * as they are written by who stores messages: else the two might wait for each other.
+ * Gives inboxes back: done, unless more has come meanwhile, or due again after so many milliseconds. Those that somebody else
+ * has taken since stay as they are. In the order of their keys, as they are written by who stores messages: else the two might
+ * wait for each other.
  */
 export async function returnDue(
   pool: pg.Pool,
@@ -60,10 +65,12 @@ export async function returnDue(
   const done = inboxes.filter(({ againMs }) => againMs === undefined);
   const { rows } = await pool.query<{ identity_id: number }>({
     name: 'delete_push_due',
-    text: `delete from push_due d using unnest($1::bigint[], $2::bigint[], $3::bigint[]) as q (app_id, identity_id, version)
+    text: `delete from push_due d
+      using unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[]) as q (app_id, identity_id, version, lease)
       where d.app_id = q.app_id and d.identity_id = q.identity_id and d.version = q.version
+        and d.leased_until = q.lease::timestamptz
       returning d.identity_id`,
-    values: [...keysOf(done), bigintArray(done.map(({ version }) => version))],
+    values: [...keysOf(done), ...takenAs(done)],
   });
   const gone = new Set(rows.map((row) => row.identity_id));
   const left = inboxes.filter(({ id }) => !gone.has(id));
@@ -73,14 +80,15 @@ export async function returnDue(
     name: 'return_push_due',
     text: `update push_due d set leased_until = null, clears = d.clears and d.version <> q.version, due_at = case
         when d.version = q.version then now() + q.again_ms::double precision * interval '1 millisecond' else d.due_at end
-      from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[]) as q (app_id, identity_id, version, again_ms)
-      where d.app_id = q.app_id and d.identity_id = q.identity_id`,
-    values: [
-      ...keysOf(left),
-      bigintArray(left.map(({ version }) => version)),
-      textArray(left.map(({ againMs }) => String(againMs ?? 0))),
-    ],
+      from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[])
+        as q (app_id, identity_id, version, lease, again_ms)
+      where d.app_id = q.app_id and d.identity_id = q.identity_id and d.leased_until = q.lease::timestamptz`,
+    values: [...keysOf(left), ...takenAs(left), textArray(left.map(({ againMs }) => String(againMs ?? 0)))],
   });
+}
+
+function takenAs(inboxes: readonly DueInbox[]): [versions: Buffer, leases: Buffer] {
+  return [bigintArray(inboxes.map(({ version }) => version)), textArray(inboxes.map(({ lease }) => lease))];
 }
 
 export function keysOf(inboxes: readonly Inbox[]): [appIds: Buffer, ids: Buffer] {
