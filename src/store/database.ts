@@ -21,7 +21,7 @@ export interface Database {
   readonly pipeline: Pipeline;
   /** A connection beside the pool's, for statements that may take long; to be ended by who asked for it. */
   openLongConnection(): Promise<Connection>;
-  /** Another pipeline, for what many statements a second are spent on as well; to be closed by who asked for it. */
+  /** Another pipeline, for what looks up many rows by their keys; to be closed by who asked for it. */
   openPipeline(): Pipeline;
   readonly clock: Clock;
   close(): Promise<void>;
@@ -94,7 +94,7 @@ export async function openDatabase({
         await client.connect();
         return client;
       },
-      openPipeline: () => createPipeline(config),
+      openPipeline: () => createPipeline({ ...config, options: `${config.options ?? ''} ${BY_KEYS}` }),
       async close() {
         clock.stop();
         await pipeline.close();
@@ -126,6 +126,12 @@ async function refuseEmpty(pool: pg.Pool): Promise<void> {
   const { rows } = await pool.query<{ found: boolean }>("select to_regclass('service') is not null as found");
   if (!rows[0]!.found) throw new Error('there is no imid in it');
 }
+
+/**
+ * Where rows are looked up by their keys, it is right for any number of rows, also where a plan was made, and kept, when there
+ * were few.
+ */
+const BY_KEYS = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off';
 
 const OLDEST_POSTGRES = 15;
 
