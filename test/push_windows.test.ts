@@ -115,6 +115,21 @@ test('a backend is told of what was held back, though a new device has come', as
   assert.equal((await receiver.events(1))[0]!.data.messageId, messageId);
 });
 
+test('a backend is told of all that was held back, however much, also of who it was never told of', async () => {
+  await send('before');
+  const receiver = await startTold();
+  await holdBack();
+  for (let n = 1; n <= 150; n++) await send(`${n}`);
+  await isHeld();
+  await letGo();
+  const seqs = (await receiver.events(150)).map(({ data }) => data.seq);
+  await isOver();
+  assert.deepEqual(
+    seqs.toSorted((a: number, b: number) => a - b),
+    Array.from({ length: 150 }, (_, n) => n + 2),
+  );
+});
+
 test('a backend is told at once when who has no device wants to be disturbed again', async () => {
   const receiver = await startTold();
   await holdBack();

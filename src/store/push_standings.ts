@@ -7,7 +7,7 @@ import { tryBringUpToDate } from './conversations.ts';
 import type { Database } from './database.ts';
 import type { Pipeline } from './pipeline.ts';
 import { keysOf, type Inbox } from './push_due.ts';
-import { addPushables, addUnread, MESSAGES_MAX, type Arrivals } from './pushables.ts';
+import { addPushables, addUnread, type Arrivals } from './pushables.ts';
 
 /** A device that can be reached by push. */
 export interface PushDevice {
@@ -78,7 +78,7 @@ interface StandingRow {
   listed_seq: number;
   has_blocks: boolean;
   told_since: Date | null;
-  told_seq: number | null;
+  told_seq: number;
   quiet_from: string | null;
   quiet_to: string | null;
   quiet_zone: string | null;
@@ -107,7 +107,12 @@ interface StandingRow {
 
 const STANDINGS = `
 select q.place, o.has_push, o.last_seq, o.listed_seq, o.blocks_version > 0 as has_blocks,
-  w.offline_since as told_since, t.seq as told_seq,
+  w.offline_since as told_since, coalesce(t.seq, (
+    -- of who was never told of: what has come since
+    select m.recipient_seq from message m
+    where m.app_id = w.app_id and m.recipient_id = o.id and m.at <= w.offline_since and not m.is_imported
+    order by m.recipient_seq desc limit 1
+  ), 0) as told_seq,
   s.quiet_from, s.quiet_to, s.quiet_zone, s.paused_until, s.shows_text,
   d.acked_seq, d.begun_seq, d.pushed_seq, d.id, d.provider, d.push_token, d.environment, d.locale, d.push_attempts, d.push_retry_at,
   d.push_shown as shown, (
@@ -164,12 +169,11 @@ export async function findPushStandings(
 function toStanding({ appId, id }: Inbox, rows: readonly StandingRow[], now: Date): PushStanding {
   const row = rows[0]!;
   const devices = rows.flatMap((each) => toDevice(each) ?? []);
-  const toldSeq = row.told_seq ?? Math.max(0, row.last_seq - MESSAGES_MAX);
   const trying = devices.filter(({ retryAt }) => !retryAt || retryAt <= now);
   const floors = (trying.length > 0 ? trying : devices).map(({ ackedSeq, pushedSeq }) =>
     Math.max(ackedSeq, pushedSeq),
   );
-  if (row.told_since) floors.push(toldSeq);
+  if (row.told_since) floors.push(row.told_seq);
   return {
     appId,
     id,
@@ -181,7 +185,7 @@ function toStanding({ appId, id }: Inbox, rows: readonly StandingRow[], now: Dat
     pausedUntil: row.paused_until ?? undefined,
     showsText: row.shows_text ?? true,
     toldSince: row.told_since ?? undefined,
-    toldSeq,
+    toldSeq: row.told_seq,
     hasBlocks: row.has_blocks,
     fromSeq: Math.min(row.last_seq, ...floors),
     untilSeq: row.last_seq,

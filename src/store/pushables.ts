@@ -41,7 +41,7 @@ export interface Arrivals extends Inbox {
 }
 
 /** At most so many messages of an inbox at a time. */
-export const MESSAGES_MAX = 100;
+const MESSAGES_MAX = 100;
 /** What is longer is shown nowhere. */
 const CONTENT_MAX_BYTES = 2_048;
 
