@@ -46,6 +46,10 @@ const heard = (pushToken: string): string[] =>
   webhook.events
     .filter(({ data }) => data.device.token === pushToken)
     .map(({ data }) => data.notification.body);
+const silenced = (pushToken: string): number =>
+  webhook.events.filter(
+    ({ data }) => data.device.token === pushToken && data.notification.data.cleared === 'true',
+  ).length;
 const query = async (text: string, ...values: unknown[]): Promise<Json[]> =>
   (await service.database.pool.query(text, values)).rows;
 const due = (): Promise<Json[]> => query('select * from push_due where app_id = $1', app.appId);
@@ -103,6 +107,21 @@ test('the devices that a user brings along in a merger have handled nothing of t
   await letGo();
   await isOver();
   assert.deepEqual(heard(phone), ['hello']);
+});
+
+test('what a device shows goes from it when it is read elsewhere, also after a merger', async () => {
+  const phone = await bind('guest', 'phone');
+  await bind('ann', 'tablet');
+  await send('of her own');
+  const { messageId } = await send('hello', { to: { uid: 'guest' } });
+  await isOver();
+  const merged = await app.call('POST', `/identities/${app.appId}:ann/merge`, { from: { uid: 'guest' } });
+  assert.equal(merged.status, 200, merged.text);
+  const desk = await app.connect({ uid: 'ann' }, { device: 'desk' });
+  desk.send({ type: 'read', with: { uid: 'x' }, messageId });
+  await eventually(() => silenced(phone) === 1, 'the push that takes it away');
+  await isOver();
+  assert.deepEqual(heard(phone), ['hello', undefined]);
 });
 
 test('a backend is told of what was held back, though a new device has come', async () => {

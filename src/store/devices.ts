@@ -119,3 +119,43 @@ export async function mergeDevices(
         bound_at = greatest(o.bound_at, excluded.bound_at),
         bound_jti = case when ${isNewer} then excluded.bound_jti else o.bound_jti end`.execute(trx);
 }
+
+/** A message that a device may be showing, for a conversation. */
+interface ShownMessage {
+  deviceId: string;
+  peer: string;
+  messageId: string;
+  atMs: number;
+}
+
+/** What the devices of a user may be showing, by what stays as it is in a merger. */
+export async function findShown(trx: Executor, appId: AppId, fromId: number): Promise<ShownMessage[]> {
+  const { rows } = await sql<ShownMessage>`
+    select d.id as "deviceId", s.key as peer, m.id as "messageId", (s.value ->> 1)::bigint as "atMs"
+    from device d cross join jsonb_each(d.push_shown) s
+    join message m on m.app_id = d.app_id and m.recipient_id = d.identity_id and m.recipient_seq = (s.value ->> 0)::bigint
+    where d.app_id = ${appId} and d.identity_id = ${fromId}`.execute(trx);
+  return rows;
+}
+
+/** Notes it of devices that are another user's by now; what is still on its way there is left out. */
+export async function markShown(
+  trx: Executor,
+  appId: AppId,
+  intoId: number,
+  shown: readonly ShownMessage[],
+): Promise<void> {
+  if (shown.length === 0) return;
+  await sql`
+    update device d set push_shown = q.shown
+    from (
+      select s.device_id, jsonb_object_agg(s.peer, jsonb_build_array(m.recipient_seq, s.at_ms)) as shown
+      from unnest(${shown.map(({ deviceId }) => deviceId)}::text[], ${shown.map(({ peer }) => peer)}::text[],
+        ${shown.map(({ messageId }) => messageId)}::uuid[], ${shown.map(({ atMs }) => atMs)}::bigint[])
+        as s (device_id, peer, message_id, at_ms)
+      join message m on m.app_id = ${appId} and m.id = s.message_id and m.recipient_id = ${intoId}
+      group by s.device_id
+    ) q
+    where d.app_id = ${appId} and d.identity_id = ${intoId} and d.id = q.device_id
+      and d.push_token is not null and d.push_shown = '{}'`.execute(trx);
+}

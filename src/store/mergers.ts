@@ -9,7 +9,7 @@ import { mergeBlocks } from './blocks.ts';
 import { mergeContacts } from './contacts.ts';
 import { beginJoining, mergeConversations, listJoined } from './conversations.ts';
 import type { Executor } from './database.ts';
-import { mergeDevices } from './devices.ts';
+import { findShown, markShown, mergeDevices } from './devices.ts';
 import { mergeNotificationSettings } from './notification_settings.ts';
 import { mergeDue, settleJoined } from './push_due.ts';
 import type { Hashes } from './former_names.ts';
@@ -54,6 +54,7 @@ export async function mergeUsers(
     from (select has_push, last_seen_at from identity where app_id = ${appId} and id = ${fromId}) f
     where i.app_id = ${appId} and i.id = ${intoId}`.execute(trx);
   await sql`update app set has_aliases = true where id = ${appId} and not has_aliases`.execute(trx);
+  const shown = await findShown(trx, appId, fromId);
   await mergeDevices(trx, appId, fromId, intoId);
   await mergeDue(trx, appId, fromId, intoId);
   await mergeContacts(trx, appId, fromId, intoId);
@@ -66,6 +67,7 @@ export async function mergeUsers(
     values (${appId}, ${fromId}, ${intoId}, ${into.im_id === null ? from.im_id : null}::uuid)`.execute(trx);
   // All of them, mostly: then nothing that is sent from now on comes before what was sent earlier.
   await movePortion(trx, appId, fromId);
+  await markShown(trx, appId, intoId, shown);
   return 'merged';
 }
 
