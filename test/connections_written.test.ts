@@ -76,3 +76,38 @@ test('however often and quickly clients go to the background and back, in the en
   }
   assert.ok(phones.every((phone) => !phone.closed));
 });
+
+test('what goes to the background while it becomes a connection of another user is there', async () => {
+  const phone = await connect('guest');
+  await (await connect('ann')).close();
+  await isWritten(1, 1);
+  const client = await service.database.pool.connect();
+  try {
+    // Somebody else's, of the same device, that comes to nothing.
+    await client.query('begin');
+    await client.query(
+      `insert into connection select c.app_id, i.id, c.device_id, c.process_id, gen_random_uuid(), c.scheme, true, c.token_at
+       from connection c join identity i on i.app_id = c.app_id and i.name = 'ann' where c.app_id = $1`,
+      [app.appId],
+    );
+    await app.call('POST', `/identities/${app.appId}:ann/merge`, { from: { uid: 'guest' } });
+    await eventually(
+      async () =>
+        (
+          await service.database.pool.query(
+            "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+          )
+        ).rowCount === 1,
+      'it to wait',
+    );
+    const seen = phone.frames.length;
+    phone.send({ type: 'state', state: 'background' });
+    phone.send({ type: 'ping' });
+    await phone.wait(({ type }) => type === 'pong', seen);
+    await sleep(100);
+    await client.query('rollback');
+  } finally {
+    client.release();
+  }
+  await isWritten(1, 0);
+});

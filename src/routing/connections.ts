@@ -115,12 +115,16 @@ export function createConnections({ database: { kysely, pool }, processId, rings
     /** Where a connecting device stands; undefined when its user is gone, or merged into another one. */
     async open(session: Connected): Promise<OpenedConnection | undefined> {
       const device = keyOf(session);
+      const { state, jti } = session;
       const before = openingDevices.get(device);
       const opened = before ? openAfter(before, session) : opening(describe(session));
       openings.set(session.connectionId, opened);
       openingDevices.set(device, opened);
       try {
-        return await opened;
+        const standing = await opened;
+        // Of one that was another user's before, it may have changed while there was nothing to write it to.
+        if (session.state !== state || session.jti !== jti) mark(session);
+        return standing;
       } finally {
         if (openingDevices.get(device) === opened) openingDevices.delete(device);
         if (openings.get(session.connectionId) === opened) openings.delete(session.connectionId);
