@@ -89,26 +89,26 @@ export function createConnections({ database: { kysely, pool }, processId, rings
     return session.isClosed ? undefined : opening(connection);
   }
 
-  function track(act: Promise<void>, what: string, onError?: () => void): void {
-    const tracked = act
-      .catch((error: unknown) => {
-        onError?.();
-        log(what, error);
-      })
-      .finally(() => underWay.delete(tracked));
+  function track(act: Promise<void>, onError: (error: unknown) => void): void {
+    const tracked = act.catch(onError).finally(() => underWay.delete(tracked));
     underWay.add(tracked);
   }
 
-  function mark(session: Connected): void {
-    track(marking(describe(session)), 'the state of a connection could not be written', () =>
-      unmarked.add(session),
-    );
+  /** `isAgain`: that it failed has been said. */
+  function mark(session: Connected, isAgain = false): void {
+    track(marking(describe(session)), (error) => {
+      unmarked.add(session);
+      if (!isAgain) log('the state of a connection could not be written', error);
+    });
   }
 
-  function forget(connection: NewConnection): void {
+  function forget(connection: NewConnection, isAgain = false): void {
     const opened = openings.get(connection.id)?.catch(() => undefined);
     const closed = opened ? opened.then(() => closing(connection)) : closing(connection);
-    track(closed, 'the end of a connection could not be written', () => unclosed.add(connection));
+    track(closed, (error) => {
+      unclosed.add(connection);
+      if (!isAgain) log('the end of a connection could not be written', error);
+    });
   }
 
   return {
@@ -136,15 +136,15 @@ export function createConnections({ database: { kysely, pool }, processId, rings
       rerun(() => markWhole(kysely, { ...describe(session), seq })),
 
     /** Writes down that a connection has gone to the background, or back, or uses another scheme. */
-    mark,
+    mark: (session: Connected): void => mark(session),
 
     close: (session: Connected): void => forget(describe(session)),
 
     /** Writes down what could not be written before. */
     writeRest(): void {
-      for (const session of unmarked) if (!session.isClosed) mark(session);
+      for (const session of unmarked) if (!session.isClosed) mark(session, true);
       unmarked.clear(); // what fails again comes in later
-      for (const connection of unclosed) forget(connection);
+      for (const connection of unclosed) forget(connection, true);
       unclosed.clear();
     },
 

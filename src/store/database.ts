@@ -48,6 +48,8 @@ const LONG_STATEMENT_TIMEOUT_MS = 3_600_000;
  * row for the only one, and looks through all of them.
  */
 const PLANS = '-c plan_cache_mode=force_generic_plan';
+/** Rows are looked up by their keys, which is right for any number of them, also where a plan was made when there were few. */
+const BY_KEYS = `${PLANS} -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off`;
 
 /** Every bigint of ours stays below 2^53 (parseAppId sees to it), so that it is a number here. */
 const types: pg.CustomTypesConfig = {
@@ -68,14 +70,16 @@ export async function openDatabase({
     ...limitStatements(STATEMENT_TIMEOUT_MS),
     application_name: 'imid',
     keepAlive: true,
-    ...withPlans(connection),
+    ...withSettings(connection, PLANS),
     types,
   };
   const pool = new pg.Pool({ max: POOL_SIZE, ...config });
   pool.on('error', (error) => log('an idle database connection broke', error));
   // One that breaks in use tells its user; it may break again while it is given back, and nobody listens then.
   pool.on('connect', (client) => client.on('error', () => {}));
-  const pipeline = createPipeline({ ...config, lock_timeout: PIPELINE_LOCK_TIMEOUT_MS });
+  const openPipeline = (more: pg.ClientConfig = {}): Pipeline =>
+    createPipeline({ ...config, ...withSettings(connection, BY_KEYS), ...more });
+  const pipeline = openPipeline({ lock_timeout: PIPELINE_LOCK_TIMEOUT_MS });
   const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
   try {
     await refuseOldPostgres(pool);
@@ -94,7 +98,7 @@ export async function openDatabase({
         await client.connect();
         return client;
       },
-      openPipeline: () => createPipeline({ ...config, options: `${config.options ?? ''} ${BY_KEYS}` }),
+      openPipeline: () => openPipeline(),
       async close() {
         clock.stop();
         await pipeline.close();
@@ -108,13 +112,14 @@ export async function openDatabase({
   }
 }
 
-/** What a URL says of `options` would take the place of what is given beside it. */
-function withPlans({ connectionString, options, ...connection }: pg.PoolConfig): pg.PoolConfig {
-  if (connectionString === undefined)
-    return { ...connection, options: [PLANS, options].filter(Boolean).join(' ') };
+/** Whoever connects may set others, and the same ones otherwise. */
+function withSettings(connection: pg.PoolConfig, settings: string): pg.PoolConfig {
+  const { connectionString, options } = connection;
+  if (connectionString === undefined) return { ...connection, options: `${settings} ${options ?? ''}` };
+  // What a URL says of options would take the place of what is given beside it.
   const url = new URL(connectionString);
   const { searchParams } = url;
-  searchParams.set('options', [PLANS, searchParams.get('options')].filter(Boolean).join(' '));
+  searchParams.set('options', `${settings} ${searchParams.get('options') ?? ''}`);
   return { ...connection, connectionString: url.href };
 }
 
@@ -126,12 +131,6 @@ async function refuseEmpty(pool: pg.Pool): Promise<void> {
   const { rows } = await pool.query<{ found: boolean }>("select to_regclass('service') is not null as found");
   if (!rows[0]!.found) throw new Error('there is no imid in it');
 }
-
-/**
- * Where rows are looked up by their keys, it is right for any number of rows, also where a plan was made, and kept, when there
- * were few.
- */
-const BY_KEYS = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off';
 
 const OLDEST_POSTGRES = 15;
 
