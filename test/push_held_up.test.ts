@@ -119,7 +119,10 @@ test('an account whose pushes fail one after another is counted while nothing is
     );
   await bind('phone', 'apns');
   apns.act(refuseWith(503, 'ServiceUnavailable'));
+  // All at once: behind the first that fails by itself they would wait for as long as Apple wants it.
+  await holdBack();
   for (const uid of ['x', 'y', 'z', 'u', 'v']) await send('of each', { from: { uid } });
+  await letGo();
   await eventually(async () => (await open('apns')).some((accounts) => accounts > 0), 'an open circuit');
   apns.act(undefined);
   assert.deepEqual(await open('fcm'), [0, 0]);
