@@ -68,8 +68,7 @@ describe('on the embedded Postgres', () => {
 
   test('a second start on the same data directory says that one is running, and harms nothing', async () => {
     const second = new Process({ IMID_DATA_DIR: directory });
-    const [code] = await once(second.child, 'exit');
-    assert.equal(code, 1);
+    assert.equal(await second.ended(), 1);
     assert.match(second.output, new RegExp(`another imid .*${service.child.pid}.*running`, 'i'));
     assert.equal((await send('second')).status, 201);
   });
