@@ -224,12 +224,12 @@ test('where a seq is missing, a client asks again behind the last that it has', 
 
 test('a client whose listeners are slow takes in no more until they are done', async () => {
   const place = service.scenes.length + 1;
-  const { scene, seen, client } = await meet();
+  const { scene, seen, client, wait } = await meet();
   const slow = Promise.withResolvers<void>();
   client.on('message', ({ seq }) => (seq === 1 ? slow.promise : undefined));
   for (let seq = 1; seq <= 5_100; seq++) scene.say(message(seq));
-  await eventually(() => client.state !== 'open');
-  assert.match(seen.state.at(-1)!.error!.message, /more comes than the app takes in/);
+  const { error } = await wait('state', ({ state }) => state === 'waiting');
+  assert.match(error!.message, /more comes than the app takes in/);
   await eventually(() => client.state === 'connecting');
   assert.equal(service.scenes.length, place);
   slow.resolve();
