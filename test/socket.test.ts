@@ -272,10 +272,11 @@ test('the same device connecting again replaces the older connection', async () 
 
 test('an expired token closes the socket with 4001, and a fresh one in time keeps it open', async () => {
   const app = await service.createApp();
-  const short = { uid: 'bob', ttlSeconds: 2 };
-  const expiring = await app.connect(short);
+  const short = { uid: 'bob', ttlSeconds: 3 };
+  const fresh = await app.token({ uid: 'bob', ttlSeconds: 60 });
   const renewed = await app.connect(short);
-  renewed.send({ type: 'token', token: await app.token({ uid: 'bob', ttlSeconds: 60 }) });
+  renewed.send({ type: 'token', token: fresh });
+  const expiring = await app.connect(short); // no sooner than the other one would have
   assert.equal((await expiring.waitClosed()).code, 4001);
   assert.equal((await renewed.say({ uid: 'x' }, 1)).type, 'sent');
 });
