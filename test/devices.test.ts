@@ -193,6 +193,27 @@ test('when Postgres has forgotten who is connected, the processes write it down 
   await eventually(async () => !(await presence(second, app, 'bob')).online);
 });
 
+test('a connection that could not be written down again at once is with the next beat', async () => {
+  const app = await first.createApp();
+  await attempt(first.url, await app.token({ uid: 'bob' }));
+  const { pool } = first.database;
+  await pool.query('create sequence failures');
+  await pool.query(`
+    create function fail() returns trigger language plpgsql as $$
+    begin
+      if nextval('failures') <= 2 then raise exception 'no room' using errcode = '53100'; end if;
+      return new;
+    end $$`);
+  await pool.query(
+    'create trigger fail before insert on connection for each statement execute function fail()',
+  );
+  await pool.query('truncate process, connection');
+  await eventually(async () => (await presence(second, app, 'bob')).online, 'the presence of bob');
+  await pool.query('drop trigger fail on connection');
+  const { rows } = await pool.query('select last_value::int > 2 as was from failures');
+  assert.deepEqual(rows, [{ was: true }]);
+});
+
 test('what connected elsewhere while Postgres had forgotten is judged by its token, once it is written down again', async () => {
   const app = await first.createApp();
   const cases = await Promise.all(

@@ -40,15 +40,32 @@ export async function startHeartbeat(options: HeartbeatOptions): Promise<Heartbe
   const first = await markProcess(kysely, processId);
   let { epoch } = first;
   let beatAt = performance.now();
+  /** Found out, and not made good yet: the next beat goes on with it where one fails. */
+  let isRestored = false;
+  let isForgotten = false;
   options.onOthers(first.others);
+
+  /** What this fails at keeps nobody from what has moved. */
+  async function writeDownAgain(): Promise<void> {
+    try {
+      await options.onForgotten();
+      isForgotten = false;
+    } catch (error) {
+      log('the connections could not be written down again', error);
+    }
+  }
 
   async function beat(): Promise<void> {
     try {
       const mark = await markProcess(kysely, processId);
       beatAt = performance.now();
       options.onOthers(mark.others);
-      if (mark.epoch !== epoch) await options.onEpoch((epoch = mark.epoch));
-      if (!mark.wasKnown) await options.onForgotten();
+      isRestored ||= mark.epoch !== epoch;
+      isForgotten ||= !mark.wasKnown;
+      ({ epoch } = mark);
+      if (isRestored) await options.onEpoch(epoch);
+      isRestored = false;
+      if (isForgotten) await writeDownAgain();
       if (performance.now() > cleanAt) {
         cleanAt = performance.now() + CLEANING_MS;
         await deleteDeadProcesses(kysely);
