@@ -72,6 +72,22 @@ test('who answers no ping is dropped, and who does is kept', async () => {
   await service.close();
 });
 
+test('who has answered while the service stood still is kept', async () => {
+  const pingMs = 500;
+  const service = await startService({ app: { pingMs } });
+  const app = await service.createApp();
+  const client = await app.connect({ uid: 'bob' });
+  let pings = 0;
+  client.socket.on('ping', () => {
+    pings += 1;
+    // The answer is on its way, and nobody here reads it.
+    if (pings === 1) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2 * pingMs);
+  });
+  await eventually(() => pings >= 3 || client.closed, 'three pings');
+  assert.equal((await client.say({ uid: 'bob' }, 'still here')).type, 'sent');
+  await service.close();
+});
+
 test('more messages than may wait to be stored are unavailable, and those that wait are stored', async () => {
   const service = await startService({ app: { maxQueuedMessages: 2 } });
   const app = await service.createApp();

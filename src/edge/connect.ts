@@ -154,7 +154,10 @@ export const connect: FastifyPluginAsyncTypebox<ConnectOptions> = async (
   });
 
   const pinging = setInterval(() => {
-    for (const socket of app.websocketServer.clients) checkAlive(socket);
+    // Behind what has come meanwhile: where this process stood still for long, answers wait to be read.
+    setImmediate(() => {
+      for (const socket of app.websocketServer.clients) checkAlive(socket);
+    });
   }, pingMs);
   pinging.unref();
   app.addHook('onClose', async () => clearInterval(pinging));
