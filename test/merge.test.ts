@@ -391,6 +391,32 @@ test('a big inbox comes over in portions, and the account can be written to mean
   );
 });
 
+test('who writes to an account while each portion of a merger takes long gets in between two of them', async () => {
+  const app = await service.createApp(['composed']);
+  for (const uid of ['big', 'small', 'x']) await send(app, { uid: 'x' }, { uid }, 'first');
+  await fill(app, 'big');
+  const { pool } = service.database;
+  await pool.query(`
+    create sequence portions;
+    create function take_long() returns trigger language plpgsql as $$
+    begin perform pg_sleep(case when nextval('portions') < 3 then 0.6 else 4 end); return null; end $$;
+    create trigger take_long before update on message for each statement execute function take_long()`);
+  const merging = merge(app, `${app.appId}:small`, { uid: 'big' });
+  await eventually(async () => {
+    const { rows } = await pool.query(
+      `select from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'`,
+    );
+    return rows.length > 0;
+  }, 'the first portion');
+  await send(app, { uid: 'x' }, { uid: 'small' }, 'meanwhile');
+  const [unfinished] = (await pool.query('select finished_at from merger where app_id = $1', [app.appId]))
+    .rows;
+  await pool.query('drop function take_long cascade');
+  assert.equal((await merging).status, 200);
+  assert.deepEqual(unfinished, { finished_at: null });
+  assert.equal((await wholeInbox(app, 'small')).length, MANY + 2);
+});
+
 test('a big inbox of which something expires under way comes over, all the rest of it', async () => {
   const app = await service.createApp(['composed']);
   for (const uid of ['big', 'small']) await send(app, { uid: 'x' }, { uid }, 'first');

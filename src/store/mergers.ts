@@ -3,6 +3,7 @@
 // off and repeated.
 // Invariant: nothing is merged into a stub, and a user is merged only when all that was merged into it has arrived.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'kysely';
 import { registeredIdToUuid, type AppId, type Name, type RegisteredId } from '../ids.ts';
 import { mergeBlocks } from './blocks.ts';
@@ -75,9 +76,18 @@ const PORTION = 2_000;
 /** What the ids of messages begin with that stand in for ids which both users had given; no sender can give such a one. */
 export const MERGED_MARK = '\x01';
 
+/** Whoever stores in the inbox waits for it in turn for half a second, and from then on looks whether it is free. */
+const LONG_MS = 400;
+const MAX_PAUSE_MS = 1_000;
+
 /** Moves the messages of a merged user on; resolves when all have arrived. Safe to break off and to repeat. */
 export async function moveMessages(db: Executor, appId: AppId, fromId: number): Promise<void> {
-  while (await transact(db, (trx) => movePortion(trx, appId, fromId)));
+  for (;;) {
+    const startMs = performance.now();
+    if (!(await transact(db, (trx) => movePortion(trx, appId, fromId)))) return;
+    const tookMs = performance.now() - startMs;
+    if (tookMs > LONG_MS) await sleep(Math.min(MAX_PAUSE_MS, tookMs));
+  }
 }
 
 /** False when there is nothing left to move. */
