@@ -2,8 +2,8 @@
 // stand-in.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { eventually, startService, type Json, type Service, type Tenant } from './harness.ts';
+import { after, before, test, type TestContext } from 'node:test';
+import { eventually, startService, type Client, type Json, type Service, type Tenant } from './harness.ts';
 import { credentials, publicKey } from './push/apns_stage.ts';
 import { refuseWith, startApns, type ApnsStandIn } from './push/apns_stand_in.ts';
 
@@ -63,20 +63,66 @@ test('who is offline gets a push for what it was sent, once, however many proces
   assert.equal(taken(token).length, 2);
 });
 
-test('a device in the foreground gets none once it has acked; in the background it does; nobody does twice', async () => {
-  const token = await bind('bea');
-  const phone = await connect('bea', { device: 'phone' });
-  const { seq } = await send('bea');
-  await phone.messages(1);
-  phone.send({ type: 'ack', seq });
-  phone.send({ type: 'state', state: 'background' });
-  await eventually(async () => {
-    const { body } = await app.call('GET', `/presence?imId=${app.appId}:bea`);
-    return body.items[0].foreground === false;
+const WAITS = "select from push_due where due_at > now() + interval '1 minute'";
+
+/**
+ * An app whose devices have all the time to ack, until it is told to pass. On a database of its own, and so with another token,
+ * which Apple would take no sooner than it wants to.
+ */
+async function createPatient(t: TestContext) {
+  const apple = await startApns({ ...credentials, publicKey }, { now: () => new Date(), streamsAtFirst: 1 });
+  const pushEndpoints = { apns: { production: apple.origin, sandbox: apple.origin } };
+  const pushTiming = { windowMs: 300, graceMs: 3_600_000 };
+  const patient = await startService({ app: { pushEndpoints, pushTiming, pushIntervalMs: 50 } });
+  t.after(async () => {
+    await patient.close();
+    await apple.close();
   });
-  await send('bea', { push: { body: 'in the background' } });
-  const [only] = await eventually(() => taken(token).length > 0 && taken(token), 'the push');
-  assert.equal(only!.payload.aps.alert.body, 'in the background');
+  const tenant = await patient.createApp();
+  await tenant.call('PUT', '/push/apns', credentials);
+  const holds = (query: string, ...values: unknown[]): Promise<unknown> =>
+    eventually(async () => (await patient.database.pool.query(query, values)).rowCount === 1, query);
+  return {
+    tenant,
+    taken: apple.taken,
+    holds,
+    bind: (uid: string, deviceId: string) =>
+      tenant.as({ uid }, 'PUT', `/devices/${deviceId}`, {
+        platform: 'ios',
+        provider: 'apns',
+        pushToken: '9'.repeat(64),
+      }),
+    send: async (uid: string, more: object = {}): Promise<Json> =>
+      (await tenant.call('POST', '/messages', { from: { uid: 'x' }, to: { uid }, content: 1, ...more })).body,
+    async ack(client: Client, seq: number): Promise<void> {
+      await client.wait((frame) => frame.type === 'message' && frame.seq === seq);
+      client.send({ type: 'ack', seq });
+      const acked =
+        'select from device where acked_seq = $1 union all select from connection where acked_seq = $1';
+      await holds(acked, seq);
+    },
+    /** Until nothing is due any more. */
+    async pass(): Promise<void> {
+      const { pool } = patient.database;
+      await pool.query("update message set at = at - interval '2 hours'");
+      await eventually(
+        async () => (await pool.query('update push_due set due_at = now()')).rowCount === 0,
+        'nothing to be due',
+      );
+    },
+  };
+}
+
+test('a device in the foreground gets none once it has acked; in the background it does; nobody does twice', async (t) => {
+  const { tenant, taken: pushes, holds, bind: bindPhone, send: say, ack } = await createPatient(t);
+  await bindPhone('bea', 'phone');
+  const phone = await tenant.connect({ uid: 'bea' }, { device: 'phone' });
+  await ack(phone, (await say('bea')).seq);
+  phone.send({ type: 'state', state: 'background' });
+  await holds('select from connection where not is_foreground');
+  await say('bea', { push: { body: 'in the background' } });
+  const [only] = await eventually(() => pushes.length > 0 && pushes, 'the push');
+  assert.equal(only!.payload['aps'].alert.body, 'in the background');
 });
 
 test('a token that the provider calls dead is unbound; what it refuses is shown as a failure', async () => {
@@ -167,48 +213,44 @@ test('a burst is one push per conversation and window: the newest text, how many
   assert.equal(ids.size, 2, 'one for each conversation');
 });
 
-test('a foreground device that does not ack in time gets its push after all', async () => {
-  const token = await bind('flo');
-  const phone = await connect('flo', { device: 'phone', state: 'foreground' });
-  await send('flo', { push: { body: 'not acked' } });
+test('a foreground device that does not ack in time gets its push after all', async (t) => {
+  const { tenant, taken: pushes, holds, bind: bindPhone, send: say, pass } = await createPatient(t);
+  await bindPhone('flo', 'phone');
+  const phone = await tenant.connect({ uid: 'flo' }, { device: 'phone', state: 'foreground' });
+  await say('flo', { push: { body: 'not acked' } });
   await phone.messages(1);
-  assert.deepEqual(alerts(token), []);
-  await eventually(() => alerts(token).length === 1, 'the push');
+  await holds(WAITS);
+  assert.deepEqual(pushes, []);
+  await pass();
+  assert.equal(pushes.length, 1);
 });
 
-test('while one device is in the foreground the others wait for it, where the app says so', async () => {
-  const tenant = await service.createApp();
-  await tenant.call('PUT', '/push/apns', credentials);
+test('while one device is in the foreground the others wait for it, where the app says so', async (t) => {
+  const { tenant, taken: pushes, holds, bind: bindTablet, send: say, ack, pass } = await createPatient(t);
   await tenant.call('PATCH', '', { pushWhen: 'user' });
-  const pushToken = 'a'.repeat(64);
-  await tenant.as({ uid: 'gus' }, 'PUT', '/devices/tablet', { platform: 'ios', provider: 'apns', pushToken });
+  await bindTablet('gus', 'tablet');
   const phone = await tenant.connect({ uid: 'gus' }, { device: 'phone' });
-  const to = { from: { uid: 'x' }, to: { uid: 'gus' }, content: 1 };
-  const { body } = await tenant.call('POST', '/messages', to);
-  await phone.messages(1);
-  phone.send({ type: 'ack', seq: body.seq });
-  await settled();
-  assert.deepEqual(taken(pushToken), []);
+  await ack(phone, (await say('gus')).seq);
+  await pass();
+  assert.deepEqual(pushes, []);
   // Acked by a device that isn't there any more when the time is over.
-  const { body: next } = await tenant.call('POST', '/messages', to);
-  const isWaiting = "select from push_due where due_at > now() + interval '200 milliseconds'";
-  await eventually(async () => (await service.database.pool.query(isWaiting)).rowCount === 1, 'to wait');
-  phone.send({ type: 'ack', seq: next.seq });
+  const { seq } = await say('gus');
+  await holds(WAITS);
+  await ack(phone, seq);
   await phone.close();
-  await settled();
-  assert.deepEqual(taken(pushToken), []);
+  await pass();
+  assert.deepEqual(pushes, []);
   // So does a tab, which is no device, for as long as it is there.
   const tab = await tenant.connect({ uid: 'gus' }, {});
-  const { body: third } = await tenant.call('POST', '/messages', to);
-  await tab.messages(1);
-  tab.send({ type: 'ack', seq: third.seq });
-  await settled();
-  assert.deepEqual(taken(pushToken), []);
+  await ack(tab, (await say('gus')).seq);
+  await pass();
+  assert.deepEqual(pushes, []);
   await tab.close();
   // This one isn't acked.
   await tenant.connect({ uid: 'gus' }, { device: 'phone' });
-  await tenant.call('POST', '/messages', to);
-  await eventually(() => taken(pushToken).length === 1, 'the push to the tablet');
+  await say('gus');
+  await pass();
+  assert.equal(pushes.length, 1);
 });
 
 test('read on one device clears what the others show, and says what is left; so does a recall', async () => {
@@ -304,11 +346,9 @@ test('pushes say what the template of the device’s language makes of a message
 
 test('what comes while nobody is to be disturbed is pushed after that; from who is muted, nothing is', async () => {
   const token = await bind('kim');
-  const until = new Date(Date.now() + 1_500).toISOString();
-  const muted = [
-    { user: { uid: 'pest' } },
-    { user: { uid: 'bore' }, until: new Date(Date.now() + 700).toISOString() },
-  ];
+  const inHours = (hours: number): string => new Date(Date.now() + hours * 3_600_000).toISOString();
+  const until = inHours(2);
+  const muted = [{ user: { uid: 'pest' } }, { user: { uid: 'bore' }, until: inHours(1) }];
   const put = await notifications('kim', { doNotDisturbUntil: until, muted });
   assert.deepEqual(put.body, {
     quietHours: null,
@@ -319,9 +359,20 @@ test('what comes while nobody is to be disturbed is pushed after that; from who 
   await send('kim', { from: { uid: 'pest' } });
   await send('kim', { push: { body: 'held back' } });
   await send('kim', { from: { uid: 'bore' } });
+  const { pool } = service.database;
+  await eventually(async () => {
+    const { rows } = await pool.query<{ due_at: Date }>('select due_at from push_due');
+    return rows.length === 1 && Math.abs(rows[0]!.due_at.getTime() - Date.parse(until)) < 10_000;
+  }, 'to wait until then');
+  assert.deepEqual(alerts(token), []);
+  for (const comes of [
+    'update muted_peer set until = now() where app_id = $1 and until is not null',
+    'update notification_setting set paused_until = now() where app_id = $1',
+    'update push_due set due_at = now() where app_id = $1',
+  ])
+    await pool.query(comes, [app.appId]);
   await eventually(() => alerts(token).length > 0, 'the push');
   await settled();
-  assert.ok(Date.now() >= Date.parse(until));
   assert.deepEqual(
     alerts(token).map(({ body }) => body),
     ['held back'],
