@@ -184,12 +184,16 @@ test('what was read goes from a device, too, that waits to be tried again', asyn
   const tablet = await bind('tablet', 'webhook');
   const { messageId } = await send('first');
   await eventually(async () => (await due()).length === 0, 'the end of the first');
-  const isWaiting = "push_attempts = 1, push_retry_at = now() + interval '2 seconds'";
+  const isWaiting = "push_attempts = 1, push_retry_at = now() + interval '1 hour'";
   await query(`update device set ${isWaiting} where push_token = $1`, phone);
   await send('second', { from: { uid: 'y' } });
   await eventually(() => heard(tablet).includes('second'), 'the push to the other device');
   const desk = await app.connect({ uid: 'ann' }, { device: 'desk' });
   desk.send({ type: 'read', with: { uid: 'x' }, messageId });
+  await eventually(() => heard(phone).length === 2, 'what takes it away');
+  await eventually(async () => (await due())[0]?.waits, 'to wait');
+  await query('update device set push_retry_at = now() where push_token = $1', phone);
+  await query('update push_due set due_at = now() where app_id = $1', app.appId);
   await eventually(() => heard(phone).includes('second'), 'the push that waited');
   assert.deepEqual(heard(phone), ['first', undefined, 'second']);
   assert.equal(webhook.events.filter(({ data }) => data.notification.isSilent).length, 2);
