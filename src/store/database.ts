@@ -7,6 +7,7 @@ import { startClock, type Clock } from './clock.ts';
 import { refuseUnsafePostgres } from './durability.ts';
 import { migrateToHead } from './migrations.ts';
 import { createPipeline, type Pipeline } from './pipeline.ts';
+import { keepStatistics } from './statistics.ts';
 import type { Tables } from './tables.ts';
 
 export type Executor = Kysely<Tables>;
@@ -87,6 +88,7 @@ export async function openDatabase({
     if (onlyExisting) await refuseEmpty(pool);
     await migrateToHead(kysely);
     const clock = await startClock(pool, log);
+    const statistics = keepStatistics(pool, log);
     return {
       kysely,
       pool,
@@ -101,6 +103,7 @@ export async function openDatabase({
       openPipeline: () => openPipeline(),
       async close() {
         clock.stop();
+        await statistics.stop();
         await pipeline.close();
         await kysely.destroy();
       },
