@@ -79,7 +79,7 @@ export async function openSite(directory: string, log: (line: string) => void): 
     listen_addresses: '',
     unix_socket_directories: `"${host.replaceAll('"', '""')}"`,
     port: PORT,
-    max_connections: 100,
+    max_connections: 200,
     fsync: 'on',
     synchronous_commit: 'on',
     timezone: 'UTC',
