@@ -220,6 +220,7 @@ const CONSTANTS = [
   ['connections of a user', 'routing/limits.ts', 'connectionsPerUser'],
   ['connections of an app', 'routing/limits.ts', 'connectionsPerApp'],
   ['events that the webhook', 'routing/limits.ts', 'webhookEventsPerApp'],
+  ['messages that a webhook', 'store/push_standings.ts', 'FIRST_TOLD_MAX'],
   ['requests to webhooks', 'routing/webhook_events.ts', 'PER_APP'],
   ['requests to webhooks', 'routing/webhook_events.ts', 'AT_ONCE'],
   ['messages waiting', 'routing/writer.ts', 'maxQueuedMessages'],

@@ -105,15 +105,18 @@ interface StandingRow {
   over: string[] | null;
 }
 
+/** Of so many messages of a user at most a backend is told that was told of none yet. */
+const FIRST_TOLD_MAX = 1_000;
+
 const STANDINGS = `
 select q.place, o.has_push, o.last_seq, o.listed_seq, o.blocks_version > 0 as has_blocks,
   w.offline_since as told_since, coalesce(t.seq, (
-    -- of who was never told of: what has come since, of the last thousand
+    -- of who was never told of: what has come since
     select m.recipient_seq from message m
-    where m.app_id = w.app_id and m.recipient_id = o.id and m.recipient_seq > o.last_seq - 1000
+    where m.app_id = w.app_id and m.recipient_id = o.id and m.recipient_seq > o.last_seq - ${FIRST_TOLD_MAX}
       and m.at <= w.offline_since and not m.is_imported
     order by m.recipient_seq desc limit 1
-  ), greatest(0, o.last_seq - 1000)) as told_seq,
+  ), greatest(0, o.last_seq - ${FIRST_TOLD_MAX})) as told_seq,
   s.quiet_from, s.quiet_to, s.quiet_zone, s.paused_until, s.shows_text,
   d.acked_seq, d.begun_seq, d.pushed_seq, d.id, d.provider, d.push_token, d.environment, d.locale, d.push_attempts, d.push_retry_at,
   d.push_shown as shown, (
