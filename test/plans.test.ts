@@ -6,8 +6,8 @@ import type { AppId } from '../src/ids.ts';
 import { openDatabase } from '../src/store/database.ts';
 import type { Pipeline } from '../src/store/pipeline.ts';
 import { findPushStandings } from '../src/store/push_standings.ts';
-import { analyzeGrown } from '../src/store/statistics.ts';
-import { createDatabase, startService, urlOf, type Service, type Tenant } from './harness.ts';
+import { analyze, findGrown, keepStatistics } from '../src/store/statistics.ts';
+import { createDatabase, eventually, startService, urlOf, type Service, type Tenant } from './harness.ts';
 
 const [FEW, MANY] = [20, 20_000];
 
@@ -62,7 +62,7 @@ test('no more is read of all users than of those who are looked at, also soon af
   await look(1); // which is planned for as few
   await insertUsers(pipeline, app, FEW + 1, MANY);
   await flush();
-  await analyzeGrown(database.pool);
+  for (const table of await findGrown(database.pool)) await analyze(database.pool, table);
   const readSoFar = await countRead(service);
   const standings = await look(FEW + 1 + MANY / 2);
   assert.ok(standings.every((standing) => standing!.messages.length === 1));
@@ -72,14 +72,36 @@ test('no more is read of all users than of those who are looked at, also soon af
   assert.ok(read < MANY / 2, `${read} rows were read`);
 });
 
+test('tables that have grown are analyzed at the next look, and left alone from then on', async (t) => {
+  const service = await startService({ app: { pushIntervalMs: 3_600_000 } });
+  const { pool } = service.database;
+  await insertUsers(pool, await service.createApp(), 1, 1_000);
+  t.mock.timers.enable({ apis: ['setInterval'] });
+  const statistics = keepStatistics(pool, (message, error) => assert.fail(`${message}: ${error.message}`));
+  const count = async (): Promise<number[]> => {
+    const { rows } = await pool.query<{ count: number }>(
+      "select analyze_count::integer as count from pg_stat_user_tables where relname in ('device', 'message')",
+    );
+    return rows.map((row) => row.count);
+  };
+  await eventually(async () => {
+    t.mock.timers.tick(10_000);
+    return (await count()).every((times) => times > 0);
+  }, 'both to be analyzed');
+  t.mock.timers.tick(10_000);
+  await statistics.stop();
+  assert.deepEqual([await count(), await findGrown(pool)], [[1, 1], []]);
+});
+
 test('an app that has come since the tables were analyzed is read no more of than another one', async () => {
   const service = await startService({ app: { pushIntervalMs: 3_600_000 } });
   const known = await service.createApp();
   const grown = await service.createApp();
-  const { pool } = service.database;
-  await insertUsers(pool, known, MANY + 1, FEW);
-  await pool.query('analyze');
-  await insertUsers(pool, grown, 1, MANY);
+  const filling = service.database.openPipeline();
+  await insertUsers(filling, known, MANY + 1, FEW);
+  await filling.query({ text: 'analyze' });
+  await insertUsers(filling, grown, 1, MANY);
+  await filling.close(); // what it has read itself is counted by then
   const other = await startService({ on: service });
   const ask = (path: string, body: object) =>
     other.call('POST', `${grown.path}${path}`, { key: grown.apiKey, body });

@@ -10,9 +10,19 @@ const FEW_ROWS = 300;
 const GROWN = 4;
 
 export function keepStatistics(pool: pg.Pool, log: (message: string, error: Error) => void) {
-  let looking: Promise<unknown> | undefined;
+  /** How many times in a row each table was found. */
+  let found = new Map<string, number>();
+  let looking: Promise<void> | undefined;
+
+  async function look(): Promise<void> {
+    const names = await findGrown(pool);
+    found = new Map(names.map((name) => [name, (found.get(name) ?? 0) + 1]));
+    // One that can't be analyzed, as in time, or by this user, is tried ever more rarely: at the first time, the second, the fourth.
+    for (const [name, times] of found) if (Number.isInteger(Math.log2(times))) await analyze(pool, name);
+  }
+
   const timer = setInterval(() => {
-    looking ??= analyzeGrown(pool)
+    looking ??= look()
       .catch((error: Error) => log('tables that have grown could not be analyzed', error))
       .finally(() => (looking = undefined));
   }, EVERY_MS).unref();
@@ -24,12 +34,17 @@ export function keepStatistics(pool: pg.Pool, log: (message: string, error: Erro
   };
 }
 
+/** Tables with many more rows than Postgres plans for. */
+export async function findGrown(pool: pg.Pool): Promise<string[]> {
+  const { rows } = await pool.query<{ name: string }>(
+    `select c.relname as name from pg_class c join pg_stat_user_tables s on s.relid = c.oid
+     where s.schemaname = current_schema() and s.n_live_tup > $1 and s.n_live_tup > $2 * greatest(c.reltuples, 0)`,
+    [FEW_ROWS, GROWN],
+  );
+  return rows.map(({ name }) => name);
+}
+
 /** Plans that were made before are made anew, on every connection. */
-export async function analyzeGrown(pool: pg.Pool): Promise<void> {
-  const { rows } = await pool.query<{ name: string }>({
-    text: `select c.relname as name from pg_class c join pg_stat_user_tables s on s.relid = c.oid
-      where s.schemaname = current_schema() and s.n_live_tup > $1 and s.n_live_tup > $2 * greatest(c.reltuples, 0)`,
-    values: [FEW_ROWS, GROWN],
-  });
-  for (const { name } of rows) await pool.query(`analyze (skip_locked) ${pg.escapeIdentifier(name)}`);
+export async function analyze(pool: pg.Pool, table: string): Promise<void> {
+  await pool.query(`analyze (skip_locked) ${pg.escapeIdentifier(table)}`);
 }
