@@ -3,7 +3,9 @@
 
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { Agent, request, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { text as readText } from 'node:stream/consumers';
 import { after } from 'node:test';
 import pg from 'pg';
 import { WebSocket } from 'ws';
@@ -13,6 +15,7 @@ import { ADMIN_KEY, keepLog, SECRET } from './logs.ts';
 
 export { ADMIN_KEY };
 const WAIT_MS = 10_000;
+const agent = new Agent({ keepAlive: true });
 
 export type Json = any;
 
@@ -134,6 +137,7 @@ async function createAppOn(database: Database, options: Partial<AppOptions> = {}
   }
 }
 
+/** Asked by `node:http`, which takes half the CPU time of `fetch`. */
 export async function call(
   url: string,
   method: string,
@@ -141,22 +145,28 @@ export async function call(
   options: CallOptions = {},
 ): Promise<Answer> {
   const { key = ADMIN_KEY, body, headers = {} } = options;
-  const response = await fetch(url + path, {
+  const asked = request(url + path, {
     method,
+    agent,
     headers: {
       ...(key === '' ? {} : { authorization: `Bearer ${key}` }),
       ...(body === undefined ? {} : { 'content-type': 'application/json' }),
       ...headers,
     },
-    ...(body === undefined
-      ? {}
-      : { body: typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body) }),
   });
-  const text = await response.text();
-  const isJson = /application\/(problem\+)?json/.test(response.headers.get('content-type') ?? '');
+  asked.end(
+    body === undefined || typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body),
+  );
+  const [response] = (await once(asked, 'response')) as [IncomingMessage];
+  const text = await readText(response);
+  const isJson = /application\/(problem\+)?json/.test(response.headers['content-type'] ?? '');
   return {
-    status: response.status,
-    headers: response.headers,
+    status: response.statusCode!,
+    headers: new Headers(
+      Object.entries(response.headersDistinct).flatMap(([name, values = []]) =>
+        values.map((value): [string, string] => [name, value]),
+      ),
+    ),
     body: isJson && text ? JSON.parse(text) : text,
     text,
   };
