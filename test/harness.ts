@@ -145,18 +145,17 @@ export async function call(
   options: CallOptions = {},
 ): Promise<Answer> {
   const { key = ADMIN_KEY, body, headers = {} } = options;
+  const bytes = toBytes(body);
   const asked = request(url + path, {
     method,
     agent,
     headers: {
       ...(key === '' ? {} : { authorization: `Bearer ${key}` }),
-      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...(bytes && { 'content-type': 'application/json', 'content-length': bytes.length }),
       ...headers,
     },
   });
-  asked.end(
-    body === undefined || typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body),
-  );
+  asked.end(bytes);
   const [response] = (await once(asked, 'response')) as [IncomingMessage];
   const text = await readText(response);
   const isJson = /application\/(problem\+)?json/.test(response.headers['content-type'] ?? '');
@@ -170,6 +169,11 @@ export async function call(
     body: isJson && text ? JSON.parse(text) : text,
     text,
   };
+}
+
+function toBytes(body: unknown): Buffer | undefined {
+  if (body === undefined || Buffer.isBuffer(body)) return body;
+  return Buffer.from(typeof body === 'string' ? body : JSON.stringify(body));
 }
 
 async function createTenant(service: Service, schemes: string[]): Promise<Tenant> {
