@@ -8,6 +8,7 @@ import type { Database } from './database.ts';
 import type { Pipeline } from './pipeline.ts';
 import { keysOf, type Inbox } from './push_due.ts';
 import { addPushables, addUnread, type Arrivals } from './pushables.ts';
+import { HEARS_OF_OFFLINE } from './webhooks.ts';
 
 /** A device that can be reached by push. */
 export interface PushDevice {
@@ -139,7 +140,7 @@ from unnest($1::bigint[], $2::bigint[], $3::boolean[]) with ordinality as q (app
 join identity o on o.app_id = q.app_id and o.id = q.id and o.merged_into is null
 left join device d on d.app_id = o.app_id and d.identity_id = o.id
 left join notification_setting s on s.app_id = o.app_id and s.identity_id = o.id
-left join webhook w on w.app_id = o.app_id and w.disabled_at is null and 'message.offline' = any(w.events)
+left join webhook w on w.app_id = o.app_id and ${HEARS_OF_OFFLINE}
 left join offline_told t on t.app_id = w.app_id and t.identity_id = o.id
 order by q.place, d.id`;
 

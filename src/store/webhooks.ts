@@ -86,9 +86,12 @@ export async function disableWebhook(db: Executor, appId: AppId, changedAt: Date
   return rows.map(({ type }) => type);
 }
 
+/** Of a webhook `w`: it is told of messages for who isn't there. */
+export const HEARS_OF_OFFLINE = `w.disabled_at is null and 'message.offline' = any(w.events)`;
+
 /** Apps whose backends are told of messages for who isn't there. */
 export async function findTold(db: Executor): Promise<Set<AppId>> {
   const { rows } = await sql<{ app_id: number }>`
-    select app_id from webhook where disabled_at is null and 'message.offline' = any(events)`.execute(db);
+    select w.app_id from webhook w where ${sql.raw(HEARS_OF_OFFLINE)}`.execute(db);
   return new Set(rows.map((row) => row.app_id as AppId));
 }
